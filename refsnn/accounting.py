@@ -1,0 +1,117 @@
+"""Energy: exact operation counts times named, cited tables.
+
+Counts come first. Two tables in use differ 32-fold in the advantage they claim for the
+same counts, so an energy is never shown without its table's name. A negative spike
+costs one operation like a positive one; a spike that passes a pooling window is counted
+once for every synapse behind the window. MACs are dense counts with padding taps, as
+published counts are; synaptic operations stop at the borders.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from refsnn.numerics import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EnergyTable:
+    """Energy of each operation, in pJ.
+
+    Attributes
+    ----------
+    synop : float
+        One synaptic operation: one spike at one synapse.
+    first_mac : float
+        One multiply-accumulate of the analog first layer.
+    ann_mac : float or None
+        One multiply-accumulate of the trained network; None where the table has none.
+    update : float
+        One update of one neuron.
+    source : str
+        Where the numbers were read.
+    status : str
+        What about them is verified.
+    """
+
+    synop: float
+    first_mac: float
+    ann_mac: float | None
+    update: float
+    source: str
+    status: str
+
+    def ann_pJ(self, macs: int) -> float | None:
+        """Return the energy of the trained network.
+
+        Parameters
+        ----------
+        macs : int
+            Multiply-accumulates.
+
+        Returns
+        -------
+        float or None
+            Energy in pJ; None if the table has no such entry.
+        """
+        return None if self.ann_mac is None else self.ann_mac * macs
+
+    def snn_pJ(self, synops: Array, first_layer_macs: int, neurons: int) -> list[float]:
+        """Return the energy of a spiking network up to each step.
+
+        Parameters
+        ----------
+        synops : ndarray of int64, shape (T,)
+            Synaptic operations of each step.
+        first_layer_macs : int
+            Multiply-accumulates of the constant current, computed once.
+        neurons : int
+            Neurons updated in each step.
+
+        Returns
+        -------
+        list of float, length T
+            Energy in pJ of steps 1..t.
+        """
+        updates = neurons * np.arange(1, len(synops) + 1, dtype=np.int64)
+        energy = (
+            self.synop * np.cumsum(synops)
+            + self.update * updates
+            + self.first_mac * first_layer_macs
+        )
+        return [float(value) for value in energy]
+
+
+ENERGY_TABLES: dict[str, EnergyTable] = {
+    "horowitz-45nm": EnergyTable(
+        synop=0.9,
+        first_mac=4.6,
+        ann_mac=4.6,
+        update=0.0,
+        source="32-bit floating point at 45 nm and 0.9 V: addition 0.9 pJ, "
+        "multiplication 3.7 pJ. M. Horowitz, Computing's energy problem, ISSCC 2014",
+        status="read in a re-tabulation (PMC8934428, Table 3)",
+    ),
+    "sop-77fj": EnergyTable(
+        synop=0.077,
+        first_mac=12.5,
+        ann_mac=12.5,
+        update=0.0,
+        source="77 fJ a synaptic operation: Qiao et al., Front. Neurosci. 2015 (ROLLS); "
+        "12.5 pJ a FLOP, used beside it with one FLOP a MAC (arXiv 2409.03368, App. F)",
+        status="the origin of 12.5 pJ is not verified",
+    ),
+    "loihi": EnergyTable(
+        synop=23.6,
+        first_mac=23.6,
+        ann_mac=None,
+        update=81.0,
+        source="Loihi: 23.6 pJ a synaptic operation, 81 pJ an update of an active "
+        "neuron. M. Davies et al., IEEE Micro 2018",
+        status="both numbers read in the source of keras-spiking; a connection of the "
+        "analog first layer is counted as one synaptic operation; the chip runs no ANN",
+    ),
+}
+"""Energy tables by name."""

@@ -1,0 +1,276 @@
+"""What the commands share: options, progress, tables, loading."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from refsnn import datasets, io
+from refsnn.convert import convert, method_named, need_fit, parse_options
+from refsnn.datasets import Images
+from refsnn.errors import OptionError, printable
+from refsnn.network import Network, SpikingNetwork
+from refsnn.run import IMPLS, SCHEDULES, need_steps
+
+Impl = Enum("Impl", {name: name for name in IMPLS})  # type: ignore[misc]  # made of IMPLS
+Schedule = Enum("Schedule", {name: name for name in SCHEDULES})  # type: ignore[misc]  # made of SCHEDULES
+Mode = Enum("Mode", {"ordered": "ordered"})
+
+MethodOption = Annotated[
+    str | None,
+    typer.Option("--method", "-m", help="Conversion method; `refsnn info` lists them."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Option of the method; repeatable."),
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option("--data", help="Data set; by default the one named in the file."),
+]
+JsonOption = Annotated[
+    str | None,
+    typer.Option("--json", metavar="F|-", help="Write JSON to a file, or - to stdout."),
+]
+
+stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show(text: str) -> None:
+    """Print a line as it is.
+
+    Parameters
+    ----------
+    text : str
+        The line.
+    """
+    stdout.print(text, markup=False)
+
+
+def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table, its first column to the left and the others to the right.
+
+    Parameters
+    ----------
+    title : str
+        What it shows.
+    head : sequence of str
+        Names of the columns.
+    rows : sequence of sequences
+        Integers are grouped in thousands; texts are escaped.
+    """
+    grid = Table(title=title, title_justify="left", title_style="bold", box=None)
+    for index, name in enumerate(head):
+        grid.add_column(name, justify="right" if index else "left", no_wrap=True)
+    for row in rows:
+        cells = [f"{c:,}" if isinstance(c, int) else printable(c) for c in row]
+        grid.add_row(*map(escape, cells))
+    stdout.print(grid, soft_wrap=False, crop=False, overflow="ignore")
+    stdout.print()
+
+
+def write_json(value: Any, target: str | None) -> None:
+    """Write a result for machines.
+
+    Parameters
+    ----------
+    value : object
+        JSON values.
+    target : str or None
+        A file's path, ``-`` for standard output, or None for nothing.
+    """
+    if target is None:
+        return
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        io.write_atomically(Path(target), text.encode())
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on standard error, if that is a terminal.
+
+    Parameters
+    ----------
+    what : str
+        The work.
+
+    Yields
+    ------
+    callable
+        To be told how much is done, and of how much.
+    """
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=stderr,
+        transient=True,
+        disable=not stderr.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def load(path: Path) -> Network | SpikingNetwork:
+    """Read a network file; its warnings go to standard error.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    Network or SpikingNetwork
+        The network.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        network = io.load(path)
+    for warning in caught:
+        stderr.print(f"refsnn: warning: {printable(warning.message)}", markup=False)
+    if not isinstance(network, (Network, SpikingNetwork)):
+        raise OptionError(where=str(path), got="labelled images", expected="a network")
+    return network
+
+
+def data_name(network: Network | SpikingNetwork, data: str | None) -> str:
+    """Return the data set to use.
+
+    Parameters
+    ----------
+    network : Network or SpikingNetwork
+        The network, which may name its own.
+    data : str or None
+        The one asked for.
+
+    Returns
+    -------
+    str
+        Its name.
+    """
+    if data is not None:
+        return data
+    named = network.provenance.get("data")
+    if not isinstance(named, str):
+        raise OptionError(
+            where=f"network {network.name}",
+            got="no data set named in the file",
+            expected="--data",
+        )
+    return named
+
+
+def settings(method: str, pairs: list[str] | None) -> dict[str, Any]:
+    """Read the ``--set`` options of a method.
+
+    Parameters
+    ----------
+    method : str
+        The method.
+    pairs : list of str or None
+        ``key=value`` texts.
+
+    Returns
+    -------
+    dict
+        Options.
+    """
+    texts: dict[str, str] = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or key in texts:
+            got = f"{pair!r}{' (a key given twice)' if equals else ''}"
+            raise OptionError(where="--set", got=got, expected="key=value, each key once")
+        texts[key] = value
+    return parse_options(method, texts)
+
+
+def converted(
+    ann: Network, method: str | None, T: int | None, pairs: list[str] | None, data: str | None
+) -> SpikingNetwork:
+    """Convert a trained network as the options say.
+
+    Parameters
+    ----------
+    ann : Network
+        The trained network.
+    method : str or None
+        The method asked for.
+    T : int or None
+        The number of steps.
+    pairs : list of str or None
+        ``--set`` texts.
+    data : str or None
+        The data set asked for.
+
+    Returns
+    -------
+    SpikingNetwork
+        The network.
+    """
+    if method is None:
+        raise OptionError(
+            where=f"trained network {ann.name}",
+            got="no --method",
+            expected="the conversion method (refsnn info lists those it allows)",
+        )
+    options = settings(method, pairs)
+    if T is not None:
+        need_steps(T)
+    need_fit(ann, method)
+    images = None
+    if method_named(method).needs_images:
+        images = datasets.load(data_name(ann, data), "train").images
+    with progress("converting") as report:
+        return convert(
+            ann, method, T=T, images=images, options=options, progress=report
+        )
+
+
+def test_images(name: str, limit: int | None) -> Images:
+    """Load the test split of a data set, or its first images.
+
+    Parameters
+    ----------
+    name : str
+        The data set.
+    limit : int or None
+        Number of images.
+
+    Returns
+    -------
+    Images
+        The images.
+    """
+    if limit is not None and limit < 1:
+        raise OptionError(where="--limit", got=limit, expected="at least 1 image")
+    data = datasets.load(name, "test")
+    return dataclasses.replace(
+        data, images=data.images[:limit], labels=data.labels[:limit]
+    )

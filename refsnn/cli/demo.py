@@ -1,0 +1,35 @@
+"""``refsnn demo``: real digits, a shipped network, from an empty folder."""
+
+from __future__ import annotations
+
+import time
+
+from refsnn import datasets, io
+from refsnn.cli import common
+from refsnn.cli.summary import print_result
+from refsnn.evaluate import evaluate, result
+
+NETWORK = "digits_qcfs.h5"
+METHOD = "qcfs"
+STEPS = (1, 2, 4, 8, 16, 32)
+
+
+def demo(json: common.JsonOption = None) -> None:
+    """Convert a network trained on handwritten digits, and run it on the test images."""
+    clock = time.perf_counter()
+    ann = io.load_ann(datasets.weights_folder() / NETWORK)
+    data = common.test_images(common.data_name(ann, None), None)
+    snn = common.converted(ann, METHOD, None, None, None)
+    with common.progress("running") as report:
+        tally = evaluate(snn, data, max(STEPS), ann=ann, progress=report)
+    answer = result(
+        snn,
+        data,
+        tally,
+        sha256=io.content_sha256(ann),
+        seconds=round(time.perf_counter() - clock, 3),
+        ann=ann,
+    )
+    common.write_json(answer, json)
+    if json != "-":
+        print_result(answer, STEPS)

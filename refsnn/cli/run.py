@@ -1,0 +1,108 @@
+"""``refsnn run``: a network over test images."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refsnn import io
+from refsnn.cli import common
+from refsnn.cli.summary import marks, print_result
+from refsnn.errors import OptionError
+from refsnn.evaluate import BATCH, evaluate, result
+from refsnn.network import Network, SpikingNetwork
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="Trained or converted network (HDF5).")],
+    T: Annotated[int, typer.Option("-T", "--steps", help="Number of time steps.")],
+    method: common.MethodOption = None,
+    options: common.SetOption = None,
+    data: common.DataOption = None,
+    ann: Annotated[
+        Path | None,
+        typer.Option("--ann", help="The trained network of a converted one."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="First so many test images only.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", help="Images at once.")] = BATCH,
+    threads: Annotated[
+        int | None, typer.Option("--threads", help="Default: one for each processor.")
+    ] = None,
+    impl: Annotated[
+        common.Impl, typer.Option("--impl", help="Compiled kernels or NumPy definitions.")
+    ] = common.Impl["kernel"],
+    schedule: Annotated[
+        common.Schedule, typer.Option("--schedule", help="Order of layers and steps.")
+    ] = common.Schedule["layer"],
+    mode: Annotated[  # noqa: ARG001 - one mode so far; the option refuses others
+        common.Mode, typer.Option("--mode", help="Arithmetic mode.")
+    ] = common.Mode["ordered"],
+    json: common.JsonOption = None,
+) -> None:
+    """Run a network over test images: accuracy, spikes, operations, energy.
+
+    A trained network is converted on the fly with --method. Batch, threads, impl and
+    schedule never change a result.
+    """
+    clock = time.perf_counter()
+    network = common.load(file)
+    if isinstance(network, Network):
+        if ann is not None:
+            _refuse(network.name, "--ann", "--ann with a converted network only")
+        images = common.test_images(common.data_name(network, data), limit)
+        trained: Network | None = network
+        snn = common.converted(network, method, T, options, data)
+    else:
+        if method is not None or options:
+            _refuse(network.name, "--method or --set", "neither: it is converted already")
+        snn, trained = network, _trained(ann, network)
+        images = common.test_images(common.data_name(network, data), limit)
+    with common.progress("running") as report:
+        tally = evaluate(
+            snn,
+            images,
+            T,
+            ann=trained,
+            batch=batch,
+            threads=threads,
+            impl=impl.value,
+            schedule=schedule.value,
+            progress=report,
+        )
+    answer = result(
+        snn,
+        images,
+        tally,
+        sha256=io.content_sha256(network),
+        seconds=round(time.perf_counter() - clock, 3),
+        ann=trained,
+        impl=impl.value,
+        schedule=schedule.value,
+    )
+    common.write_json(answer, json)
+    if json != "-":
+        print_result(answer, marks(T))
+
+
+def _refuse(name: str, got: str, expected: str) -> None:
+    raise OptionError(where=f"network {name}", got=got, expected=expected)
+
+
+def _trained(path: Path | None, snn: SpikingNetwork) -> Network | None:
+    """Load the trained network of a converted one, if it is given and the right one."""
+    if path is None:
+        return None
+    ann = common.load(path)
+    sha256 = io.content_sha256(ann)
+    if not isinstance(ann, Network) or sha256 != snn.ann_sha256:
+        raise OptionError(
+            where=f"--ann {path}",
+            got=f"a network with the hash {sha256}",
+            expected=f"the trained network with the hash {snn.ann_sha256}",
+        )
+    return ann

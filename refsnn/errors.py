@@ -1,0 +1,109 @@
+"""The exception tree: each error says where, what was found, what was expected."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+def printable(text: object) -> str:
+    r"""Return `text` as one line that is safe to show on a terminal.
+
+    Parameters
+    ----------
+    text : object
+        Anything; its ``str`` is taken.
+
+    Returns
+    -------
+    str
+        The text with every control, format and line-breaking character escaped
+        (``\x1b``, ``\n``, ``\u202e``), because names may come from a foreign file.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in str(text)
+    )
+
+
+class RefsnnError(Exception):
+    """Base of all errors that a user can cause and mend.
+
+    Parameters
+    ----------
+    where : str
+        The object at fault: a file path and HDF5 path, a node, a population.
+    got : object
+        What was found there.
+    expected : str
+        What would have been right.
+    do : str, optional
+        What the reader can do about it.
+    rule : str, optional
+        Identifier of the rule that was broken, such as ``RSN-H5-010``.
+
+    Attributes
+    ----------
+    exit_code : int
+        What the command line ends with (2: unusable input or arguments).
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(
+        self,
+        *,
+        where: str,
+        got: object,
+        expected: str,
+        do: str = "",
+        rule: str | None = None,
+    ) -> None:
+        self.where = printable(where)
+        self.got = printable(got)
+        self.expected = printable(expected)
+        self.do = printable(do)
+        self.rule = rule
+        head = f"[{rule}] " if rule else ""
+        tail = f". {self.do}" if self.do else ""
+        text = f"{head}{self.where}: got {self.got}; expected {self.expected}{tail}"
+        super().__init__(text)
+
+
+class DomainError(RefsnnError, ValueError):
+    """A value outside the domain of the quantity it stands for."""
+
+
+class ShapeError(RefsnnError, ValueError):
+    """An array or a layer whose shape does not fit."""
+
+
+class GraphError(RefsnnError, ValueError):
+    """A graph that is not a directed acyclic graph with one input and one output."""
+
+
+class DanglingError(GraphError):
+    """An edge from a node that does not exist, or a node that nothing reads."""
+
+
+class CycleError(GraphError):
+    """An edge that closes a cycle."""
+
+
+class NumericalError(RefsnnError, ArithmeticError):
+    """A NaN or an infinity, reported where it was born."""
+
+
+class ConversionError(RefsnnError, ValueError):
+    """A trained network that a conversion method cannot take."""
+
+
+class FormatError(RefsnnError, ValueError):
+    """A file that is not what its format says; carries a rule id."""
+
+
+class DataError(RefsnnError, ValueError):
+    """A data set or a split that is missing or not usable."""
+
+
+class OptionError(RefsnnError, ValueError):
+    """A method, an option or an argument that does not exist or does not fit."""

@@ -1,0 +1,285 @@
+"""Accuracy, spikes and operations over a data set, as integers that add up."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+import os
+import platform
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+import refsnn
+from refsnn.accounting import ENERGY_TABLES
+from refsnn.calibrate import Progress
+from refsnn.datasets import Images
+from refsnn.errors import OptionError
+from refsnn.network import Network, SpikingNetwork
+from refsnn.numerics import Array
+from refsnn.run import run_ann, run_snn
+
+BATCH = 50
+"""Images that one thread simulates at once; no result depends on it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Sums over images, all integers; tallies of disjoint images add up.
+
+    Attributes
+    ----------
+    images : int
+        Number of images.
+    ann_correct : int
+        Correct predictions of the trained network.
+    correct : ndarray of int64, shape (T,)
+        Correct predictions of the spiking network at every t.
+    spikes, negative, synops : dict of str to ndarray of int64, shape (T,)
+        As in :class:`refsnn.run.SpikingRun`.
+    """
+
+    images: int
+    ann_correct: int
+    correct: Array
+    spikes: dict[str, Array]
+    negative: dict[str, Array]
+    synops: dict[str, Array]
+
+    def __add__(self, other: Tally) -> Tally:
+        """Add the tally of other images."""
+
+        def added(mine: dict[str, Array], theirs: dict[str, Array]) -> dict[str, Array]:
+            return {name: mine[name] + theirs[name] for name in mine}
+
+        return Tally(
+            images=self.images + other.images,
+            ann_correct=self.ann_correct + other.ann_correct,
+            correct=self.correct + other.correct,
+            spikes=added(self.spikes, other.spikes),
+            negative=added(self.negative, other.negative),
+            synops=added(self.synops, other.synops),
+        )
+
+
+def evaluate(
+    snn: SpikingNetwork,
+    data: Images,
+    T: int,
+    *,
+    ann: Network | None = None,
+    batch: int = BATCH,
+    threads: int | None = None,
+    impl: str = "kernel",
+    schedule: str = "layer",
+    progress: Progress | None = None,
+) -> Tally:
+    """Run a spiking network, and the trained one beside it, over labelled images.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network in canonical form.
+    data : Images
+        Labelled images.
+    T : int
+        Number of steps.
+    ann : Network, optional
+        The trained network.
+    batch : int
+        Images simulated at once by each thread.
+    threads : int, optional
+        Number of threads; as many as there are processors by default.
+    impl, schedule : str
+        As in :func:`refsnn.run.run_snn`.
+    progress : callable, optional
+        Told how many images are done.
+
+    Returns
+    -------
+    Tally
+        Sums over the images. They do not depend on `batch`, `threads`, `impl` or
+        `schedule`. A prediction is the class with the largest logit, the lowest one
+        on ties.
+    """
+    threads = threads or os.cpu_count() or 1
+    for name, value in (("batch", batch), ("threads", threads)):
+        if value < 1:
+            raise OptionError(where=name, got=value, expected="at least 1")
+    if not len(data.images):
+        raise OptionError(where=data.name, got="0 images", expected="at least 1")
+
+    def tally(start: int) -> Tally:
+        images = data.images[start : start + batch]
+        labels = data.labels[start : start + batch]
+        x = snn.preprocess(images)
+        run = run_snn(snn, x, T, impl=impl, schedule=schedule)
+        ann_correct = 0
+        if ann:
+            ann_correct = _correct(run_ann(ann, ann.preprocess(images), impl=impl), labels)
+        return Tally(
+            images=len(images),
+            ann_correct=int(ann_correct),
+            correct=_correct(run.logits, labels),
+            spikes=run.spikes,
+            negative=run.negative,
+            synops=run.synops,
+        )
+
+    def parts() -> Iterator[Tally]:
+        done = 0
+        with ThreadPoolExecutor(threads) as pool:
+            starts = range(0, len(data.images), batch)
+            for part in _in_order(pool, tally, starts, ahead=2 * threads):
+                done += part.images
+                if progress:
+                    progress(done, len(data.images))
+                yield part
+
+    return reduce(operator.add, parts())
+
+
+def _correct(logits: Array, labels: Array) -> Any:
+    """Count correct predictions over the last axis but one, the samples."""
+    return np.count_nonzero(logits.argmax(axis=-1) == labels, axis=-1)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Any, items: range, ahead: int
+) -> Iterator[Tally]:
+    """Yield results in order, with at most `ahead` batches begun or waiting."""
+    futures = []
+    try:
+        for item in items:
+            futures.append(pool.submit(work, item))
+            if len(futures) >= ahead:
+                yield futures.pop(0).result()
+        while futures:
+            yield futures.pop(0).result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def energy(snn: SpikingNetwork, tally: Tally, ann_macs: int | None) -> dict[str, Any]:
+    """Return the energy of a run under every table.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network.
+    tally : Tally
+        What it did.
+    ann_macs : int or None
+        Multiply-accumulates of the trained network over the same images.
+
+    Returns
+    -------
+    dict
+        By table: ``ann_pJ`` (None if unknown) and ``snn_pJ``, one number for each t.
+    """
+    synops = sum(tally.synops.values(), np.zeros_like(tally.correct))
+    neurons = tally.images * sum(p.neurons for p in snn.hidden)
+    first = tally.images * snn.first_layer_macs()
+    return {
+        name: {
+            "ann_pJ": None if ann_macs is None else table.ann_pJ(ann_macs),
+            "snn_pJ": table.snn_pJ(synops, first, neurons),
+        }
+        for name, table in ENERGY_TABLES.items()
+    }
+
+
+def result(
+    snn: SpikingNetwork,
+    data: Images,
+    tally: Tally,
+    *,
+    sha256: str,
+    seconds: float,
+    ann: Network | None = None,
+    impl: str = "kernel",
+    schedule: str = "layer",
+) -> dict[str, Any]:
+    """Lay out a tally as the format ``refsnn-result``, version 1.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network that ran.
+    data : Images
+        The images, first to last.
+    tally : Tally
+        What :func:`evaluate` returned.
+    sha256 : str
+        Content hash of the file that was run.
+    seconds : float
+        Wall-clock time.
+    ann : Network, optional
+        The trained network, if it ran too.
+    impl, schedule : str
+        How it ran.
+
+    Returns
+    -------
+    dict
+        JSON values. Equal runs are equal apart from ``seconds``, ``versions``,
+        ``impl`` and ``schedule``.
+    """
+    ann_macs = tally.images * ann.macs() if ann else None
+    populations = {
+        p.name: {
+            "neurons": p.neurons,
+            "spikes": tally.spikes[p.name].tolist(),
+            "negative": tally.negative[p.name].tolist(),
+            "synops": tally.synops[p.name].tolist(),
+        }
+        for p in snn.hidden
+    }
+    return {
+        "format": "refsnn-result",
+        "version": 1,
+        "network": {"name": snn.name, "sha256": sha256},
+        "data": {
+            "name": data.name,
+            "sha256": data.sha256,
+            "indices": list(range(tally.images)),
+        },
+        "method": snn.method,
+        "set": dict(snn.options),
+        "T": len(tally.correct),
+        "images": tally.images,
+        "mode": snn.mode,
+        "certificate": None,
+        "ann": {"correct": tally.ann_correct, "macs": ann_macs} if ann else None,
+        "snn": {
+            "correct": tally.correct.tolist(),
+            "first_layer_macs": tally.images * snn.first_layer_macs(),
+            "populations": populations,
+        },
+        "energy": energy(snn, tally, ann_macs),
+        "impl": impl,
+        "schedule": schedule,
+        "versions": versions(),
+        "seconds": seconds,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions a result was made with.
+
+    Returns
+    -------
+    dict of str to str
+        refsnn, Python, platform and the numerical libraries.
+    """
+    return {
+        "refsnn": refsnn.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: version(name) for name in ("numpy", "numba", "h5py")},
+    }

@@ -1,0 +1,335 @@
+"""The formats ``refsnn-ann`` and ``refsnn-snn``, version 1."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from refsnn.errors import OptionError
+from refsnn.io.cursor import Cursor, built, encoded, shape_of
+from refsnn.io.tree import Tree, Value, refuse
+from refsnn.layers import SumPool
+from refsnn.network import (
+    OPS,
+    PROJECTIONS,
+    Model,
+    Network,
+    Node,
+    Population,
+    Projection,
+    SpikingNetwork,
+)
+from refsnn.neurons import Neuron
+from refsnn.numerics import Array
+from refsnn.profile import REFSNN
+from refsnn.records import Record
+
+VERSION = 1
+READOUT = "readout"
+"""The ``neuron`` of the population that has none."""
+
+
+def compact(value: Any) -> str:
+    """Return canonical JSON: sorted keys, no spaces.
+
+    Parameters
+    ----------
+    value : object
+        Anything JSON can hold.
+
+    Returns
+    -------
+    str
+        The text.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _header(model: Model) -> dict[str, Value]:
+    return {
+        "version": VERSION,
+        "name": model.name,
+        "input_shape": list(model.input_shape),
+        "classes": model.classes,
+        "mean": model.mean.tolist(),
+        "std": model.std.tolist(),
+        "provenance": compact(dict(model.provenance)),
+    }
+
+
+def _read_header(root: Cursor) -> dict[str, Any]:
+    return {
+        "name": root.attribute("name", str),
+        "input_shape": shape_of(root, "input_shape"),
+        "classes": root.attribute("classes", int),
+        "mean": np.asarray(root.attribute("mean", list), dtype=np.float64),
+        "std": np.asarray(root.attribute("std", list), dtype=np.float64),
+        "provenance": root.json("provenance", dict),
+    }
+
+
+def _put(tree: Tree, path: str, record: Record, **attributes: Value) -> None:
+    """Add a record to a tree as one group."""
+    fields, arrays = encoded(record)
+    tree.attributes[path] = {**attributes, **fields}
+    tree.arrays.update({f"{path}/{name}": array for name, array in arrays.items()})
+
+
+def _known(cursor: Cursor, name: str, table: dict[str, Any]) -> Any:
+    """Take the attribute that names a class, and return the class."""
+    key = cursor.attribute(name, str)
+    if key not in table:
+        refuse("RSN-H5-014", f"{cursor.where}@{name}", key, f"one of {', '.join(table)}")
+    return table[key]
+
+
+def ann_tree(ann: Network) -> Tree:
+    """Lay out a trained network as the format ``refsnn-ann``.
+
+    Parameters
+    ----------
+    ann : Network
+        The network.
+
+    Returns
+    -------
+    Tree
+        The content, without its hash.
+    """
+    tree = Tree()
+    tree.attributes["/"] = {"format": "refsnn-ann", **_header(ann)}
+    tree.attributes["/nodes"] = {}
+    for index, node in enumerate(ann.nodes):
+        inputs = compact(list(node.inputs))
+        path = f"/nodes/{node.name}"
+        _put(tree, path, node.op, op=node.op.op, inputs=inputs, index=index)
+    return tree
+
+
+def read_ann(root: Cursor) -> Network:
+    """Read the format ``refsnn-ann``.
+
+    Parameters
+    ----------
+    root : Cursor
+        The root, its format and version taken.
+
+    Returns
+    -------
+    Network
+        The network.
+    """
+    header = _read_header(root)
+    group = root.group("nodes")
+    nodes = []
+    for cursor in group.children():
+        inputs = _names(cursor, "inputs")
+        op = cursor.record(_known(cursor, "op", OPS))
+        nodes.append(Node(name=cursor.name, op=op, inputs=inputs))
+        cursor.done()
+    group.done()
+    ann: Network = built(group.where, Network, nodes=tuple(nodes), **header)
+    return ann
+
+
+def _names(cursor: Cursor, name: str) -> tuple[str, ...]:
+    names = cursor.json(name, list)
+    if not all(isinstance(item, str) for item in names):
+        refuse("RSN-H5-019", f"{cursor.where}@{name}", names, "a JSON list of names")
+    return tuple(names)
+
+
+def snn_tree(snn: SpikingNetwork) -> Tree:
+    """Lay out a converted network as the format ``refsnn-snn``.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        A network in canonical form.
+
+    Returns
+    -------
+    Tree
+        The content, without its hash.
+    """
+    if not snn.canonical:
+        raise OptionError(
+            where=f"spiking network {snn.name}",
+            got="a network that is not in canonical form",
+            expected="thresholds of 1 (apply passes.canonical_form)",
+        )
+    tree = Tree()
+    tree.attributes["/"] = {
+        "format": "refsnn-snn",
+        **_header(snn),
+        "method": snn.method,
+        "options": compact(dict(snn.options)),
+        "T": snn.T or 0,
+        "ann_sha256": snn.ann_sha256,
+        "profile": compact(dataclasses.asdict(snn.profile)),
+        "mode": snn.mode,
+        "certificate": compact(None),
+    }
+    if snn.samples is not None:
+        tree.arrays["/samples"] = snn.samples.astype(np.int64)
+    tree.attributes["/populations"] = {}
+    for index, p in enumerate(snn.populations):
+        path = f"/populations/{p.name}"
+        about: dict[str, Value] = {"index": index, "shape": list(p.shape)}
+        if p.neuron:
+            _put(tree, path, p.neuron, neuron=p.neuron.op, **about)
+        else:
+            tree.attributes[path] = {"neuron": READOUT, **about}
+        for name in ("theta", "v0", "scale", "bias"):
+            value = getattr(p, name)
+            if value is not None:
+                tree.arrays[f"{path}/{name}"] = value
+        tree.attributes[f"{path}/projections"] = {}
+        for number, q in enumerate(p.projections):
+            pool = compact([[*pool.kernel, *pool.stride] for pool in q.pool])
+            _put(
+                tree,
+                f"{path}/projections/{number}",
+                q.op,
+                op=q.op.op,
+                source=q.source,
+                pool=pool,
+                index=number,
+            )
+    return tree
+
+
+def read_snn(root: Cursor) -> SpikingNetwork:
+    """Read the format ``refsnn-snn``.
+
+    Parameters
+    ----------
+    root : Cursor
+        The root, its format and version taken.
+
+    Returns
+    -------
+    SpikingNetwork
+        The network.
+    """
+    header = _read_header(root)
+    header["method"] = root.attribute("method", str)
+    header["options"] = root.json("options", dict)
+    header["T"] = root.attribute("T", int) or None
+    header["ann_sha256"] = root.attribute("ann_sha256", str)
+    header["mode"] = root.attribute("mode", str)
+    root.json("certificate", type(None))
+    profile = root.json("profile", dict)
+    if profile != dataclasses.asdict(REFSNN):
+        at = f"{root.where}@profile"
+        refuse("RSN-H5-014", at, profile, "the conventions of refsnn")
+    if header["mode"] != "ordered":
+        refuse("RSN-H5-014", f"{root.where}@mode", header["mode"], "ordered")
+    header["samples"] = root.array("samples", dtypes=(np.dtype("<i8"),), optional=True)
+    group = root.group("populations")
+    populations = tuple(_read_population(cursor) for cursor in group.children())
+    group.done()
+    snn: SpikingNetwork = built(
+        group.where,
+        SpikingNetwork,
+        populations=populations,
+        canonical=True,
+        **header,
+    )
+    return snn
+
+
+def _read_population(cursor: Cursor) -> Population:
+    registry: dict[str, Any] = {READOUT: None, **Neuron.registry}
+    shape = shape_of(cursor, "shape")
+    neuron_class = _known(cursor, "neuron", registry)
+    neuron = cursor.record(neuron_class) if neuron_class else None
+    arrays = {name: cursor.array(name) for name in ("theta", "v0", "scale")}
+    bias = cursor.array("bias", optional=True)
+    group = cursor.group("projections")
+    projections = tuple(_read_projection(child) for child in group.children())
+    group.done()
+    cursor.done()
+    population: Population = built(
+        cursor.where,
+        Population,
+        name=cursor.name,
+        shape=shape,
+        neuron=neuron,
+        projections=projections,
+        bias=bias,
+        **arrays,
+    )
+    return population
+
+
+def _read_projection(cursor: Cursor) -> Projection:
+    source = cursor.attribute("source", str)
+    pool = []
+    for item in cursor.json("pool", list):
+        if not isinstance(item, list) or len(item) != 4:
+            at = f"{cursor.where}@pool"
+            refuse("RSN-H5-019", at, item, "two kernel sizes and two strides")
+        sizes = {"kernel": item[:2], "stride": item[2:]}
+        pool.append(built(cursor.where, SumPool, **sizes))
+    op = cursor.record(_known(cursor, "op", PROJECTIONS))
+    cursor.done()
+    projection: Projection = built(
+        cursor.where, Projection, source=source, op=op, pool=tuple(pool)
+    )
+    return projection
+
+
+def images_tree(images: Array, labels: Array) -> Tree:
+    """Lay out labelled images as data sets ``images`` and ``labels``.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (n, C, H, W)
+        Pixels.
+    labels : ndarray of uint8, shape (n,)
+        Classes.
+
+    Returns
+    -------
+    Tree
+        The content.
+    """
+    tree = Tree()
+    tree.attributes["/"] = {"format": "refsnn-images", "version": VERSION}
+    tree.arrays.update({"/images": images, "/labels": labels})
+    return tree
+
+
+def read_images(root: Cursor) -> tuple[Array, Array]:
+    """Read labelled images.
+
+    Parameters
+    ----------
+    root : Cursor
+        The root, its format and version taken.
+
+    Returns
+    -------
+    images : ndarray of uint8, shape (n, C, H, W)
+        Pixels.
+    labels : ndarray of uint8, shape (n,)
+        Classes.
+    """
+    pixel = (np.dtype("u1"),)
+    images, labels = (root.array(name, dtypes=pixel) for name in ("images", "labels"))
+    if images is None or labels is None or images.ndim != 4 or len(images) != len(labels):
+        refuse("RSN-H5-011", root.where, "images and labels that do not fit")
+    return images, labels
+
+
+READERS: dict[str, Callable[[Cursor], Any]] = {
+    "refsnn-ann": read_ann,
+    "refsnn-snn": read_snn,
+    "refsnn-images": read_images,
+}
+"""Reader of each format, version 1."""

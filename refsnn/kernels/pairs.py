@@ -1,0 +1,41 @@
+"""Which kernel is the twin of which definition, and how kernels are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+from refsnn.records import Record
+
+exact = numba.njit(fastmath=False, error_model="numpy", cache=True, nogil=True)
+"""The one way kernels are compiled: no reassociation, no contraction to fused
+multiply-adds, IEEE division; so compiled and interpreted bits are equal."""
+
+PAIRS: dict[type[Record], Callable[..., Any]] = {}
+"""Kernel by the class whose definition it repeats."""
+
+KernelType = TypeVar("KernelType", bound=Callable[..., Any])
+
+
+def kernel_of(definition: type[Record]) -> Callable[[KernelType], KernelType]:
+    """Register a kernel as the twin of a definition.
+
+    Parameters
+    ----------
+    definition : type
+        A linear map, whose `accumulate` the kernel repeats, or a neuron, for which it
+        repeats :func:`refsnn.neurons.unroll`, bit for bit.
+
+    Returns
+    -------
+    callable
+        The decorator.
+    """
+
+    def register(kernel: KernelType) -> KernelType:
+        PAIRS[definition] = kernel
+        return kernel
+
+    return register

@@ -1,0 +1,627 @@
+"""Layers of the trained network and of the spiking one, with their output shapes.
+
+Arrays have one leading axis M (a batch, or steps times batch) and then the shape S,
+channels first: (M, C, H, W) or (M, N). Linear maps add their terms in the order of the
+mode `ordered`: for every output one at a time, left to right, in ascending (channel,
+row, column) order of the input.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from refsnn.errors import DomainError, ShapeError
+from refsnn.numerics import Array, Shape, per_channel
+from refsnn.records import Record, ints, real, record, tensor
+
+MapType = TypeVar("MapType", bound="LinearMap")
+
+
+class Layer(Record):
+    """Base of the layers: `arity` inputs (None for two or more), one output."""
+
+    arity: ClassVar[int | None] = 1
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters."""
+        return 0
+
+    def out_shape(self, *shapes: Shape) -> Shape:
+        """Return the shape of the output, or refuse the input's.
+
+        Parameters
+        ----------
+        *shapes : tuple of int
+            S of each input.
+
+        Returns
+        -------
+        tuple of int
+            S of the output.
+
+        Raises
+        ------
+        ShapeError
+            If the layer cannot take these shapes.
+        """
+        raise NotImplementedError
+
+    def __call__(self, *xs: Array) -> Array:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        *xs : ndarray, shape (M, *S)
+            The inputs.
+
+        Returns
+        -------
+        ndarray, shape (M, *S')
+            The output.
+        """
+        raise NotImplementedError
+
+    def _need(self, ok: bool, got: object, expected: str) -> None:
+        if not ok:
+            raise ShapeError(where=self.op, got=got, expected=expected)
+
+    def _need_map(self, shape: Shape, channels: int | None = None) -> None:
+        wanted = "C" if channels is None else channels
+        self._need(
+            len(shape) == 3 and channels in (None, shape[0]),
+            f"an input of shape {shape}",
+            f"({wanted}, H, W)",
+        )
+
+
+class LinearMap(Layer):
+    """Base of the linear maps, the layers that can be a synaptic projection."""
+
+    weight: Array
+    bias: Array | None
+
+    @property
+    def parameters(self) -> int:
+        return self.weight.size + (0 if self.bias is None else self.bias.size)
+
+    def accumulate(self, acc: Array, x: Array) -> Array:
+        """Add the terms W x to sums already begun, in the order of mode `ordered`.
+
+        Parameters
+        ----------
+        acc : ndarray of float64, shape (M, *S')
+            The sums so far.
+        x : ndarray, shape (M, *S)
+            The input: analog values, or integers (spikes, pooled spikes).
+
+        Returns
+        -------
+        ndarray of float64, shape (M, *S')
+            The sums with every term added; `acc` is left as it was. Terms with x = 0
+            add a zero and may be skipped without changing a bit, since no sum is -0.
+        """
+        raise NotImplementedError
+
+    def add_bias(self, acc: Array) -> Array:
+        """Add the bias, the last term of every sum.
+
+        Parameters
+        ----------
+        acc : ndarray, shape (M, *S')
+            The sums so far.
+
+        Returns
+        -------
+        ndarray, shape (M, *S')
+            The sums.
+        """
+        if self.bias is None:
+            return acc
+        where = f"{self.op}.bias"
+        return acc + per_channel(self.bias, acc.shape[1:], where=where)
+
+    def __call__(self, *xs: Array) -> Array:
+        (x,) = xs
+        start = np.zeros((len(x), *self.out_shape(x.shape[1:])))
+        return self.add_bias(self.accumulate(start, x))
+
+    def fan_out(self, shape: Shape) -> Array:
+        """Count the outputs that each input element reaches, borders exact.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            S.
+
+        Returns
+        -------
+        ndarray of int64, shape S
+            Number of synapses out of each input element.
+        """
+        raise NotImplementedError
+
+    def macs(self, shape: Shape) -> int:
+        """Count multiply-accumulates of one dense evaluation.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            S.
+
+        Returns
+        -------
+        int
+            Output elements times taps, padding taps included, as published counts do.
+            Without padding taps it is ``fan_out(shape).sum()``. Biases not counted.
+        """
+        raise NotImplementedError
+
+    def normalised(
+        self: MapType, theta_in: Array, divisor: int, theta_out: Array
+    ) -> MapType:
+        """Return the map that acts on unit spikes and feeds thresholds of 1.
+
+        Parameters
+        ----------
+        theta_in : ndarray, shape () or (C,), potential
+            Threshold of the source, per channel of its map.
+        divisor : int
+            Number of elements averaged by the pooling in front.
+        theta_out : ndarray, shape () or (O,), potential
+            Threshold of the target.
+
+        Returns
+        -------
+        LinearMap
+            Weight (W theta_in) / (divisor theta_out), evaluated in float64 in this
+            order; no bias.
+        """
+        columns = self._input_factor(np.asarray(theta_in, dtype=np.float64))
+        rows = np.broadcast_to(
+            np.asarray(theta_out, dtype=np.float64), self.weight.shape[:1]
+        )
+        rows = divisor * rows.reshape((-1,) + (1,) * (self.weight.ndim - 1))
+        weight = (self.weight * columns) / rows
+        return dataclasses.replace(self, weight=weight, bias=None)  # type: ignore[type-var]  # a record
+
+    def _input_factor(self, theta_in: Array) -> Array:
+        """Shape a per-channel factor of the input to broadcast over the weight."""
+        raise NotImplementedError
+
+
+@record
+class Conv2d(LinearMap):
+    """Two-dimensional cross-correlation with zero padding.
+
+    ::
+
+        y[o, i, j] = sum over (c, p, q) of
+            W[o, c, p, q] x[g C + c, i s0 + p d0 - p0, j s1 + q d1 - p1]
+
+    with stride s, padding p0 p1, dilation d, group g = o // (O / groups) and C input
+    channels a group. Ascending (c, p, q) is ascending (channel, row, column) of x.
+    """
+
+    op = "conv2d"
+    weight: Array = tensor("OIHW")
+    bias: Array | None = tensor("O", optional=True)
+    stride: tuple[int, int] = ints((1, 1), least=1)
+    padding: tuple[int, int] = ints((0, 0), least=0)
+    dilation: tuple[int, int] = ints((1, 1), least=1)
+    groups: int = ints(1, least=1)
+
+    def check(self) -> None:
+        outputs = len(self.weight)
+        self._need(
+            min(self.weight.shape) > 0 and outputs % self.groups == 0,
+            f"weight {self.weight.shape} with {self.groups} groups",
+            "no empty dimension, and output channels divisible by groups",
+        )
+        self._need(
+            self.bias is None or self.bias.shape == (outputs,),
+            f"bias {None if self.bias is None else self.bias.shape}",
+            f"({outputs},)",
+        )
+
+    def out_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        O, I, *kernel = self.weight.shape
+        self._need_map(shape, I * self.groups)
+        H, W = (
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, p, d, k, s in zip(
+                shape[1:], self.padding, self.dilation, kernel, self.stride, strict=True
+            )
+        )
+        self._need(
+            H > 0 and W > 0,
+            f"an input of shape {shape}",
+            f"at least the reach of a {kernel} kernel with dilation {self.dilation}",
+        )
+        return (O, H, W)
+
+    def accumulate(self, acc: Array, x: Array) -> Array:
+        O, I, P, Q = self.weight.shape
+        G = self.groups
+        _, H, W = self.out_shape(x.shape[1:])
+        (s0, s1), (p0, p1), (d0, d1) = self.stride, self.padding, self.dilation
+        weight = self.weight.astype(np.float64).reshape(G, O // G, I, P, Q, 1, 1)
+        x = np.pad(x, ((0, 0), (0, 0), (p0, p0), (p1, p1)))
+        x = x.reshape(len(x), G, 1, I, *x.shape[2:])
+        out = acc.reshape(len(x), G, O // G, H, W)
+        for c, p, q in np.ndindex(I, P, Q):
+            rows = slice(p * d0, p * d0 + (H - 1) * s0 + 1, s0)
+            columns = slice(q * d1, q * d1 + (W - 1) * s1 + 1, s1)
+            out = out + weight[:, :, c, p, q] * x[:, :, :, c, rows, columns]
+        return out.reshape(acc.shape)
+
+    def fan_out(self, shape: Shape) -> Array:
+        O, H, W = self.out_shape(shape)
+        reached = []
+        for n, out, k, s, p, d in zip(
+            shape[1:],
+            (H, W),
+            self.weight.shape[2:],
+            self.stride,
+            self.padding,
+            self.dilation,
+            strict=True,
+        ):
+            source = np.add.outer(np.arange(out) * s, np.arange(k) * d) - p
+            inside = source[(source >= 0) & (source < n)]
+            reached.append(np.bincount(inside, minlength=n))
+        fan_out = O // self.groups * np.multiply.outer(*reached)
+        return np.broadcast_to(fan_out, shape).astype(np.int64)
+
+    def macs(self, shape: Shape) -> int:
+        _, H, W = self.out_shape(shape)
+        return self.weight.size * H * W
+
+    def _input_factor(self, theta_in: Array) -> Array:
+        O, I, _, _ = self.weight.shape
+        by_group = np.broadcast_to(theta_in, (I * self.groups,)).reshape(-1, I)
+        return np.repeat(by_group, O // self.groups, axis=0)[:, :, None, None]
+
+
+@record
+class Linear(LinearMap):
+    """Fully connected map, y[o] = sum over i of W[o, i] x[i], x flattened as C, H, W."""
+
+    op = "linear"
+    weight: Array = tensor("OI")
+    bias: Array | None = tensor("O", optional=True)
+
+    def check(self) -> None:
+        outputs = len(self.weight)
+        self._need(min(self.weight.shape) > 0, self.weight.shape, "no empty dimension")
+        self._need(
+            self.bias is None or self.bias.shape == (outputs,),
+            f"bias {None if self.bias is None else self.bias.shape}",
+            f"({outputs},)",
+        )
+
+    def out_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        inputs = self.weight.shape[1]
+        self._need(
+            int(np.prod(shape)) == inputs,
+            f"an input of shape {shape}",
+            f"{inputs} elements",
+        )
+        return (len(self.weight),)
+
+    def accumulate(self, acc: Array, x: Array) -> Array:
+        weight = self.weight.astype(np.float64)
+        x = x.reshape(len(x), -1)
+        out = acc
+        for i in range(weight.shape[1]):
+            out = out + weight[:, i] * x[:, i, None]
+        return out
+
+    def fan_out(self, shape: Shape) -> Array:
+        return np.full(shape, self.out_shape(shape)[0], dtype=np.int64)
+
+    def macs(self, shape: Shape) -> int:
+        self.out_shape(shape)
+        return self.weight.size
+
+    def _input_factor(self, theta_in: Array) -> Array:
+        inputs = self.weight.shape[1]
+        return np.repeat(theta_in.reshape(-1), inputs // theta_in.size)
+
+
+@record
+class Identity(LinearMap):
+    """Shortcut with one weight a channel, y[c] = W[c] x[c].
+
+    Spiking networks only: a shortcut of the trained network is an edge of its graph,
+    and receives the weight theta_in / theta_out by normalisation.
+    """
+
+    op = "identity"
+    weight: Array = tensor("C")
+    bias: Array | None = tensor("C", optional=True)
+
+    def out_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        self._need(
+            shape[:1] == self.weight.shape,
+            f"an input of shape {shape}",
+            f"{len(self.weight)} channels",
+        )
+        return shape
+
+    def accumulate(self, acc: Array, x: Array) -> Array:
+        weight = self.weight.astype(np.float64)
+        return acc + per_channel(weight, x.shape[1:], where=self.op) * x
+
+    def fan_out(self, shape: Shape) -> Array:
+        return np.ones(self.out_shape(shape), dtype=np.int64)
+
+    def macs(self, shape: Shape) -> int:
+        return int(np.prod(self.out_shape(shape)))
+
+    def _input_factor(self, theta_in: Array) -> Array:
+        return theta_in
+
+
+class Pool(Layer):
+    """Base of the pooling layers: windows of `kernel` every `stride`, no padding.
+
+    Rows and columns that do not fill a last window are dropped.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+    @property
+    def window(self) -> int:
+        """Number of elements in one window."""
+        return self.kernel[0] * self.kernel[1]
+
+    def out_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        self._need_map(shape)
+        C, H, W = shape
+        (k0, k1), (s0, s1) = self.kernel, self.stride
+        self._need(
+            k0 <= H and k1 <= W,
+            f"an input of shape {shape}",
+            f"at least the size of a {self.kernel} window",
+        )
+        return (C, (H - k0) // s0 + 1, (W - k1) // s1 + 1)
+
+    def taps(self, x: Array) -> list[Array]:
+        """Split windows into their elements.
+
+        Parameters
+        ----------
+        x : ndarray, shape (M, C, H, W)
+            The input.
+
+        Returns
+        -------
+        list of ndarray, shape (M, C, H', W')
+            For each position in the window, in (row, column) order, that element of
+            every window; views.
+        """
+        _, H, W = self.out_shape(x.shape[1:])
+        (k0, k1), (s0, s1) = self.kernel, self.stride
+        return [
+            x[..., p : p + (H - 1) * s0 + 1 : s0, q : q + (W - 1) * s1 + 1 : s1]
+            for p, q in np.ndindex(k0, k1)
+        ]
+
+
+@record
+class SumPool(Pool):
+    """Sum over each window, in (row, column) order; of spikes an exact integer.
+
+    Spiking networks only: the divisor of an average is in the canonical weights.
+    """
+
+    op = "sumpool"
+    kernel: tuple[int, int] = ints((2, 2), least=1)
+    stride: tuple[int, int] = ints((2, 2), least=1)
+
+    def __call__(self, *xs: Array) -> Array:
+        (x,) = xs
+        wide = np.int64 if x.dtype.kind == "i" else np.float64
+        first, *rest = self.taps(x)
+        total = first.astype(wide)
+        for tap in rest:
+            total = total + tap
+        return total
+
+    def fan_out(self, onward: Array, shape: Shape) -> Array:
+        """Carry fan-outs back through the pooling.
+
+        Parameters
+        ----------
+        onward : ndarray of int64, shape (C, H', W')
+            Fan-out of every window.
+        shape : tuple of int
+            (C, H, W), the shape that is pooled.
+
+        Returns
+        -------
+        ndarray of int64, shape (C, H, W)
+            For each input element the sum over the windows that hold it.
+        """
+        total = np.zeros((1, *shape), dtype=np.int64)
+        for tap in self.taps(total):
+            tap += onward
+        return total[0]
+
+
+@record
+class AvgPool(Pool):
+    """Mean over each window: the sum in (row, column) order, divided once."""
+
+    op = "avgpool"
+    kernel: tuple[int, int] = ints((2, 2), least=1)
+    stride: tuple[int, int] = ints((2, 2), least=1)
+
+    def __call__(self, *xs: Array) -> Array:
+        return SumPool(kernel=self.kernel, stride=self.stride)(*xs) / self.window
+
+
+@record
+class MaxPool(Pool):
+    """Maximum over each window; for the trained network only.
+
+    The maximum of spikes is not the spike train of the maximum, so conversion refuses
+    this layer.
+    """
+
+    op = "maxpool"
+    kernel: tuple[int, int] = ints((2, 2), least=1)
+    stride: tuple[int, int] = ints((2, 2), least=1)
+
+    def __call__(self, *xs: Array) -> Array:
+        (x,) = xs
+        return np.max(np.stack(self.taps(x)), axis=0)
+
+
+@record
+class GlobalAvgPool(Layer):
+    """Mean over all rows and columns, (C, H, W) to (C,)."""
+
+    op = "globalavgpool"
+
+    def out_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        self._need_map(shape)
+        return shape[:1]
+
+    def __call__(self, *xs: Array) -> Array:
+        (x,) = xs
+        size = (x.shape[2], x.shape[3])
+        return AvgPool(kernel=size, stride=size)(x)[..., 0, 0]
+
+
+@record
+class BatchNorm(Layer):
+    """Batch normalisation with stored statistics, per channel.
+
+    ::
+
+        y = gamma (x - mean) / sqrt(var + eps) + beta
+
+    evaluated as scale (x - mean) + beta with scale = gamma / sqrt(var + eps).
+    """
+
+    op = "batchnorm"
+    gamma: Array = tensor("C")
+    beta: Array = tensor("C")
+    mean: Array = tensor("C")
+    var: Array = tensor("C")
+    eps: float = real(1e-5)
+
+    def check(self) -> None:
+        sizes = {a.shape for a in (self.gamma, self.beta, self.mean, self.var)}
+        self._need(len(sizes) == 1, f"shapes {sizes}", "one size for all four tensors")
+        if not (np.all(self.var >= 0) and np.all(self.var + self.eps > 0)):
+            raise DomainError(
+                where="batchnorm",
+                got=f"a smallest variance of {self.var.min()} with eps {self.eps}",
+                expected="var >= 0 and var + eps > 0",
+            )
+
+    @property
+    def parameters(self) -> int:
+        return self.gamma.size + self.beta.size
+
+    @property
+    def scale(self) -> Array:
+        """The factor gamma / sqrt(var + eps), float64, shape (C,)."""
+        root = np.sqrt(self.var.astype(np.float64) + self.eps)
+        return self.gamma.astype(np.float64) / root
+
+    def out_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        self._need(
+            shape[:1] == self.gamma.shape,
+            f"an input of shape {shape}",
+            f"{len(self.gamma)} channels",
+        )
+        return shape
+
+    def __call__(self, *xs: Array) -> Array:
+        (x,) = xs
+        scale, mean, beta = (
+            per_channel(a.astype(np.float64), x.shape[1:], where=self.op)
+            for a in (self.scale, self.mean, self.beta)
+        )
+        return scale * (x - mean) + beta
+
+    def folded_into(self, layer: MapType) -> MapType:
+        """Return the linear map followed by this normalisation as one linear map.
+
+        Parameters
+        ----------
+        layer : LinearMap
+            The map in front.
+
+        Returns
+        -------
+        LinearMap
+            Weight scale W, bias beta + scale (b - mean), in float64 (b = 0 if the
+            map has none).
+        """
+        rows = self.scale.reshape((-1,) + (1,) * (layer.weight.ndim - 1))
+        bias = np.zeros(len(rows)) if layer.bias is None else layer.bias
+        return dataclasses.replace(  # type: ignore[type-var]  # a record
+            layer,
+            weight=rows * layer.weight,
+            bias=self.beta + self.scale * (bias - self.mean),
+        )
+
+
+@record
+class Add(Layer):
+    """Sum of two or more inputs of equal shape, left to right."""
+
+    op = "add"
+    arity = None
+
+    def out_shape(self, *shapes: Shape) -> Shape:
+        self._need(
+            len(shapes) > 1 and len(set(shapes)) == 1,
+            f"inputs of shapes {', '.join(map(str, shapes))}",
+            "two or more inputs of one shape",
+        )
+        return shapes[0]
+
+    def __call__(self, *xs: Array) -> Array:
+        total = xs[0]
+        for x in xs[1:]:
+            total = total + x
+        return total
+
+
+@record
+class Flatten(Layer):
+    """Reshape (C, H, W) to (C H W,), channel by channel, row by row."""
+
+    op = "flatten"
+
+    def out_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        return (int(np.prod(shape)),)
+
+    def __call__(self, *xs: Array) -> Array:
+        (x,) = xs
+        return x.reshape(len(x), -1)
+
+
+@record
+class Input(Layer):
+    """The analog image; its shape (C, H, W) is the network's."""
+
+    op = "input"
+    arity = 0

@@ -1,0 +1,366 @@
+"""Spiking neurons: charge, fire, reset, count, in this order, at every step.
+
+One neuron is one record; its equations are the docstring of :class:`Neuron` and its
+`fire` rule. Potentials and thresholds may be in any unit of potential; converted
+networks use the canonical one, theta = 1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import numpy as np
+
+from refsnn.errors import DomainError
+from refsnn.numerics import Array, Shape, bind, per_channel
+from refsnn.records import Record, Tensor, flag, kinds, record, tensor
+
+NeuronType = TypeVar("NeuronType", bound="Neuron")
+
+
+class State(NamedTuple):
+    """What a population carries from step to step.
+
+    Attributes
+    ----------
+    v : ndarray, shape (B, *S), potential
+        Membrane potential after the reset.
+    N : ndarray of int64, shape (B, *S)
+        Net number of spikes emitted so far: positive minus negative.
+    """
+
+    v: Array
+    N: Array
+
+
+class Neuron(Record):
+    r"""Base of the neurons without leak, reset by subtraction.
+
+    Per step, with u, v in units of potential and s in the neuron's alphabet::
+
+        charge   u = v + x
+        fire     s = fire(u, N, theta)
+        reset    v = u - theta s
+        count    N = N + s
+
+    Hence theta N(t) = sum of x up to t + v(0) - v(t) at every t, exactly in real
+    arithmetic (Bu et al., ICLR 2022, Eq. 3-6 and 8-9). The potential has no lower
+    bound and there is at most one spike a step.
+
+    A subclass sets `op` (its name in files and on the command line), `alphabet` (the
+    values s can take) and `fire`. Everything else is derived from its fields.
+    """
+
+    alphabet: ClassVar[tuple[int, ...]]
+    registry: ClassVar[dict[str, type[Neuron]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Neuron.registry[cls.op] = cls
+
+    def fire(self, u: Array, N: Array, theta: Array) -> Array:
+        """Return the spikes s of this step.
+
+        Parameters
+        ----------
+        u : ndarray, shape (B, *S), potential
+            Membrane potential after the charge.
+        N : ndarray of int64, shape (B, *S)
+            Net spike count before this step.
+        theta : ndarray, potential
+            Threshold, broadcastable over (B, *S), in the type of `u`.
+
+        Returns
+        -------
+        ndarray of int8, shape (B, *S)
+            Values of `alphabet`.
+        """
+        raise NotImplementedError
+
+    def step(self, x: Array, state: State, theta: Array) -> tuple[Array, State]:
+        """Advance by one time step.
+
+        Parameters
+        ----------
+        x : ndarray, shape (B, *S), potential
+            Input current of this step, bias included.
+        state : State
+            State before the step.
+        theta : ndarray, potential
+            Threshold, broadcastable over (B, *S), in the type of `x`.
+
+        Returns
+        -------
+        s : ndarray of int8, shape (B, *S)
+            Spikes.
+        state : State
+            State after the step.
+        """
+        u = state.v + x
+        s = self.fire(u, state.N, theta)
+        v = u - theta * s
+        N = state.N + s
+        return s, State(v, N)
+
+    def over(self: NeuronType, shape: Shape) -> NeuronType:
+        """Shape every per-channel parameter to broadcast over a population.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            S, the population's shape.
+
+        Returns
+        -------
+        Neuron
+            The same neuron with reshaped parameters.
+        """
+        arrays = {
+            name: per_channel(getattr(self, name), shape, where=f"{self.op}.{name}")
+            for name, kind in kinds(type(self))
+            if isinstance(kind, Tensor)
+        }
+        return dataclasses.replace(self, **arrays)  # type: ignore[type-var]  # a record
+
+    def in_units_of(self: NeuronType, theta: Array) -> NeuronType:  # noqa: ARG002 - hook
+        """Express the neuron's own potentials in units of its threshold.
+
+        Parameters
+        ----------
+        theta : ndarray, shape () or (C,), potential
+            The threshold before normalisation.
+
+        Returns
+        -------
+        Neuron
+            The neuron of the canonical network, whose threshold is 1.
+        """
+        return self
+
+
+@record
+class IF(Neuron):
+    """Integrate-and-fire: s = 1 if u >= theta, else 0 (equality fires).
+
+    Source: Bu et al., ICLR 2022, Eq. 3-6; the same rule in the released QCFS, SRP, COS
+    and calibration code.
+    """
+
+    op = "IF"
+    alphabet = (0, 1)
+
+    def fire(self, u: Array, N: Array, theta: Array) -> Array:  # noqa: ARG002 - N unused
+        return (u >= theta).astype(np.int8)
+
+
+@record
+class DualThresholdIF(Neuron):
+    r"""Integrate-and-fire with a second, negative threshold.
+
+    ::
+
+        s = +1   if u >= theta
+            -1   if u <= theta_neg and N > 0
+             0   otherwise
+
+    N is the net count of spikes emitted so far, so a negative spike takes back an
+    earlier positive one. The two tests exclude each other because theta_neg < theta;
+    their order and whether N includes this step do not matter.
+
+    ECL (ICML 2025) names a dual-threshold neuron with a negative threshold and
+    v(0) = theta/2; its equations are not public. This rule, of Fast-SNN (Hu et al.,
+    TPAMI 2023, code), is the closest published one: a labelled reconstruction.
+
+    Parameters
+    ----------
+    theta_neg : float or ndarray, shape () or (C,), potential
+        Negative threshold: below 0, or 0 with `strict`. (0 without `strict` would undo
+        a spike at u = 0 and oscillate: refused.)
+    strict : bool
+        Whether the negative test is ``u < theta_neg`` instead of ``u <= theta_neg``.
+    guard : bool
+        Whether a negative spike needs N > 0.
+    """
+
+    op = "DualThresholdIF"
+    alphabet = (-1, 0, 1)
+    theta_neg: Array = tensor()
+    strict: bool = flag(default=False)
+    guard: bool = flag(default=True)
+
+    def check(self) -> None:
+        highest = self.theta_neg.max()
+        if not (highest < 0 or (highest == 0 and self.strict)):
+            raise DomainError(
+                where="DualThresholdIF.theta_neg",
+                got=f"{highest}{' with the strict test' if self.strict else ''}",
+                expected="a value below 0, or 0 with the strict test",
+                do="At 0 without it the neuron would undo a spike at u = 0.",
+            )
+
+    def fire(self, u: Array, N: Array, theta: Array) -> Array:
+        theta_neg = bind(self.theta_neg, u)
+        below = u < theta_neg if self.strict else u <= theta_neg
+        negative = below & (N > 0) if self.guard else below
+        return (u >= theta).astype(np.int8) - negative.astype(np.int8)
+
+    def in_units_of(self, theta: Array) -> DualThresholdIF:
+        return dataclasses.replace(self, theta_neg=self.theta_neg / theta)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A published dual-threshold rule.
+
+    Attributes
+    ----------
+    theta_neg : float
+        Negative threshold, in units of potential of the un-normalised network.
+    relative : bool
+        Whether `theta_neg` is in units of theta instead.
+    strict, guard : bool
+        As in :class:`DualThresholdIF`.
+    v0 : float
+        Initial potential in units of theta.
+    source : str
+        Where the rule was read.
+    """
+
+    theta_neg: float
+    relative: bool = False
+    strict: bool = False
+    guard: bool = True
+    v0: float
+    source: str
+
+    def neuron(self, theta: Array) -> DualThresholdIF:
+        """Return the neuron for a threshold.
+
+        Parameters
+        ----------
+        theta : ndarray, shape () or (C,), potential
+            The firing threshold.
+
+        Returns
+        -------
+        DualThresholdIF
+            The neuron, its negative threshold in the unit of `theta`.
+        """
+        unit = theta if self.relative else np.ones_like(theta)
+        return DualThresholdIF(
+            theta_neg=self.theta_neg * unit, strict=self.strict, guard=self.guard
+        )
+
+
+PRESETS: dict[str, Preset] = {
+    "fast-snn": Preset(
+        theta_neg=-1e-3,
+        v0=0.5,
+        source="Fast-SNN (Hu et al., TPAMI 2023), released code; stands in for ECL",
+    ),
+    "snm": Preset(
+        theta_neg=-1.0,
+        relative=True,
+        v0=0.0,
+        source="Signed Neuron with Memory (Wang et al., IJCAI 2022), released code",
+    ),
+    "qffs": Preset(
+        theta_neg=0.0,
+        strict=True,
+        v0=0.5,
+        source="QFFS (Li et al., Front. Neurosci. 2022), first author's later code",
+    ),
+    "ungated": Preset(
+        theta_neg=-1e-3,
+        guard=False,
+        v0=0.5,
+        source="fast-snn without the guard N > 0, to show why the guard is needed",
+    ),
+}
+
+
+def initial_state(v0: Array, shape: Shape) -> State:
+    """Return the state before the first step: v = v(0), N = 0.
+
+    Parameters
+    ----------
+    v0 : ndarray, potential
+        Initial potential, broadcastable over `shape`.
+    shape : tuple of int
+        (B, *S).
+
+    Returns
+    -------
+    State
+        The state.
+    """
+    return State(np.broadcast_to(v0, shape), np.zeros(shape, dtype=np.int64))
+
+
+def unroll(
+    neuron: Neuron, x: Array, state: State, theta: Array
+) -> tuple[Array, State]:
+    """Advance a population by T steps.
+
+    Parameters
+    ----------
+    neuron : Neuron
+        The model, its parameters broadcastable over (B, *S).
+    x : ndarray, shape (T, B, *S), potential
+        Input currents.
+    state : State
+        State before the first of these steps.
+    theta : ndarray, potential
+        Threshold, broadcastable over (B, *S).
+
+    Returns
+    -------
+    s : ndarray of int8, shape (T, B, *S)
+        Spikes.
+    state : State
+        State after the last step.
+    """
+    theta = bind(theta, x)
+    state = State(bind(state.v, x), state.N)
+    s = np.empty(x.shape, dtype=np.int8)
+    for t in range(len(x)):
+        s[t], state = neuron.step(x[t], state, theta)
+    return s, state
+
+
+def constant_count(x: Array, v0: Array, theta: Array, T: int) -> Array:
+    """Return N(T) of a constant current: clip(floor((T x + v0) / theta), 0, T).
+
+    It holds for IF and every guarded dual-threshold neuron while 0 <= v0 < theta, and
+    is the QCFS activation with L = T levels when v0 = theta/2 (QCFS Theorem 1; exact
+    proof for each v0 by charge conservation).
+
+    Parameters
+    ----------
+    x : ndarray, potential
+        The current, the same at every step.
+    v0 : ndarray, potential
+        Initial potential.
+    theta : ndarray, potential
+        Threshold.
+    T : int
+        Number of steps.
+
+    Returns
+    -------
+    ndarray of int64
+        Spike counts.
+
+    Raises
+    ------
+    DomainError
+        If v0 lies outside [0, theta).
+    """
+    if not (np.all(v0 >= 0) and np.all(v0 < theta)):
+        raise DomainError(
+            where="constant_count",
+            got=f"v0 from {np.min(v0)} to {np.max(v0)}",
+            expected="0 <= v0 < theta",
+        )
+    return np.clip(np.floor((T * x + v0) / theta), 0, T).astype(np.int64)

@@ -1,0 +1,330 @@
+"""Pure rewrites from a trained network to a canonical spiking one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+import numpy as np
+
+from refsnn.activations import Clip, Clipped
+from refsnn.errors import ConversionError
+from refsnn.layers import (
+    Add,
+    AvgPool,
+    BatchNorm,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Identity,
+    Input,
+    Linear,
+    LinearMap,
+    MaxPool,
+    SumPool,
+)
+from refsnn.network import (
+    INPUT,
+    Network,
+    Node,
+    Population,
+    Projection,
+    SpikingNetwork,
+)
+from refsnn.neurons import Neuron
+from refsnn.numerics import Array
+
+
+def fold_batchnorm(ann: Network) -> Network:
+    """Fold every batch normalisation into the linear layer in front of it.
+
+    ::
+
+        W' = gamma W / sqrt(var + eps)
+        b' = beta + gamma (b - mean) / sqrt(var + eps)
+
+    in float64. The folded network computes the same function up to rounding.
+
+    Parameters
+    ----------
+    ann : Network
+        A trained network.
+
+    Returns
+    -------
+    Network
+        The network without batch normalisation.
+
+    Raises
+    ------
+    ConversionError
+        If a normalisation does not directly follow a convolution or linear layer, or
+        something else reads that layer too.
+    """
+    ops: dict[str, LinearMap] = {}
+    renamed: dict[str, str] = {}
+    for node in ann.nodes:
+        if not isinstance(node.op, BatchNorm):
+            continue
+        source = ann[node.inputs[0]]
+        readers = ann.consumers[source.name]
+        if not isinstance(source.op, LinearMap) or readers != [node.name]:
+            raise ConversionError(
+                where=f"network {ann.name}, node {node.name}",
+                got=f"a batch norm behind {source.name} ({source.op.op}), "
+                f"which {', '.join(readers)} read",
+                expected="a conv2d or linear layer that only the batch norm reads",
+                do="Such a normalisation cannot be folded into weights.",
+            )
+        ops[source.name] = node.op.folded_into(source.op)
+        renamed[node.name] = source.name
+    nodes = tuple(
+        Node(
+            name=node.name,
+            op=ops.get(node.name, node.op),
+            inputs=tuple(renamed.get(i, i) for i in node.inputs),
+        )
+        for node in ann.nodes
+        if node.name not in renamed
+    )
+    return dataclasses.replace(ann, nodes=nodes)
+
+
+def set_thresholds(ann: Network, lam: Mapping[str, Array]) -> Network:
+    """Clip activations at given values, which become their neurons' thresholds.
+
+    Parameters
+    ----------
+    ann : Network
+        A trained network.
+    lam : mapping of str to ndarray, shape () or (C,)
+        Clip for each activation to replace; 0 where it is dead.
+
+    Returns
+    -------
+    Network
+        The network with :class:`~refsnn.activations.Clip` in their place.
+    """
+    return ann.with_ops({name: Clip(lam=value) for name, value in lam.items()})
+
+
+NeuronRule = Callable[[Array], tuple[Neuron, Array]]
+"""From a threshold to a neuron and its initial potential, both in potential units."""
+
+
+def activations_to_neurons(ann: Network, rule: NeuronRule) -> SpikingNetwork:
+    """Replace every activation by a population with the threshold theta = lam.
+
+    A dead channel (lam = 0) gets theta = 1 and outgoing weights 0.
+
+    Parameters
+    ----------
+    ann : Network
+        A network without batch normalisation, whose activations all have a clip
+        ``lam``: trained (clip, QCFS), or set by :func:`set_thresholds`.
+    rule : callable
+        Neuron model and v(0) for a threshold.
+
+    Returns
+    -------
+    SpikingNetwork
+        Not yet canonical: projections act on theta times spikes and average over their
+        pooling windows.
+
+    Raises
+    ------
+    ConversionError
+        If the graph is not made of populations joined by linear maps.
+    """
+    populations = []
+    for node in (*ann.activations, ann.nodes[-1]):
+        readout = node is ann.nodes[-1]
+        if readout and node in ann.activations:
+            _refuse(
+                ann,
+                node,
+                f"an output behind the activation {node.op.op}",
+                "a network that ends in a conv2d or linear layer",
+            )
+        projections, bias = _incoming(ann, node.name if readout else node.inputs[0])
+        common = {
+            "name": node.name,
+            "shape": ann.shapes[node.name],
+            "projections": projections,
+            "bias": bias,
+        }
+        if readout:
+            populations.append(Population(neuron=None, **common))
+            continue
+        if not isinstance(node.op, Clipped):
+            _refuse(
+                ann,
+                node,
+                f"the activation {node.op.op}",
+                "an activation with a threshold (clip or qcfs)",
+            )
+        lam = node.op.lam.astype(np.float64)
+        theta = np.where(lam > 0, lam, 1.0)
+        neuron, v0 = rule(theta)
+        populations.append(
+            Population(neuron=neuron, theta=theta, v0=v0, scale=lam, **common)
+        )
+    return SpikingNetwork(
+        name=ann.name,
+        input_shape=ann.input_shape,
+        classes=ann.classes,
+        mean=ann.mean,
+        std=ann.std,
+        provenance=ann.provenance,
+        populations=tuple(populations),
+        canonical=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Path:
+    """The linear layers from a source up to some node: pooling, then at most one map."""
+
+    source: str
+    pool: tuple[SumPool, ...] = ()
+    op: LinearMap | None = None
+
+
+def _incoming(ann: Network, name: str) -> tuple[tuple[Projection, ...], Array | None]:
+    """Return the projections and the summed bias of a pre-activation."""
+    paths, bias = _paths(ann, ann[name])
+    channels = ann.shapes[name][0]
+    projections = []
+    for path in paths:
+        op = path.op or Identity(weight=np.ones(channels))
+        op = dataclasses.replace(op, bias=None)  # type: ignore[type-var]  # a record
+        projections.append(Projection(source=path.source, op=op, pool=path.pool))
+    return tuple(projections), bias
+
+
+def _paths(ann: Network, node: Node) -> tuple[list[_Path], Array | None]:
+    """Follow a node's inputs back to the populations or the image it draws on."""
+    op = node.op
+    if isinstance(op, Input):
+        return [_Path(source=INPUT)], None
+    if node in ann.activations:
+        return [_Path(source=node.name)], None
+    if isinstance(op, MaxPool):
+        _refuse(
+            ann,
+            node,
+            "max pooling",
+            "average pooling",
+            do="The maximum of spikes is not the spikes of the maximum; train with "
+            "average pooling instead.",
+        )
+    if isinstance(op, BatchNorm):
+        _refuse(ann, node, "a batch norm", "a network behind fold_batchnorm")
+    before = [_paths(ann, ann[name]) for name in node.inputs]
+    paths = [path for some, _ in before for path in some]
+    biases = [bias for _, bias in before if bias is not None]
+    if isinstance(op, Add):
+        return paths, sum(biases[1:], biases[0]) if biases else None
+    if any(path.op for path in paths) or biases:
+        linear = ", ".join(node.inputs)
+        _refuse(
+            ann,
+            node,
+            f"{op.op} directly behind the linear layers of {linear}",
+            "an activation between two linear layers, and pooling or flatten only "
+            "between an activation and the next linear layer",
+        )
+    if isinstance(op, LinearMap):
+        paths = [dataclasses.replace(path, op=op) for path in paths]
+        return paths, None if op.bias is None else op.bias.astype(np.float64)
+    pool = _pool(ann, node)
+    return [dataclasses.replace(path, pool=path.pool + pool) for path in paths], None
+
+
+def _pool(ann: Network, node: Node) -> tuple[SumPool, ...]:
+    """Return the pooling that a layer other than a linear map stands for."""
+    op = node.op
+    if isinstance(op, AvgPool):
+        return (SumPool(kernel=op.kernel, stride=op.stride),)
+    if isinstance(op, GlobalAvgPool):
+        _, H, W = ann.shapes[node.inputs[0]]
+        pool = (SumPool(kernel=(H, W), stride=(H, W)),)
+    elif isinstance(op, Flatten):
+        pool = ()
+    else:
+        _refuse(ann, node, f"the layer {op.op}", "a layer that spikes can pass")
+    readers = [ann[name] for name in ann.consumers[node.name]]
+    if not all(isinstance(r.op, (Linear, Flatten)) for r in readers):
+        _refuse(
+            ann,
+            node,
+            f"{op.op} in front of {', '.join(r.op.op for r in readers)}",
+            "a linear layer behind it",
+        )
+    return pool
+
+
+def _refuse(
+    ann: Network, node: Node, got: str, expected: str, do: str = ""
+) -> NoReturn:
+    where = f"network {ann.name}, node {node.name}"
+    raise ConversionError(where=where, got=got, expected=expected, do=do)
+
+
+def canonical_form(snn: SpikingNetwork) -> SpikingNetwork:
+    """Normalise every threshold to 1 and let every projection act on unit spikes.
+
+    ::
+
+        W'         = (W theta_in) / (k^2 theta_out)    per channel, in this order
+        b'         = b / theta_out
+        v(0)'      = v(0) / theta_out
+        theta_neg' = theta_neg / theta_out
+
+    with k^2 the number of elements averaged by pooling, theta_in = 1 for the image and
+    theta_out = 1 for the readout. In real arithmetic the spikes are the same; W' is
+    rounded to float64, and the rounded network *is* the network from here on.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        What :func:`activations_to_neurons` returned.
+
+    Returns
+    -------
+    SpikingNetwork
+        The canonical network. `scale` keeps the old thresholds.
+    """
+    populations = []
+    for p in snn.populations:
+        projections = tuple(
+            dataclasses.replace(
+                q,
+                op=q.op.normalised(
+                    np.float64(1) if q.source == INPUT else snn[q.source].scale,
+                    q.divisor,
+                    p.theta,
+                ),
+            )
+            for q in p.projections
+        )
+        theta = p.over("theta")
+        populations.append(
+            dataclasses.replace(
+                p,
+                neuron=p.neuron and p.neuron.in_units_of(p.theta),
+                projections=projections,
+                bias=None if p.bias is None else _divide(p.over("bias"), theta, p),
+                theta=np.float64(1),
+                v0=_divide(p.over("v0"), theta, p),
+            )
+        )
+    return dataclasses.replace(snn, populations=tuple(populations), canonical=True)
+
+
+def _divide(value: Array, theta: Array, population: Population) -> Array:
+    """Divide per channel, and store per channel where the result is."""
+    result = np.asarray(value / theta)
+    channels = population.shape[:1]
+    return result.reshape(channels) if result.size == channels[0] else result

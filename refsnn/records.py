@@ -1,0 +1,288 @@
+"""Frozen, keyword-only records whose fields declare what they hold.
+
+Layers, activations and neurons are records. Checking, files and the command line walk
+the declared fields, so a new record needs no code anywhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+import numpy as np
+
+from refsnn.errors import DomainError, ShapeError
+from refsnn.numerics import Array
+
+FLOATS = (np.dtype("<f4"), np.dtype("<f8"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """Kind of a field that holds a float32 or float64 array.
+
+    Parameters
+    ----------
+    dims : tuple of str
+        The allowed index strings, such as ``("OIHW",)``, or ``("", "C")`` for a scalar
+        or one value per channel. ``None`` allows any.
+    optional : bool
+        Whether ``None`` is allowed in place of an array.
+    """
+
+    dims: tuple[str, ...] | None
+    optional: bool
+
+    def normalise(self, value: Any, where: str) -> Array | None:
+        if value is None and self.optional:
+            return None
+        array = np.asarray(value)
+        if array.dtype.kind in "iu":
+            array = array.astype(np.float64)
+        if array.dtype.newbyteorder("<") not in FLOATS:
+            raise DomainError(
+                where=where,
+                got=f"{type(value).__name__} of type {array.dtype}",
+                expected="an array of float32 or float64",
+            )
+        if self.dims is not None and array.ndim not in {len(d) for d in self.dims}:
+            raise ShapeError(
+                where=where,
+                got=f"shape {array.shape}",
+                expected=" or ".join(f"({', '.join(d)})" for d in self.dims),
+            )
+        if not np.isfinite(array).all():
+            raise DomainError(where=where, got="NaN or infinity", expected="numbers")
+        return frozen(array)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ints:
+    """Kind of a field that holds `length` integers, or one if `length` is None."""
+
+    length: int | None
+    least: int
+
+    def normalise(self, value: Any, where: str) -> Any:
+        items = [value] if self.length is None else value
+        try:
+            numbers = tuple(as_int(item) for item in items)
+        except TypeError:
+            numbers = ()
+        if len(numbers) != (self.length or 1) or min(numbers) < self.least:
+            what = "an integer" if self.length is None else f"{self.length} integers"
+            raise DomainError(
+                where=where, got=repr(value), expected=f"{what} of at least {self.least}"
+            )
+        return numbers[0] if self.length is None else numbers
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Real:
+    """Kind of a field that holds one finite number."""
+
+    def normalise(self, value: Any, where: str) -> float:
+        if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
+            number = float(value)
+            if np.isfinite(number):
+                return number
+        raise DomainError(where=where, got=repr(value), expected="a finite number")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Flag:
+    """Kind of a field that is true or false."""
+
+    def normalise(self, value: Any, where: str) -> bool:
+        if isinstance(value, (bool, np.bool_)):
+            return bool(value)
+        raise DomainError(where=where, got=repr(value), expected="true or false")
+
+
+Kind = Tensor | Ints | Real | Flag
+
+
+def as_int(value: Any) -> int:
+    """Return an integer as ``int``.
+
+    Parameters
+    ----------
+    value : int or numpy.integer
+        The value; bools and floats are no integers here.
+
+    Returns
+    -------
+    int
+        The same value.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not an integer.
+    """
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return int(value)
+    raise TypeError(f"{value!r} is not an integer")
+
+
+def frozen(array: Array) -> Array:
+    """Return a read-only, C-contiguous, little-endian array of the same values.
+
+    Parameters
+    ----------
+    array : ndarray
+        Any array; it is copied unless it is read-only already.
+
+    Returns
+    -------
+    ndarray
+        The values, which nobody can write to.
+    """
+    wanted = array.dtype.newbyteorder("<")
+    if array.flags.writeable or not array.flags.c_contiguous or array.dtype != wanted:
+        array = np.array(array, dtype=wanted, order="C")
+        array.flags.writeable = False
+    return array
+
+
+def tensor(*dims: str, optional: bool = False) -> Any:
+    """Declare a field that holds an array.
+
+    Parameters
+    ----------
+    *dims : str
+        Index strings, one letter for each dimension; ``""`` stands for a scalar. With
+        none given, any shape is allowed.
+    optional : bool
+        Whether the field may be None, which is then its default.
+
+    Returns
+    -------
+    dataclasses.Field
+        The field.
+    """
+    kind = Tensor(dims=dims or None, optional=optional)
+    if optional:
+        return dataclasses.field(default=None, metadata={"kind": kind})
+    return dataclasses.field(metadata={"kind": kind})
+
+
+def ints(default: Any, *, least: int) -> Any:
+    """Declare a field that holds one integer or a tuple of them.
+
+    Parameters
+    ----------
+    default : int or tuple of int
+        The default value; its length is the field's.
+    least : int
+        The smallest value allowed.
+
+    Returns
+    -------
+    dataclasses.Field
+        The field.
+    """
+    length = len(default) if isinstance(default, tuple) else None
+    kind = Ints(length=length, least=least)
+    return dataclasses.field(default=default, metadata={"kind": kind})
+
+
+def real(default: float) -> Any:
+    """Declare a field that holds one finite number.
+
+    Parameters
+    ----------
+    default : float
+        The default value.
+
+    Returns
+    -------
+    dataclasses.Field
+        The field.
+    """
+    return dataclasses.field(default=default, metadata={"kind": Real()})
+
+
+def flag(*, default: bool) -> Any:
+    """Declare a field that is true or false.
+
+    Parameters
+    ----------
+    default : bool
+        The default value.
+
+    Returns
+    -------
+    dataclasses.Field
+        The field.
+    """
+    return dataclasses.field(default=default, metadata={"kind": Flag()})
+
+
+RecordType = TypeVar("RecordType", bound="Record")
+
+
+@dataclass_transform(
+    kw_only_default=True,
+    frozen_default=True,
+    eq_default=False,
+    field_specifiers=(tensor, ints, real, flag),
+)
+def record(cls: type[RecordType]) -> type[RecordType]:
+    """Make a class a record: a frozen, keyword-only dataclass of declared fields.
+
+    Parameters
+    ----------
+    cls : type
+        A subclass of :class:`Record`.
+
+    Returns
+    -------
+    type
+        The dataclass.
+    """
+    return dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
+
+
+class Record:
+    """Base of all records: normalises its fields, then lets the subclass check."""
+
+    op: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for name, kind in kinds(type(self)):
+            where = f"{type(self).__name__}.{name}"
+            value = kind.normalise(getattr(self, name), where)
+            object.__setattr__(self, name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Raise if the fields do not fit each other; nothing to check by default."""
+
+    def __repr__(self) -> str:
+        parts = []
+        for name, _ in kinds(type(self)):
+            value = getattr(self, name)
+            array = isinstance(value, np.ndarray) and value.ndim
+            parts.append(f"{name}={value.shape if array else value}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def kinds(cls: type[Record]) -> Iterator[tuple[str, Kind]]:
+    """Walk the declared fields of a record class.
+
+    Parameters
+    ----------
+    cls : type
+        A record class.
+
+    Yields
+    ------
+    name : str
+        The field's name.
+    kind : Kind
+        What it holds.
+    """
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # every record is one
+        yield field.name, field.metadata["kind"]
