@@ -165,7 +165,11 @@ class Clip(Clipped):
 
 @record
 class QCFS(Clipped):
-    r"""Quantisation clip-floor-shift, h(z) = lam clip(floor(z L / lam + 1/2) / L, 0, 1).
+    r"""Quantisation clip-floor-shift activation.
+
+    ::
+
+        h(z) = lam clip(floor(z L / lam + 1/2) / L, 0, 1)
 
     Source: Bu et al., ICLR 2022, Eq. 15-16 with the shift 1/2. `levels` is L.
 
@@ -178,7 +182,7 @@ class QCFS(Clipped):
 
     op = "qcfs"
     lam: Array = tensor("", "C")
-    levels: int = ints(4, least=1)
+    levels: int = ints(default=4, least=1)
 
     def check(self) -> None:
         self.need_lam(self.lam > 0, "lam > 0")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from refsnn.activations import QCFS
+from refsnn.activations import QCFS, Activation
 from refsnn.calibrate import Progress, max_activations
 from refsnn.errors import ConversionError, DataError, OptionError
 from refsnn.io import content_sha256
@@ -105,7 +105,7 @@ class Method:
     citation: str
     passes: tuple[Pass, ...]
     neuron: Callable[[Context], NeuronRule]
-    activations: tuple[type, ...] = ()
+    activations: tuple[type[Activation], ...] = ()
     options: type = NoOptions
     reconstruction: str = ""
     depends_on_T: bool = False
@@ -193,7 +193,9 @@ def method_named(name: str) -> Method:
         If there is none of that name.
     """
     if name not in METHODS:
-        raise OptionError(where="method", got=name, expected=f"one of {', '.join(METHODS)}")
+        raise OptionError(
+            where="method", got=name, expected=f"one of {', '.join(METHODS)}"
+        )
     return METHODS[name]
 
 
@@ -221,7 +223,7 @@ def need_fit(ann: Network, name: str) -> None:
             got=f"the activations {', '.join(unfit)}",
             expected=f"{' or '.join(cls.op for cls in method.activations)} only",
         )
-    clipped = {node.name: np.float64(1) for node in ann.activations}
+    clipped = {node.name: np.array(1.0) for node in ann.activations}
     plain = set_thresholds(fold_batchnorm(ann), clipped)
     activations_to_neurons(plain, lambda theta: (IF(), theta))
 

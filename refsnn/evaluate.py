@@ -120,7 +120,9 @@ def evaluate(
         run = run_snn(snn, x, T, impl=impl, schedule=schedule)
         ann_correct = 0
         if ann:
-            ann_correct = _correct(run_ann(ann, ann.preprocess(images), impl=impl), labels)
+            ann_correct = _correct(
+                run_ann(ann, ann.preprocess(images), impl=impl), labels
+            )
         return Tally(
             images=len(images),
             ann_correct=int(ann_correct),

@@ -208,11 +208,11 @@ class Conv2d(LinearMap):
 
     op = "conv2d"
     weight: Array = tensor("OIHW")
-    bias: Array | None = tensor("O", optional=True)
-    stride: tuple[int, int] = ints((1, 1), least=1)
-    padding: tuple[int, int] = ints((0, 0), least=0)
-    dilation: tuple[int, int] = ints((1, 1), least=1)
-    groups: int = ints(1, least=1)
+    bias: Array | None = tensor("O", default=None)
+    stride: tuple[int, int] = ints(default=(1, 1), least=1)
+    padding: tuple[int, int] = ints(default=(0, 0), least=0)
+    dilation: tuple[int, int] = ints(default=(1, 1), least=1)
+    groups: int = ints(default=1, least=1)
 
     def check(self) -> None:
         outputs = len(self.weight)
@@ -289,11 +289,11 @@ class Conv2d(LinearMap):
 
 @record
 class Linear(LinearMap):
-    """Fully connected map, y[o] = sum over i of W[o, i] x[i], x flattened as C, H, W."""
+    """Fully connected map, y[o] = sum over i of W[o, i] x[i], x flattened."""
 
     op = "linear"
     weight: Array = tensor("OI")
-    bias: Array | None = tensor("O", optional=True)
+    bias: Array | None = tensor("O", default=None)
 
     def check(self) -> None:
         outputs = len(self.weight)
@@ -344,7 +344,7 @@ class Identity(LinearMap):
 
     op = "identity"
     weight: Array = tensor("C")
-    bias: Array | None = tensor("C", optional=True)
+    bias: Array | None = tensor("C", default=None)
 
     def out_shape(self, *shapes: Shape) -> Shape:
         (shape,) = shapes
@@ -357,7 +357,8 @@ class Identity(LinearMap):
 
     def accumulate(self, acc: Array, x: Array) -> Array:
         weight = self.weight.astype(np.float64)
-        return acc + per_channel(weight, x.shape[1:], where=self.op) * x
+        out: Array = acc + per_channel(weight, x.shape[1:], where=self.op) * x
+        return out
 
     def fan_out(self, shape: Shape) -> Array:
         return np.ones(self.out_shape(shape), dtype=np.int64)
@@ -425,8 +426,8 @@ class SumPool(Pool):
     """
 
     op = "sumpool"
-    kernel: tuple[int, int] = ints((2, 2), least=1)
-    stride: tuple[int, int] = ints((2, 2), least=1)
+    kernel: tuple[int, int] = ints(default=(2, 2), least=1)
+    stride: tuple[int, int] = ints(default=(2, 2), least=1)
 
     def __call__(self, *xs: Array) -> Array:
         (x,) = xs
@@ -454,8 +455,9 @@ class SumPool(Pool):
         """
         total = np.zeros((1, *shape), dtype=np.int64)
         for tap in self.taps(total):
-            tap += onward
-        return total[0]
+            np.add(tap, onward, out=tap)
+        windows: Array = total[0]
+        return windows
 
 
 @record
@@ -463,8 +465,8 @@ class AvgPool(Pool):
     """Mean over each window: the sum in (row, column) order, divided once."""
 
     op = "avgpool"
-    kernel: tuple[int, int] = ints((2, 2), least=1)
-    stride: tuple[int, int] = ints((2, 2), least=1)
+    kernel: tuple[int, int] = ints(default=(2, 2), least=1)
+    stride: tuple[int, int] = ints(default=(2, 2), least=1)
 
     def __call__(self, *xs: Array) -> Array:
         return SumPool(kernel=self.kernel, stride=self.stride)(*xs) / self.window
@@ -479,12 +481,13 @@ class MaxPool(Pool):
     """
 
     op = "maxpool"
-    kernel: tuple[int, int] = ints((2, 2), least=1)
-    stride: tuple[int, int] = ints((2, 2), least=1)
+    kernel: tuple[int, int] = ints(default=(2, 2), least=1)
+    stride: tuple[int, int] = ints(default=(2, 2), least=1)
 
     def __call__(self, *xs: Array) -> Array:
         (x,) = xs
-        return np.max(np.stack(self.taps(x)), axis=0)
+        largest: Array = np.max(np.stack(self.taps(x)), axis=0)
+        return largest
 
 
 @record
@@ -520,7 +523,7 @@ class BatchNorm(Layer):
     beta: Array = tensor("C")
     mean: Array = tensor("C")
     var: Array = tensor("C")
-    eps: float = real(1e-5)
+    eps: float = real(default=1e-5)
 
     def check(self) -> None:
         sizes = {a.shape for a in (self.gamma, self.beta, self.mean, self.var)}
@@ -557,7 +560,8 @@ class BatchNorm(Layer):
             per_channel(a.astype(np.float64), x.shape[1:], where=self.op)
             for a in (self.scale, self.mean, self.beta)
         )
-        return scale * (x - mean) + beta
+        y: Array = scale * (x - mean) + beta
+        return y
 
     def folded_into(self, layer: MapType) -> MapType:
         """Return the linear map followed by this normalisation as one linear map.

@@ -428,7 +428,9 @@ class Projection:
         for pool in self.pool:
             shapes.append(pool.out_shape(shapes[-1]))
         fan_out = self.op.fan_out(shapes[-1])
-        for pool, before in zip(reversed(self.pool), reversed(shapes[:-1]), strict=True):
+        for pool, before in zip(
+            reversed(self.pool), reversed(shapes[:-1]), strict=True
+        ):
             fan_out = pool.fan_out(fan_out, before)
         return fan_out
 
@@ -463,9 +465,9 @@ class Population:
     neuron: Neuron | None
     projections: tuple[Projection, ...]
     bias: Array | None = None
-    theta: Array = dataclasses.field(default_factory=lambda: np.float64(1))
-    v0: Array = dataclasses.field(default_factory=lambda: np.float64(0))
-    scale: Array = dataclasses.field(default_factory=lambda: np.float64(1))
+    theta: Array = dataclasses.field(default_factory=lambda: np.array(1.0))
+    v0: Array = dataclasses.field(default_factory=lambda: np.array(0.0))
+    scale: Array = dataclasses.field(default_factory=lambda: np.array(1.0))
 
     def __post_init__(self) -> None:
         for field in ("bias", "theta", "v0", "scale"):
@@ -475,7 +477,9 @@ class Population:
             where = f"population {self.name}, {field}"
             array = np.asarray(value, dtype=np.float64)
             if not np.isfinite(array).all():
-                raise DomainError(where=where, got="NaN or infinity", expected="numbers")
+                raise DomainError(
+                    where=where, got="NaN or infinity", expected="numbers"
+                )
             per_channel(array, self.shape, where=where)
             object.__setattr__(self, field, frozen(array))
         if not (self.theta > 0).all():
@@ -592,10 +596,11 @@ class SpikingNetwork(Model):
                     got=error.got,
                     expected=error.expected,
                 ) from None
-            if got != population.shape or projection.op.bias is not None:
+            biased = projection.op.bias is not None
+            if got != population.shape or biased:
                 raise ShapeError(
                     where=f"{where}, projection from {projection.source}",
-                    got=f"outputs of shape {got}, bias {projection.op.bias is not None}",
+                    got=f"outputs of shape {got}, bias {biased}",
                     expected=f"outputs of shape {population.shape} and no bias",
                 )
 

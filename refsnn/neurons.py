@@ -298,9 +298,7 @@ def initial_state(v0: Array, shape: Shape) -> State:
     return State(np.broadcast_to(v0, shape), np.zeros(shape, dtype=np.int64))
 
 
-def unroll(
-    neuron: Neuron, x: Array, state: State, theta: Array
-) -> tuple[Array, State]:
+def unroll(neuron: Neuron, x: Array, state: State, theta: Array) -> tuple[Array, State]:
     """Advance a population by T steps.
 
     Parameters

@@ -33,7 +33,8 @@ def floor_half_up(x: Array) -> Array:
         largest double below one half gives 1, where ``rint`` gives 0. This is the
         rounding of the QCFS activation (Bu et al., ICLR 2022, Eq. 15).
     """
-    return np.floor(x + bind(0.5, x))
+    rounded: Array = np.floor(x + bind(0.5, x))
+    return rounded
 
 
 def bind(value: npt.ArrayLike, like: Array) -> Array:
@@ -77,7 +78,7 @@ def per_channel(value: Array, shape: Shape, *, where: str) -> Array:
     ShapeError
         If `value` has any other shape.
     """
-    if value.shape == () or value.shape == shape:
+    if value.shape in {(), shape}:
         return value
     if value.shape == shape[:1]:
         return value.reshape(value.shape + (1,) * (len(shape) - 1))

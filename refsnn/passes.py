@@ -14,7 +14,6 @@ from refsnn.layers import (
     Add,
     AvgPool,
     BatchNorm,
-    Conv2d,
     Flatten,
     GlobalAvgPool,
     Identity,
@@ -148,14 +147,15 @@ def activations_to_neurons(ann: Network, rule: NeuronRule) -> SpikingNetwork:
                 "a network that ends in a conv2d or linear layer",
             )
         projections, bias = _incoming(ann, node.name if readout else node.inputs[0])
-        common = {
-            "name": node.name,
-            "shape": ann.shapes[node.name],
-            "projections": projections,
-            "bias": bias,
-        }
+        population = Population(
+            name=node.name,
+            shape=ann.shapes[node.name],
+            neuron=None,
+            projections=projections,
+            bias=bias,
+        )
         if readout:
-            populations.append(Population(neuron=None, **common))
+            populations.append(population)
             continue
         if not isinstance(node.op, Clipped):
             _refuse(
@@ -168,7 +168,9 @@ def activations_to_neurons(ann: Network, rule: NeuronRule) -> SpikingNetwork:
         theta = np.where(lam > 0, lam, 1.0)
         neuron, v0 = rule(theta)
         populations.append(
-            Population(neuron=neuron, theta=theta, v0=v0, scale=lam, **common)
+            dataclasses.replace(
+                population, neuron=neuron, theta=theta, v0=v0, scale=lam
+            )
         )
     return SpikingNetwork(
         name=ann.name,
@@ -184,7 +186,7 @@ def activations_to_neurons(ann: Network, rule: NeuronRule) -> SpikingNetwork:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Path:
-    """The linear layers from a source up to some node: pooling, then at most one map."""
+    """The layers from a source up to some node: pooling, then at most one map."""
 
     source: str
     pool: tuple[SumPool, ...] = ()
@@ -245,14 +247,13 @@ def _paths(ann: Network, node: Node) -> tuple[list[_Path], Array | None]:
 def _pool(ann: Network, node: Node) -> tuple[SumPool, ...]:
     """Return the pooling that a layer other than a linear map stands for."""
     op = node.op
+    pool: tuple[SumPool, ...] = ()
     if isinstance(op, AvgPool):
         return (SumPool(kernel=op.kernel, stride=op.stride),)
     if isinstance(op, GlobalAvgPool):
         _, H, W = ann.shapes[node.inputs[0]]
         pool = (SumPool(kernel=(H, W), stride=(H, W)),)
-    elif isinstance(op, Flatten):
-        pool = ()
-    else:
+    elif not isinstance(op, Flatten):
         _refuse(ann, node, f"the layer {op.op}", "a layer that spikes can pass")
     readers = [ann[name] for name in ann.consumers[node.name]]
     if not all(isinstance(r.op, (Linear, Flatten)) for r in readers):
@@ -302,7 +303,7 @@ def canonical_form(snn: SpikingNetwork) -> SpikingNetwork:
             dataclasses.replace(
                 q,
                 op=q.op.normalised(
-                    np.float64(1) if q.source == INPUT else snn[q.source].scale,
+                    np.array(1.0) if q.source == INPUT else snn[q.source].scale,
                     q.divisor,
                     p.theta,
                 ),
@@ -316,7 +317,7 @@ def canonical_form(snn: SpikingNetwork) -> SpikingNetwork:
                 neuron=p.neuron and p.neuron.in_units_of(p.theta),
                 projections=projections,
                 bias=None if p.bias is None else _divide(p.over("bias"), theta, p),
-                theta=np.float64(1),
+                theta=np.array(1.0),
                 v0=_divide(p.over("v0"), theta, p),
             )
         )

@@ -73,7 +73,9 @@ class Ints:
         if len(numbers) != (self.length or 1) or min(numbers) < self.least:
             what = "an integer" if self.length is None else f"{self.length} integers"
             raise DomainError(
-                where=where, got=repr(value), expected=f"{what} of at least {self.least}"
+                where=where,
+                got=repr(value),
+                expected=f"{what} of at least {self.least}",
             )
         return numbers[0] if self.length is None else numbers
 
@@ -146,7 +148,7 @@ def frozen(array: Array) -> Array:
     return array
 
 
-def tensor(*dims: str, optional: bool = False) -> Any:
+def tensor(*dims: str, default: Any = dataclasses.MISSING) -> Any:
     """Declare a field that holds an array.
 
     Parameters
@@ -154,21 +156,20 @@ def tensor(*dims: str, optional: bool = False) -> Any:
     *dims : str
         Index strings, one letter for each dimension; ``""`` stands for a scalar. With
         none given, any shape is allowed.
-    optional : bool
-        Whether the field may be None, which is then its default.
+    default : None, optional
+        With ``default=None`` the field may be None, and is by default.
 
     Returns
     -------
     dataclasses.Field
         The field.
     """
-    kind = Tensor(dims=dims or None, optional=optional)
-    if optional:
-        return dataclasses.field(default=None, metadata={"kind": kind})
-    return dataclasses.field(metadata={"kind": kind})
+    kind = Tensor(dims=dims or None, optional=default is None)
+    field: Any = dataclasses.field(default=default, metadata={"kind": kind})
+    return field
 
 
-def ints(default: Any, *, least: int) -> Any:
+def ints(*, default: Any, least: int) -> Any:
     """Declare a field that holds one integer or a tuple of them.
 
     Parameters
@@ -188,7 +189,7 @@ def ints(default: Any, *, least: int) -> Any:
     return dataclasses.field(default=default, metadata={"kind": kind})
 
 
-def real(default: float) -> Any:
+def real(*, default: float) -> Any:
     """Declare a field that holds one finite number.
 
     Parameters

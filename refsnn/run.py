@@ -220,7 +220,9 @@ def run_snn(
             expected=f"T = {snn.T}, which method {snn.method} converted it for",
         )
     if schedule not in SCHEDULES:
-        raise OptionError(where="schedule", got=schedule, expected=" or ".join(SCHEDULES))
+        raise OptionError(
+            where="schedule", got=schedule, expected=" or ".join(SCHEDULES)
+        )
     simulation = _Simulation(snn, x, T, implementation(impl), observe)
     length = T if schedule == "layer" else 1
     for start in range(0, T, length):
@@ -246,7 +248,7 @@ def need_steps(T: int) -> None:
 
 
 class _Simulation:
-    """A network's state while it runs; `advance` takes all populations some steps on."""
+    """A network's state while it runs; `advance` takes it some steps on."""
 
     def __init__(
         self,
@@ -256,14 +258,17 @@ class _Simulation:
         impl: Impl,
         observe: Observer | None,
     ) -> None:
-        self.snn, self.x, self.impl, self.observe = snn, x.astype(np.float64), impl, observe
+        self.snn, self.x, self.impl, self.observe = (
+            snn,
+            x.astype(np.float64),
+            impl,
+            observe,
+        )
         self.states: dict[str, State] = {}
         self.constants = {p.name: self._constant(p) for p in snn.populations}
         self.counts: dict[int, Array] = {}
         self.fan_out = {p.name: snn.fan_out(p.name) for p in snn.hidden}
-        self.last = {
-            q.source: p.name for p in snn.populations for q in p.projections
-        }
+        self.last = {q.source: p.name for p in snn.populations for q in p.projections}
 
         def zeros() -> dict[str, Array]:
             return {p.name: np.zeros(T, dtype=np.int64) for p in snn.hidden}
@@ -318,9 +323,7 @@ class _Simulation:
             self.observe(p, start, x, s, state)
         return s
 
-    def _current(
-        self, p: Population, length: int, spikes: dict[str, Array]
-    ) -> Array:
+    def _current(self, p: Population, length: int, spikes: dict[str, Array]) -> Array:
         """Sum the terms of some steps, shape (T', B, *S); T' = 1 if it is constant."""
         acc, projections = self.constants[p.name]
         steps = length if projections else 1
@@ -332,9 +335,7 @@ class _Simulation:
             acc = acc + p.over("bias")
         return acc.reshape(steps, -1, *p.shape)
 
-    def _source(
-        self, q: Projection, length: int, spikes: dict[str, Array]
-    ) -> Array:
+    def _source(self, q: Projection, length: int, spikes: dict[str, Array]) -> Array:
         """Return what a projection's source emits, shape (T', B, *S)."""
         if q.source == INPUT:
             return np.broadcast_to(self.x, (length, *self.x.shape))
@@ -351,7 +352,9 @@ class _Simulation:
             if q.source == INPUT:
                 counts = t.reshape(-1, *[1] * (pooled.ndim - 1)) * pooled
             else:
-                counts = pooled.cumsum(axis=0, dtype=np.int64) + self.counts.get(index, 0)
+                counts = pooled.cumsum(axis=0, dtype=np.int64) + self.counts.get(
+                    index, 0
+                )
                 self.counts[index] = counts[-1]
             acc = self.impl.accumulate(q.op, acc, merge(counts))
         logits = acc.reshape(length, -1, *p.shape)
@@ -373,7 +376,9 @@ class _Simulation:
         if min(cast(Neuron, p.neuron).alphabet) < 0:
             negative = np.count_nonzero(s < 0, axis=1)
             both = positive + negative
-            self.result.negative[p.name][steps] = negative.reshape(len(s), -1).sum(axis=1)
+            self.result.negative[p.name][steps] = negative.reshape(len(s), -1).sum(
+                axis=1
+            )
         self.result.synops[p.name][steps] = np.tensordot(
             both, self.fan_out[p.name], axes=len(p.shape)
         )

@@ -116,7 +116,9 @@ def exported(net: DigitsNet, name: str, mean: float, std: float) -> Network:
         return tensor.detach().numpy().copy()
 
     def unit(index: int) -> tuple[Conv2d, BatchNorm, Activation]:
-        conv, bn, act = (getattr(net, f"{kind}{index}") for kind in ("conv", "bn", "act"))
+        conv, bn, act = (
+            getattr(net, f"{kind}{index}") for kind in ("conv", "bn", "act")
+        )
         return (
             Conv2d(weight=array(conv.weight), padding=(1, 1)),
             BatchNorm(
@@ -166,7 +168,10 @@ def shifted(x: torch.Tensor) -> torch.Tensor:
     padded = functional.pad(x, (1, 1, 1, 1), value=float(x.min()))
     rows, columns = torch.randint(0, 3, (2, len(x))).tolist()
     return torch.stack(
-        [p[:, i : i + 8, j : j + 8] for p, i, j in zip(padded, rows, columns, strict=True)]
+        [
+            p[:, i : i + 8, j : j + 8]
+            for p, i, j in zip(padded, rows, columns, strict=True)
+        ]
     )
 
 
@@ -243,7 +248,7 @@ def main() -> None:
         correct = int((ours == test_labels).sum())
         accuracy = correct / len(test_labels)
         print(
-            f"{ann.name}: {correct} of {len(test_labels)} test images ({accuracy:.2%}); "
+            f"{ann.name}: {correct} of {len(test_labels)} images ({accuracy:.2%}); "
             f"{int((ours != foreign).sum())} predictions differ from PyTorch's"
         )
         about = {
@@ -259,7 +264,11 @@ def main() -> None:
             "numpy": np.__version__,
             "scikit-learn": sklearn.__version__,
         }
-        provenance = {**about, "script": "weights/train_digits.py", "versions": versions}
+        provenance = {
+            **about,
+            "script": "weights/train_digits.py",
+            "versions": versions,
+        }
         path = out / f"digits_{kind}.h5"
         ann = dataclasses.replace(ann, provenance=provenance)
         io.save(ann, path, force=True)
@@ -271,8 +280,6 @@ def main() -> None:
         }
     text = json.dumps({"files": files}, indent=2) + "\n"
     io.write_atomically(out / "manifest.json", text.encode())
-
-
 
 
 if __name__ == "__main__":

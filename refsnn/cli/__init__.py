@@ -31,11 +31,13 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[  # noqa: ARG001 - answered by its callback
+    version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show version."),
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show version."
+        ),
     ] = False,
-    debug: Annotated[  # noqa: ARG001 - read by main(), wherever it stands
+    debug: Annotated[
         bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")
     ] = False,
 ) -> None:

@@ -41,7 +41,9 @@ MethodOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Option of the method; repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Option of the method; repeatable."
+    ),
 ]
 DataOption = Annotated[
     str | None,
@@ -206,13 +208,19 @@ def settings(method: str, pairs: list[str] | None) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not equals or key in texts:
             got = f"{pair!r}{' (a key given twice)' if equals else ''}"
-            raise OptionError(where="--set", got=got, expected="key=value, each key once")
+            raise OptionError(
+                where="--set", got=got, expected="key=value, each key once"
+            )
         texts[key] = value
     return parse_options(method, texts)
 
 
 def converted(
-    ann: Network, method: str | None, T: int | None, pairs: list[str] | None, data: str | None
+    ann: Network,
+    method: str | None,
+    T: int | None,
+    pairs: list[str] | None,
+    data: str | None,
 ) -> SpikingNetwork:
     """Convert a trained network as the options say.
 

@@ -15,7 +15,9 @@ from refsnn.network import Network
 
 def convert(
     file: Annotated[Path, typer.Argument(help="Trained network (refsnn-ann, HDF5).")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Converted network to write.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Converted network to write.")
+    ],
     method: common.MethodOption = None,
     T: Annotated[
         int | None,

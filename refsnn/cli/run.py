@@ -34,7 +34,8 @@ def run(
         int | None, typer.Option("--threads", help="Default: one for each processor.")
     ] = None,
     impl: Annotated[
-        common.Impl, typer.Option("--impl", help="Compiled kernels or NumPy definitions.")
+        common.Impl,
+        typer.Option("--impl", help="Compiled kernels or NumPy definitions."),
     ] = common.Impl["kernel"],
     schedule: Annotated[
         common.Schedule, typer.Option("--schedule", help="Order of layers and steps.")
@@ -59,7 +60,9 @@ def run(
         snn = common.converted(network, method, T, options, data)
     else:
         if method is not None or options:
-            _refuse(network.name, "--method or --set", "neither: it is converted already")
+            _refuse(
+                network.name, "--method or --set", "neither: it is converted already"
+            )
         snn, trained = network, _trained(ann, network)
         images = common.test_images(common.data_name(network, data), limit)
     with common.progress("running") as report:

@@ -50,7 +50,8 @@ def print_result(result: dict[str, Any], steps: Sequence[int]) -> None:
     show("")
     correct = result["snn"]["correct"]
     rows: list[Sequence[object]] = [
-        (f"SNN, T = {t}", correct[t - 1], percent(correct[t - 1], images)) for t in steps
+        (f"SNN, T = {t}", correct[t - 1], percent(correct[t - 1], images))
+        for t in steps
     ]
     if result["ann"]:
         ann = result["ann"]["correct"]
@@ -81,10 +82,12 @@ def _print_energy(result: dict[str, Any], steps: Sequence[int]) -> None:
     rows = []
     for name, energy in result["energy"].items():
         ann = energy["ann_pJ"]
-        cells = [f"{energy['snn_pJ'][t - 1] / images / 1e3:,.1f}" for t in steps]
-        rows.append((name, "-" if ann is None else f"{ann / images / 1e3:,.1f}", *cells))
+        cells = [f"{energy['snn_pJ'][t - 1] / images / 1e6:,.3f}" for t in steps]
+        rows.append(
+            (name, "-" if ann is None else f"{ann / images / 1e6:,.3f}", *cells)
+        )
     head = ("table", "ANN", *(f"T = {t}" for t in steps))
-    table("Energy estimate, nJ an image: counts x a named table", head, rows)
+    table("Energy estimate, uJ an image: counts x a named table", head, rows)
     for name in result["energy"]:
         entry = ENERGY_TABLES[name]
         show(f"  {name}: {entry.source}; {entry.status}.")

@@ -58,7 +58,10 @@ def content_sha256(network: Network | SpikingNetwork) -> str:
 
 
 def save(
-    network: Network | SpikingNetwork, path: str | os.PathLike[str], *, force: bool = False
+    network: Network | SpikingNetwork,
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
 ) -> None:
     """Write a network to an HDF5 file, whole or not at all.
 

@@ -70,7 +70,9 @@ class Cursor:
         """
         at = f"{self.where}@{name}"
         if name not in self.attributes:
-            refuse("RSN-H5-019", at, "no such attribute", f"one of type {kind.__name__}")
+            refuse(
+                "RSN-H5-019", at, "no such attribute", f"one of type {kind.__name__}"
+            )
         value = self.attributes.pop(name)
         if kind is float and type(value) is int:
             value = float(value)
@@ -196,7 +198,8 @@ class Cursor:
                 fields[name] = self.attributes.pop(name, None)
                 if fields[name] is None:
                     refuse("RSN-H5-019", f"{self.where}@{name}", "no such attribute")
-        return built(self.where, cls, **fields)
+        made: RecordType = built(self.where, cls, **fields)
+        return made
 
     def done(self) -> None:
         """Refuse whatever was not taken."""

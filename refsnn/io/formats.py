@@ -83,7 +83,9 @@ def _known(cursor: Cursor, name: str, table: dict[str, Any]) -> Any:
     """Take the attribute that names a class, and return the class."""
     key = cursor.attribute(name, str)
     if key not in table:
-        refuse("RSN-H5-014", f"{cursor.where}@{name}", key, f"one of {', '.join(table)}")
+        refuse(
+            "RSN-H5-014", f"{cursor.where}@{name}", key, f"one of {', '.join(table)}"
+        )
     return table[key]
 
 
@@ -322,7 +324,12 @@ def read_images(root: Cursor) -> tuple[Array, Array]:
     """
     pixel = (np.dtype("u1"),)
     images, labels = (root.array(name, dtypes=pixel) for name in ("images", "labels"))
-    if images is None or labels is None or images.ndim != 4 or len(images) != len(labels):
+    if (
+        images is None
+        or labels is None
+        or images.ndim != 4
+        or len(images) != len(labels)
+    ):
         refuse("RSN-H5-011", root.where, "images and labels that do not fit")
     return images, labels
 

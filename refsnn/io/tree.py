@@ -6,12 +6,11 @@ takes nothing on trust; each refusal names the HDF5 path and a rule of :data:`RU
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -93,11 +92,15 @@ class Tree:
             sha.update((array + array.dtype.type(0)).tobytes())
         attributes = {path: dict(values) for path, values in self.attributes.items()}
         attributes["/"].pop("sha256", None)
-        sha.update(json.dumps(attributes, sort_keys=True, separators=(",", ":")).encode())
+        sha.update(
+            json.dumps(attributes, sort_keys=True, separators=(",", ":")).encode()
+        )
         return sha.hexdigest()
 
 
-def refuse(rule: str, where: str, got: object, expected: str = "", do: str = "") -> NoReturn:
+def refuse(
+    rule: str, where: str, got: object, expected: str = "", do: str = ""
+) -> NoReturn:
     """Raise a format error.
 
     Parameters
@@ -182,24 +185,20 @@ def write_atomically(path: Path, data: bytes) -> None:
     data : bytes
         Its content.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)  # a pipe or a device, which must not be replaced
+        return
+    path = path.resolve()
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
+        temporary.replace(path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+        temporary.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _image(tree: Tree) -> bytes:
@@ -318,7 +317,9 @@ def _read_array(item: h5py.Dataset, where: str) -> Array:
     if 0 in item.shape:
         refuse("RSN-H5-011", where, f"the empty shape {item.shape}")
     if item.id.get_space_status() != h5py.h5d.SPACE_STATUS_ALLOCATED:
-        refuse("RSN-H5-012", where, "a data set that was never, or only partly, written")
+        refuse(
+            "RSN-H5-012", where, "a data set that was never, or only partly, written"
+        )
     array = item[()]
     if not np.isfinite(array).all():
         refuse("RSN-H5-013", where, "NaN or infinity")

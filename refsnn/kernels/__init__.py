@@ -40,9 +40,7 @@ def accumulate(op: LinearMap, acc: Array, x: Array) -> Array:
     return kernel(op, acc, x) if kernel else op.accumulate(acc, x)
 
 
-def unroll(
-    neuron: Neuron, x: Array, state: State, theta: Array
-) -> tuple[Array, State]:
+def unroll(neuron: Neuron, x: Array, state: State, theta: Array) -> tuple[Array, State]:
     """Advance a population by T steps, by its neuron's kernel if it has one.
 
     Parameters

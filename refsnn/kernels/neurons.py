@@ -19,7 +19,7 @@ def _unroll(
     theta: Array,
     *parameters: Any,
 ) -> tuple[Array, State]:
-    """Lay out the operands as (T, B, neurons) and run a kernel on copies of the state."""
+    """Lay out operands as (T, B, neurons); run a kernel on copies of the state."""
     T, B, *S = x.shape
     constant = T > 1 and x.strides[0] == 0
     v = np.array(np.broadcast_to(state.v, x.shape[1:]), dtype=x.dtype, order="C")

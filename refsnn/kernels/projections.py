@@ -39,14 +39,14 @@ def conv2d(op: Conv2d, acc: Array, x: Array) -> Array:
     """
     out = np.array(acc.transpose(0, 2, 3, 1), dtype=np.float64, order="C")
     weight = np.array(op.weight.transpose(1, 2, 3, 0), dtype=np.float64, order="C")
-    _conv2d(
-        out, _events(x), weight, op.stride, op.padding, op.dilation, op.groups
-    )
+    _conv2d(out, _events(x), weight, op.stride, op.padding, op.dilation, op.groups)
     return np.ascontiguousarray(out.transpose(0, 3, 1, 2))
 
 
 @exact
-def _conv2d(out, x, weight, stride, padding, dilation, groups):  # type: ignore[no-untyped-def]  # typed by Numba
+def _conv2d(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; one loop nest
+    out, x, weight, stride, padding, dilation, groups
+):
     M, C, H, W = x.shape
     _, rows, columns, O = out.shape
     I, P, Q, _ = weight.shape
