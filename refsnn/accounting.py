@@ -100,7 +100,8 @@ ENERGY_TABLES: dict[str, EnergyTable] = {
         ann_mac=12.5,
         update=0.0,
         source="77 fJ a synaptic operation: Qiao et al., Front. Neurosci. 2015 "
-        "(ROLLS); 12.5 pJ a FLOP, used beside it with one FLOP a MAC (arXiv 2409.03368, App. F)",
+        "(ROLLS); 12.5 pJ a FLOP, used beside it with one FLOP a MAC "
+        "(arXiv 2409.03368, App. F)",
         status="the origin of 12.5 pJ is not verified",
     ),
     "loihi": EnergyTable(

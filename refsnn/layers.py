@@ -316,7 +316,7 @@ class Linear(LinearMap):
 
     def accumulate(self, acc: Array, x: Array) -> Array:
         weight = self.weight.astype(np.float64)
-        x = x.reshape(len(x), -1)
+        x = x.reshape(len(x), weight.shape[1])
         out = acc
         for i in range(weight.shape[1]):
             out = out + weight[:, i] * x[:, i, None]
@@ -620,7 +620,7 @@ class Flatten(Layer):
 
     def __call__(self, *xs: Array) -> Array:
         (x,) = xs
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), *self.out_shape(x.shape[1:]))
 
 
 @record

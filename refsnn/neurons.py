@@ -7,6 +7,7 @@ networks use the canonical one, theta = 1.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -114,14 +115,15 @@ class Neuron(Record):
         Returns
         -------
         Neuron
-            The same neuron with reshaped parameters.
+            The same neuron, its parameters views of these.
         """
-        arrays = {
-            name: per_channel(getattr(self, name), shape, where=f"{self.op}.{name}")
-            for name, kind in kinds(type(self))
-            if isinstance(kind, Tensor)
-        }
-        return dataclasses.replace(self, **arrays)  # type: ignore[type-var]  # a record
+        shaped = copy.copy(self)
+        for name, kind in kinds(type(self)):
+            if isinstance(kind, Tensor):
+                where = f"{self.op}.{name}"
+                value = per_channel(getattr(self, name), shape, where=where)
+                object.__setattr__(shaped, name, value)
+        return shaped
 
     def in_units_of(self: NeuronType, theta: Array) -> NeuronType:  # noqa: ARG002 - hook
         """Express the neuron's own potentials in units of its threshold.
@@ -174,7 +176,7 @@ class DualThresholdIF(Neuron):
 
     Parameters
     ----------
-    theta_neg : float or ndarray, shape () or (C,), potential
+    theta_neg : float or ndarray, shape (), (C,) or (C, H, W), potential
         Negative threshold: below 0, or 0 with `strict`. (0 without `strict` would undo
         a spike at u = 0 and oscillate: refused.)
     strict : bool
@@ -185,7 +187,7 @@ class DualThresholdIF(Neuron):
 
     op = "DualThresholdIF"
     alphabet = (-1, 0, 1)
-    theta_neg: Array = tensor()
+    theta_neg: Array = tensor("", "C", "CHW")
     strict: bool = flag(default=False)
     guard: bool = flag(default=True)
 

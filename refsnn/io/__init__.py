@@ -136,7 +136,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     root = Cursor(tree)
     kind = root.attributes.pop("format", None)
     at = f"{tree.source}:/@format"
-    if kind not in READERS:
+    if not isinstance(kind, str) or kind not in READERS:
         got = "no format attribute" if kind is None else repr(kind)
         refuse("RSN-H5-004", at, got, f"one of {', '.join(READERS)}")
     version = root.attributes.pop("version", None)
@@ -144,7 +144,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         at = f"{tree.source}:/@version"
         refuse("RSN-H5-005", at, repr(version), f"{VERSION}")
     sha256 = root.attribute("sha256", str) if "sha256" in root.attributes else None
-    content = READERS[str(kind)](root)
+    content = READERS[kind](root)
     root.done()
     if sha256 is None:
         text = f"{path} carries no sha256: its integrity cannot be checked"

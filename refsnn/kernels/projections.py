@@ -99,7 +99,7 @@ def linear(op: Linear, acc: Array, x: Array) -> Array:
     """
     out = np.array(acc, dtype=np.float64, order="C")
     weight = np.array(op.weight.T, dtype=np.float64, order="C")
-    _linear(out, _events(x.reshape(len(x), -1)), weight)
+    _linear(out, _events(x.reshape(len(x), len(weight))), weight)
     return out
 
 

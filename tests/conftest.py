@@ -1,0 +1,16 @@
+"""Settings of the whole suite."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("refsnn", derandomize=True, deadline=None, max_examples=60)
+settings.load_profile("refsnn")
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Random numbers that depend on the test's name only."""
+    return np.random.default_rng(list(request.node.nodeid.encode()))

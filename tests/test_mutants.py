@@ -1,0 +1,176 @@
+"""Level 4: wrong neurons, activations and passes that levels 1 and 2 must kill.
+
+Each mutant is a copy of the package with one change. A survivor is a missing test.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import refsnn
+from refsnn import datasets
+
+PACKAGE = Path(refsnn.__file__).parent
+TESTS = Path(__file__).parent
+LAWS = ("test_tables.py", "test_laws.py", "test_laws_networks.py")
+
+# name: (module, text, replacement, tests that must fail)
+MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    "hard reset": ("neurons", "v = u - theta * s", "v = u * (s == 0)", LAWS),
+    "fire before charge": ("neurons", "self.fire(u, ", "self.fire(state.v, ", LAWS),
+    "clamped below": (
+        "neurons",
+        "v = u - theta * s",
+        "v = np.maximum(u - theta * s, 0)",
+        LAWS,
+    ),
+    "v(0) = 0": ("neurons", "np.broadcast_to(v0, shape)", "np.zeros(shape)", LAWS),
+    "no negative spike": ("neurons", " - negative.astype", " - 0 * negative.astype", LAWS),
+    "unguarded": ("neurons", "below & (N > 0) if self.guard", "below if self", LAWS),
+    "negative spikes not counted": (
+        "neurons",
+        "N = state.N + s",
+        "N = state.N + abs(s)",
+        LAWS,
+    ),
+    "one step short": ("neurons", "range(len(x))", "range(len(x) - 1)", LAWS),
+    "absolute theta_neg": (
+        "neurons",
+        "theta_neg=self.theta_neg / theta",
+        "theta_neg=self.theta_neg",
+        LAWS,
+    ),
+    "rint for floor(x + 1/2)": (
+        "numerics",
+        "np.floor(x + bind(0.5, x))",
+        "np.rint(x)",
+        LAWS,
+    ),
+    "QCFS without clip": ("activations", "bind(0, z), bind(1, z))", "-9, 9)", LAWS),
+    "batch norm without eps": ("layers", " + self.eps)", ")", LAWS),
+    "convolution flipped": (
+        "layers",
+        "weight[:, :, c, p, q]",
+        "weight[:, :, c, P - 1 - p, Q - 1 - q]",
+        LAWS,
+    ),
+    "theta_in forgotten": (
+        "layers",
+        "(self.weight * columns) / rows",
+        "self.weight / rows",
+        ("test_passes.py",),
+    ),
+    "pooling divisor forgotten": (
+        "layers",
+        "rows = divisor * rows",
+        "rows = rows",
+        ("test_passes.py",),
+    ),
+    "v(0) not normalised": (
+        "passes",
+        'v0=_divide(p.over("v0"), theta, p)',
+        "v0=p.v0",
+        ("test_passes.py",),
+    ),
+    "readout bias once": (
+        "run",
+        "t[:, None, None] * p.over",
+        "np.ones_like(t)[:, None, None] * p.over",
+        ("test_passes.py",),
+    ),
+}
+
+FLIPS: dict[type[ast.cmpop], tuple[str, ...]] = {
+    ast.Lt: ("<=", ">="),
+    ast.LtE: ("<", ">"),
+    ast.Gt: (">=", "<="),
+    ast.GtE: (">", "<"),
+    ast.Eq: ("!=",),
+    ast.NotEq: ("==",),
+}
+
+
+def flipped_comparisons() -> Iterator[tuple[str, str]]:
+    """Every comparison of neurons.py replaced, one at a time, by a wrong one."""
+    source = (PACKAGE / "neurons.py").read_text()
+    lines = source.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Compare):
+            continue
+        (right,) = node.comparators
+        for wrong in FLIPS[type(node.ops[0])]:
+            changed = list(lines)
+            line = changed[node.lineno - 1]
+            head, tail = line[: node.left.end_col_offset], line[right.col_offset :]
+            changed[node.lineno - 1] = f"{head} {wrong} {tail}"
+            yield f"line {node.lineno}: {ast.unparse(node)} -> {wrong}", "".join(changed)
+
+
+def mutants() -> dict[str, tuple[str, str, tuple[str, ...]]]:
+    """Module, its new text, and the tests that must fail, by name."""
+    made: dict[str, tuple[str, str, tuple[str, ...]]] = {}
+    for name, (module, text, replacement, tests) in MUTANTS.items():
+        source = (PACKAGE / f"{module}.py").read_text()
+        assert source.count(text) == 1, f"{name}: {text!r} stands {source.count(text)} times"
+        made[name] = (module, source.replace(text, replacement), tests)
+    for name, source in flipped_comparisons():
+        made[name] = ("neurons", source, LAWS)
+    return made
+
+
+def survives(folder: Path, module: str, source: str, tests: tuple[str, ...]) -> str:
+    """Run tests on a copy of the package with one module replaced; what they print."""
+    copy = folder / "refsnn"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "weights"))
+    (copy / "weights").symlink_to(datasets.weights_folder())
+    (copy / f"{module}.py").write_text(source)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests],
+        cwd=TESTS,
+        env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # a mutant that makes the tests fail to import is killed while they are collected
+    killed = done.returncode in {1, 2} and re.search(r"\d+ (failed|error)", done.stdout)
+    return "" if killed else done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What the tests said of each mutant; empty if they killed it."""
+    root = tmp_path_factory.mktemp("mutants")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        answers = {
+            name: pool.submit(survives, root / str(index), *mutant)
+            for index, (name, mutant) in enumerate(mutants().items())
+        }
+        return {name: answer.result() for name, answer in answers.items()}
+
+
+@pytest.mark.parametrize("name", list(mutants()))
+def test_mutant_is_killed(name: str, verdicts: dict[str, str]) -> None:
+    assert verdicts[name] == "", f"survivor: {name}"
+
+
+def test_the_package_itself_survives(tmp_path: Path) -> None:
+    source = (PACKAGE / "neurons.py").read_text()
+    said = survives(tmp_path, "neurons", source, (*LAWS, "test_passes.py"))
+    assert "passed" in said
+    assert "failed" not in said
+
+
+def test_there_are_enough_mutants() -> None:
+    assert len(MUTANTS) >= 10
+    assert len(list(flipped_comparisons())) >= 15

@@ -1,0 +1,261 @@
+"""Passes: what they promise, and what they refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nets import ACTIVATIONS, dyadic, images, random_net, same
+from refsnn.activations import QCFS, Clip, ReLU
+from refsnn.errors import ConversionError, OptionError
+from refsnn.layers import (
+    Add,
+    AvgPool,
+    BatchNorm,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    Identity,
+    Input,
+    Linear,
+    MaxPool,
+)
+from refsnn.network import INPUT, Network, Node, SpikingNetwork
+from refsnn.neurons import IF, DualThresholdIF, initial_state
+from refsnn.passes import (
+    activations_to_neurons,
+    canonical_form,
+    fold_batchnorm,
+    set_thresholds,
+)
+from refsnn.run import run_ann, run_snn
+
+# powers of two, per channel where the layer allows it: divisions by them are exact
+LAMS = (
+    np.array([0.5, 1.0, 2.0, 4.0]),
+    np.array(2.0),
+    np.array([2.0, 1.0, 0.5, 1.0]),
+    np.array(0.5),
+    np.array(4.0),
+)
+
+
+def exact_net(seed: int) -> Network:
+    return random_net(
+        seed,
+        lambda lam: Clip(lam=lam),
+        lams=LAMS,
+        values=lambda rng, shape: dyadic(rng, shape, 4),
+        batchnorm=False,
+    )
+
+
+def dual_rule(theta: np.ndarray) -> tuple[DualThresholdIF, np.ndarray]:
+    return DualThresholdIF(theta_neg=-0.25 * np.ones_like(theta)), theta / 2
+
+
+def simulated_with_thresholds(snn: SpikingNetwork, x: np.ndarray, T: int) -> dict:
+    """The network before normalisation: theta-valued spikes, averaged by pooling."""
+    states = {
+        p.name: initial_state(p.over("v0"), (len(x), *p.shape)) for p in snn.hidden
+    }
+    trains: dict[str, list] = {p.name: [] for p in snn.populations}
+    total = 0.0
+    for _ in range(T):
+        emitted = {INPUT: x}
+        for p in snn.populations:
+            u = np.zeros((len(x), *p.shape))
+            for q in p.projections:
+                u = u + q.op(q.pooled(emitted[q.source]) / q.divisor)
+            if p.bias is not None:
+                u = u + p.over("bias")
+            if p.neuron is None:
+                total = total + u
+                trains[p.name].append(total)
+                continue
+            neuron = p.neuron.over(p.shape)
+            s, states[p.name] = neuron.step(u, states[p.name], p.over("theta"))
+            emitted[p.name] = p.over("theta") * s
+            trains[p.name].append(s)
+    return {name: np.array(train) for name, train in trains.items()}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_canonical_form_has_the_same_spikes_and_logits(seed: int) -> None:
+    """With thresholds that are powers of two the rewrite is exact: ==, ties included."""
+    snn = activations_to_neurons(exact_net(seed), dual_rule)
+    x = dyadic(np.random.default_rng(seed), (5, 2, 8, 8), 3)
+    want = simulated_with_thresholds(snn, x, 6)
+    got: dict[str, np.ndarray] = {}
+
+    def observe(p, start, x, s, state):  # noqa: ARG001, ANN001, ANN202 - an Observer
+        got[p.name] = s
+
+    run = run_snn(canonical_form(snn), x, 6, impl="definition", observe=observe)
+    for name, train in got.items():
+        assert (train == want[name]).all(), name
+        assert train.any()
+    assert (run.logits == want["logits"]).all()
+    assert sum(n.sum() for n in run.negative.values()) > 0
+
+
+def test_canonical_form_normalises_everything() -> None:
+    snn = canonical_form(activations_to_neurons(exact_net(0), dual_rule))
+    for p, lam in zip(snn.hidden, LAMS, strict=True):
+        assert p.theta == 1
+        assert (p.scale == lam).all()
+        assert (p.v0 == 0.5).all()
+        assert (p.neuron.theta_neg == -0.25 / lam).all()
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_folding_leaves_the_function(kind: str) -> None:
+    ann = random_net(5, ACTIVATIONS[kind], lams=(4.0,) * 5)
+    folded = fold_batchnorm(ann)
+    assert not any(isinstance(node.op, BatchNorm) for node in folded.nodes)
+    assert any(isinstance(node.op, BatchNorm) for node in ann.nodes)
+    x = ann.preprocess(images(1, 20))
+    want, got = (run_ann(n, x, impl="definition") for n in (ann, folded))
+    # a sum of n terms is off by n 2^-53 relatively; 1e-11 leaves room for five layers
+    np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-11)
+
+
+def test_passes_leave_their_input_alone() -> None:
+    ann = random_net(2, lambda lam: Clip(lam=lam))
+    before = [dict(vars(node.op)) for node in ann.nodes]
+    snn = activations_to_neurons(fold_batchnorm(ann), dual_rule)
+    canonical_form(snn)
+    set_thresholds(ann, {"act1": np.array(9.0)})
+    assert all(
+        fields[k] is v
+        for node, fields in zip(ann.nodes, before, strict=True)
+        for k, v in vars(node.op).items()
+    )
+
+
+def test_thresholds_replace_activations() -> None:
+    ann = set_thresholds(random_net(2), {"act2": np.array(3.0)})
+    assert isinstance(ann["act2"].op, Clip)
+    assert ann["act2"].op.lam == 3
+    assert isinstance(ann["act1"].op, QCFS)
+
+
+def test_a_dead_channel_has_no_outgoing_weight() -> None:
+    ann = random_net(2, lambda lam: Clip(lam=lam), batchnorm=False)
+    lam = np.array([1.0, 0.0, 2.0, 0.5])
+    ann = set_thresholds(ann, {"act1": lam})
+    snn = canonical_form(activations_to_neurons(ann, dual_rule))
+    assert (snn["act1"].scale == lam).all()
+    for _, q in snn.projections("act1"):
+        source = q.op.weight[1] if isinstance(q.op, Identity) else q.op.weight[:2, 1]
+        assert (source == 0).all()
+        assert (q.op.weight != 0).any()
+    run = run_snn(snn, snn.preprocess(images(0, 2)), 3, impl="definition")
+    assert np.isfinite(run.logits).all()
+
+
+def test_populations_projections_and_biases_follow_the_graph() -> None:
+    ann = random_net(3, lambda lam: Clip(lam=lam), batchnorm=False)
+    snn = activations_to_neurons(ann, dual_rule)
+    assert [p.name for p in snn.populations] == [
+        *(f"act{i}" for i in range(1, 6)),
+        "logits",
+    ]
+    sources = {p.name: [q.source for q in p.projections] for p in snn.populations}
+    assert sources["act1"] == [INPUT]
+    assert sources["act3"] == ["act2", "act1"]
+    assert sources["act4"] == ["act3", "act3"]
+    assert sources["logits"] == ["act5", "act3"]
+    kernels = [[pool.kernel for pool in q.pool] for q in snn["act4"].projections]
+    assert kernels == [[(2, 2)], []]
+    want = ann["conv4"].op.bias + ann["short4"].op.bias
+    assert same(snn["act4"].bias, want)
+    assert snn["act5"].bias is None
+
+
+def chain(*ops: object, input_shape: tuple[int, ...] = (1, 4, 4)) -> Network:
+    """Layers one behind the other, then what a network needs to be one."""
+    nodes = [Node(name="input", op=Input())]
+    for index, op in enumerate(ops):
+        name = f"{op.op}{index}"
+        nodes.append(Node(name=name, op=op, inputs=(nodes[-1].name,)))
+    return Network(
+        name="chain",
+        input_shape=input_shape,
+        classes=2,
+        mean=np.zeros(1),
+        std=np.ones(1),
+        nodes=tuple(nodes),
+    )
+
+
+CONV = Conv2d(weight=np.ones((1, 1, 1, 1)))
+POOL = AvgPool(kernel=(2, 2), stride=(2, 2))
+FC = Linear(weight=np.ones((2, 16)))
+FC4 = Linear(weight=np.ones((2, 4)))
+NORM = BatchNorm(gamma=[1], beta=[1], mean=[1], var=[1])
+CLIP = Clip(lam=1.0)
+
+REFUSED = {
+    "max pooling": ((CONV, CLIP, MaxPool(), Flatten(), FC4), "max pooling"),
+    "two linear layers": ((CONV, CONV, CLIP, Flatten(), FC), "directly behind"),
+    "pooling behind a layer": ((CONV, POOL, CLIP, Flatten(), FC4), "directly behind"),
+    "ends in an activation": ((CONV, CLIP, Flatten(), FC, CLIP), "an output behind"),
+    "rectifier": ((CONV, ReLU(), Flatten(), FC), "the activation relu"),
+    "norm": ((NORM, CLIP, Flatten(), FC), "batch norm"),
+    "flatten first": ((Flatten(), CLIP, FC), "flatten in front of clip"),
+    "pool to neurons": (
+        (CONV, CLIP, GlobalAvgPool(), CLIP, Linear(weight=np.ones((2, 1)))),
+        "globalavgpool in front of clip",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_populations_and_linear_maps_is_refused(name: str) -> None:
+    ops, message = REFUSED[name]
+    with pytest.raises(ConversionError, match=message):
+        activations_to_neurons(chain(*ops), lambda theta: (IF(), theta / 2))
+
+
+@pytest.mark.parametrize("ops", [(NORM, CLIP, Flatten(), FC), (CONV, CLIP, NORM, FC)])
+def test_a_norm_without_a_layer_in_front_cannot_be_folded(ops: tuple) -> None:
+    with pytest.raises(ConversionError, match="batch norm behind"):
+        fold_batchnorm(chain(*ops))
+
+
+def test_a_norm_on_a_shared_layer_cannot_be_folded() -> None:
+    nodes = (
+        Node(name="input", op=Input()),
+        Node(name="conv", op=CONV, inputs=("input",)),
+        Node(name="norm", op=NORM, inputs=("conv",)),
+        Node(name="sum", op=Add(), inputs=("norm", "conv")),
+        Node(name="fc", op=FC, inputs=("sum",)),
+    )
+    ann = dataclasses.replace(chain(Flatten(), FC), nodes=nodes)
+    with pytest.raises(ConversionError, match="which norm, sum read"):
+        fold_batchnorm(ann)
+
+
+def test_sums_of_populations_may_stand_in_front_of_a_layer() -> None:
+    """conv(a + b) is conv(a) + conv(b): two projections of one weight."""
+    nodes = (
+        Node(name="input", op=Input()),
+        Node(name="conv", op=CONV, inputs=("input",)),
+        Node(name="a", op=CLIP, inputs=("conv",)),
+        Node(name="b", op=CLIP, inputs=("input",)),
+        Node(name="sum", op=Add(), inputs=("a", "b")),
+        Node(name="fc", op=FC, inputs=("sum",)),
+    )
+    ann = dataclasses.replace(chain(Flatten(), FC), nodes=nodes)
+    snn = activations_to_neurons(ann, lambda theta: (IF(), theta / 2))
+    assert [q.source for q in snn.readout.projections] == ["a", "b"]
+    assert isinstance(snn["b"].projections[0].op, Identity)
+
+
+def test_only_canonical_networks_run() -> None:
+    snn = activations_to_neurons(exact_net(0), dual_rule)
+    with pytest.raises(OptionError, match="canonical"):
+        run_snn(snn, snn.preprocess(images(0, 1)), 1)

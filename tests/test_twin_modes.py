@@ -1,0 +1,34 @@
+"""Level 3 again with Numba off, bounds-checked, on one thread, for a plain processor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODES = {
+    "interpreted": {"NUMBA_DISABLE_JIT": "1"},
+    "bounds-checked": {"NUMBA_BOUNDSCHECK": "1"},
+    "one thread": {"NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+    "generic processor": {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""},
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_twins_in_mode(mode: str, tmp_path: Path) -> None:
+    """Each mode compiles afresh into its own cache."""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), **MODES[mode]}
+    twins = Path(__file__).with_name("test_twins.py")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", twins],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
+    assert any(tmp_path.rglob("*.nbc")) == (mode != "interpreted")
