@@ -106,7 +106,8 @@ def evaluate(
         `schedule`. A prediction is the class with the largest logit, the lowest one
         on ties.
     """
-    threads = threads or os.cpu_count() or 1
+    if threads is None:
+        threads = os.cpu_count() or 1
     for name, value in (("batch", batch), ("threads", threads)):
         if value < 1:
             raise OptionError(where=name, got=value, expected="at least 1")

@@ -136,42 +136,23 @@ def activations_to_neurons(ann: Network, rule: NeuronRule) -> SpikingNetwork:
     ConversionError
         If the graph is not made of populations joined by linear maps.
     """
-    populations = []
-    for node in (*ann.activations, ann.nodes[-1]):
-        readout = node is ann.nodes[-1]
-        if readout and node in ann.activations:
-            _refuse(
-                ann,
-                node,
-                f"an output behind the activation {node.op.op}",
-                "a network that ends in a conv2d or linear layer",
-            )
-        projections, bias = _incoming(ann, node.name if readout else node.inputs[0])
-        population = Population(
-            name=node.name,
-            shape=ann.shapes[node.name],
-            neuron=None,
-            projections=projections,
-            bias=bias,
+    output = ann.nodes[-1]
+    if output in ann.activations:
+        _refuse(
+            ann,
+            output,
+            f"an output behind the activation {output.op.op}",
+            "a network that ends in a conv2d or linear layer",
         )
-        if readout:
-            populations.append(population)
-            continue
-        if not isinstance(node.op, Clipped):
-            _refuse(
-                ann,
-                node,
-                f"the activation {node.op.op}",
-                "an activation with a threshold (clip or qcfs)",
-            )
-        lam = node.op.lam.astype(np.float64)
-        theta = np.where(lam > 0, lam, 1.0)
-        neuron, v0 = rule(theta)
-        populations.append(
-            dataclasses.replace(
-                population, neuron=neuron, theta=theta, v0=v0, scale=lam
-            )
-        )
+    populations = [_population(ann, node, rule) for node in ann.activations]
+    projections, bias = _incoming(ann, output.name)
+    readout = Population(
+        name=output.name,
+        shape=ann.shapes[output.name],
+        neuron=None,
+        projections=projections,
+        bias=bias,
+    )
     return SpikingNetwork(
         name=ann.name,
         input_shape=ann.input_shape,
@@ -179,8 +160,29 @@ def activations_to_neurons(ann: Network, rule: NeuronRule) -> SpikingNetwork:
         mean=ann.mean,
         std=ann.std,
         provenance=ann.provenance,
-        populations=tuple(populations),
+        populations=(*populations, readout),
         canonical=False,
+    )
+
+
+def _population(ann: Network, node: Node, rule: NeuronRule) -> Population:
+    """Return the neurons that stand for an activation."""
+    if not isinstance(node.op, Clipped):
+        expected = "an activation with a threshold (clip or qcfs)"
+        _refuse(ann, node, f"the activation {node.op.op}", expected)
+    lam = node.op.lam.astype(np.float64)
+    theta = np.where(lam > 0, lam, 1.0)
+    neuron, v0 = rule(theta)
+    projections, bias = _incoming(ann, node.inputs[0])
+    return Population(
+        name=node.name,
+        shape=ann.shapes[node.name],
+        neuron=neuron,
+        projections=projections,
+        bias=bias,
+        theta=theta,
+        v0=v0,
+        scale=lam,
     )
 
 

@@ -18,8 +18,34 @@ from refsnn.numerics import Array
 FLOATS = (np.dtype("<f4"), np.dtype("<f8"))
 
 
+class Kind:
+    """Base of what a field can hold."""
+
+    def normalise(self, value: Any, where: str) -> Any:
+        """Return a value in its stored form, or refuse it.
+
+        Parameters
+        ----------
+        value : object
+            What was given for the field.
+        where : str
+            The class and the field, for the error.
+
+        Returns
+        -------
+        object
+            The stored form.
+
+        Raises
+        ------
+        DomainError, ShapeError
+            If the field cannot hold it.
+        """
+        raise NotImplementedError
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Tensor:
+class Tensor(Kind):
     """Kind of a field that holds a float32 or float64 array.
 
     Parameters
@@ -58,7 +84,7 @@ class Tensor:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ints:
+class Ints(Kind):
     """Kind of a field that holds `length` integers, or one if `length` is None."""
 
     length: int | None
@@ -81,7 +107,7 @@ class Ints:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Real:
+class Real(Kind):
     """Kind of a field that holds one finite number."""
 
     def normalise(self, value: Any, where: str) -> float:
@@ -93,16 +119,13 @@ class Real:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Flag:
+class Flag(Kind):
     """Kind of a field that is true or false."""
 
     def normalise(self, value: Any, where: str) -> bool:
         if isinstance(value, (bool, np.bool_)):
             return bool(value)
         raise DomainError(where=where, got=repr(value), expected="true or false")
-
-
-Kind = Tensor | Ints | Real | Flag
 
 
 def as_int(value: Any) -> int:

@@ -206,12 +206,7 @@ def run_snn(
         At the first population whose current is not finite.
     """
     snn.need_input(x)
-    if not snn.canonical:
-        raise OptionError(
-            where=f"spiking network {snn.name}",
-            got="a network that is not in canonical form",
-            expected="thresholds of 1 (apply passes.canonical_form)",
-        )
+    snn.need_canonical()
     need_steps(T)
     if snn.T not in (None, T):
         raise OptionError(

@@ -124,7 +124,7 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 ACTIVATIONS = {
-    "relu": lambda lam: ReLU(),  # noqa: ARG005 - a rectifier has no clip
+    "relu": lambda lam: ReLU(),
     "clip": lambda lam: Clip(lam=lam),
     "qcfs": lambda lam: QCFS(lam=lam, levels=4),
 }

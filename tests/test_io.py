@@ -142,7 +142,7 @@ def test_the_hash_is_that_of_the_documentation(tmp_path: Path) -> None:
 def test_minus_zero_and_zero_are_one_content() -> None:
     hashes = set()
     for zero in (0.0, -0.0):
-        ann = random_net(1, values=lambda rng, shape: np.full(shape, zero))  # noqa: ARG005, B023 - called at once
+        ann = random_net(1, values=lambda rng, shape: np.full(shape, zero))  # noqa: B023 - called at once
         assert np.signbit(ann["conv1"].op.weight).all() == (str(zero) == "-0.0")
         hashes.add(io.content_sha256(ann))
     assert len(hashes) == 1
@@ -187,9 +187,8 @@ def test_devices_are_written_to_and_not_replaced(tmp_path: Path) -> None:
 
 
 def test_a_network_before_normalisation_is_not_saved(tmp_path: Path) -> None:
-    from test_passes import dual_rule, exact_net
-
     from refsnn.passes import activations_to_neurons
+    from test_passes import dual_rule, exact_net
 
     with pytest.raises(OptionError, match="canonical"):
         io.save(activations_to_neurons(exact_net(0), dual_rule), tmp_path / "s.h5")
@@ -253,7 +252,9 @@ def external(file: h5py.File) -> None:
 def unwritten(chunks: tuple | None) -> Callable:
     def change(file: h5py.File) -> None:
         del file["/nodes/conv1/weight"]
-        made = file.create_dataset("/nodes/conv1/weight", (4, 2, 3, 3), "f8", chunks=chunks)
+        made = file.create_dataset(
+            "/nodes/conv1/weight", (4, 2, 3, 3), "f8", chunks=chunks
+        )
         if chunks:
             made[:2] = 1.0  # half the chunks
 
@@ -340,7 +341,11 @@ BROKEN: dict[str, tuple[str, str, Callable]] = {
         rewritten("/nodes/conv1/bias", np.ones(5)),
     ),
     "empty": ("011", W, rewritten(W, weight(shape=(0, 2, 3, 3)))),
-    "no shape": ("011", W, lambda f: (deleted(W)(f), f.create_dataset(W, data=h5py.Empty("f8")))),
+    "no shape": (
+        "011",
+        W,
+        lambda f: (deleted(W)(f), f.create_dataset(W, data=h5py.Empty("f8"))),
+    ),
     "never written": ("012", W, unwritten(None)),
     "half written": ("012", W, unwritten((1, 2, 3, 3))),
     "NaN": ("013", W, rewritten(W, nan)),
@@ -428,14 +433,30 @@ def test_every_rule_is_shown_to_bite() -> None:
 @pytest.mark.parametrize(
     ("rule", "place", "change"),
     [
-        ("014", "@neuron", attribute("/populations/act1", "neuron", "LIF")),
+        ("014", "@model", attribute("/populations/act1/neuron", "model", "LIF")),
         ("014", "@op", attribute("/populations/act1/projections/0", "op", "fft")),
         ("014", "@profile", attribute("/", "profile", '{"reset":"to-zero"}')),
         ("014", "@mode", attribute("/", "mode", "fast")),
-        ("015", "/populations", attribute("/populations/act2/projections/0", "source", "x")),
-        ("016", "/populations", attribute("/populations/act1/projections/0", "source", "act5")),
-        ("019", "@pool", attribute("/populations/act1/projections/0", "pool", "[[2,2]]")),
-        ("019", "/populations/act1", rewritten("/populations/act1/theta", np.array(-1.0))),
+        (
+            "015",
+            "/populations",
+            attribute("/populations/act2/projections/0", "source", "x"),
+        ),
+        (
+            "016",
+            "/populations",
+            attribute("/populations/act1/projections/0", "source", "act5"),
+        ),
+        (
+            "019",
+            "@pool",
+            attribute("/populations/act1/projections/0", "pool", "[[2,2]]"),
+        ),
+        (
+            "019",
+            "/populations/act1",
+            rewritten("/populations/act1/theta", np.array(-1.0)),
+        ),
         ("019", "/populations", rewritten("/populations/act1/theta", np.array(2.0))),
         ("010", "/samples", rewritten("/samples", np.array([1.0]))),
         ("006", "/populations/act1/v0", deleted("/populations/act1/v0")),
@@ -490,7 +511,9 @@ def test_compressed_files_are_read(good: bytes, tmp_path: Path) -> None:
     assert io.content_sha256(io.load(path)) == io.content_sha256(random_net(1))
 
 
-def test_a_file_without_a_hash_is_read_with_a_warning(good: bytes, tmp_path: Path) -> None:
+def test_a_file_without_a_hash_is_read_with_a_warning(
+    good: bytes, tmp_path: Path
+) -> None:
     path = tmp_path / "a.h5"
     path.write_bytes(good)
     with h5py.File(path, "r+") as file:

@@ -108,7 +108,7 @@ def test_constant_current_from_half_the_threshold_is_QCFS_with_L_equal_T(
 def test_the_even_count_follows_from_N_and_v(
     neuron: Neuron, x: list[float], v0: float, theta: float
 ) -> None:
-    """n* = clip(floor((Z + v0) / theta), 0, T) = clip(N + floor(v(T) / theta), 0, T)."""
+    """clip(floor((Z + v0) / theta), 0, T) = clip(N + floor(v(T) / theta), 0, T)."""
     T = len(x)
     _, state = run(neuron, x, v0, theta)
     want = np.clip(np.floor((sum(x) + v0) / theta), 0, T)
@@ -192,7 +192,9 @@ def test_convolution_is_linear(weights: list[float], values: list[float]) -> Non
 def test_sums_begun_elsewhere_go_on(values: list[float]) -> None:
     """W1 x + W2 y added into one sum is the sum of both, on the grid."""
     x = np.array(values[:6]).reshape(2, 3)
-    one, two = (Linear(weight=np.array(v).reshape(3, 3)) for v in (values[6:15], values[15:]))
+    one, two = (
+        Linear(weight=np.array(v).reshape(3, 3)) for v in (values[6:15], values[15:])
+    )
     acc = two.accumulate(one.accumulate(np.zeros((2, 3)), x), x)
     assert (acc == one(x) + two(x)).all()
 
@@ -220,6 +222,8 @@ def test_folding_is_normalising_behind_the_layer(
         var=[root**2 - 2.0**-10, 1 - 2.0**-10],
         eps=2.0**-10,
     )
-    linear = Linear(weight=np.array(values[:6]).reshape(2, 3), bias=np.array([0.5, 1.0]))
+    linear = Linear(
+        weight=np.array(values[:6]).reshape(2, 3), bias=np.array([0.5, 1.0])
+    )
     x = np.array(values[6:]).reshape(2, 3)
     assert (norm.folded_into(linear)(x) == norm(linear(x))).all()

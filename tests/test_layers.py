@@ -212,7 +212,9 @@ REFUSED = {
     "flat window": lambda: MaxPool().out_shape((4,)),
     "add": lambda: Add().out_shape((2, 2, 2), (2, 2, 3)),
     "add one": lambda: Add().out_shape((2, 2, 2)),
-    "norm": lambda: BatchNorm(gamma=[1], beta=[1], mean=[1], var=[1]).out_shape((2, 1, 1)),
+    "norm": lambda: BatchNorm(gamma=[1], beta=[1], mean=[1], var=[1]).out_shape(
+        (2, 1, 1)
+    ),
     "norms": lambda: BatchNorm(gamma=[1], beta=[1, 1], mean=[1], var=[1]),
 }
 

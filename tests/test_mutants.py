@@ -35,7 +35,12 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         LAWS,
     ),
     "v(0) = 0": ("neurons", "np.broadcast_to(v0, shape)", "np.zeros(shape)", LAWS),
-    "no negative spike": ("neurons", " - negative.astype", " - 0 * negative.astype", LAWS),
+    "no negative spike": (
+        "neurons",
+        " - negative.astype",
+        " - 0 * negative.astype",
+        LAWS,
+    ),
     "unguarded": ("neurons", "below & (N > 0) if self.guard", "below if self", LAWS),
     "negative spikes not counted": (
         "neurons",
@@ -57,21 +62,21 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         LAWS,
     ),
     "QCFS without clip": ("activations", "bind(0, z), bind(1, z))", "-9, 9)", LAWS),
-    "batch norm without eps": ("layers", " + self.eps)", ")", LAWS),
+    "batch norm without eps": ("layers/others", " + self.eps)", ")", LAWS),
     "convolution flipped": (
-        "layers",
+        "layers/linear_maps",
         "weight[:, :, c, p, q]",
         "weight[:, :, c, P - 1 - p, Q - 1 - q]",
         LAWS,
     ),
     "theta_in forgotten": (
-        "layers",
+        "layers/linear_maps",
         "(self.weight * columns) / rows",
         "self.weight / rows",
         ("test_passes.py",),
     ),
     "pooling divisor forgotten": (
-        "layers",
+        "layers/linear_maps",
         "rows = divisor * rows",
         "rows = rows",
         ("test_passes.py",),
@@ -113,7 +118,10 @@ def flipped_comparisons() -> Iterator[tuple[str, str]]:
             line = changed[node.lineno - 1]
             head, tail = line[: node.left.end_col_offset], line[right.col_offset :]
             changed[node.lineno - 1] = f"{head} {wrong} {tail}"
-            yield f"line {node.lineno}: {ast.unparse(node)} -> {wrong}", "".join(changed)
+            yield (
+                f"line {node.lineno}: {ast.unparse(node)} -> {wrong}",
+                "".join(changed),
+            )
 
 
 def mutants() -> dict[str, tuple[str, str, tuple[str, ...]]]:
@@ -121,7 +129,9 @@ def mutants() -> dict[str, tuple[str, str, tuple[str, ...]]]:
     made: dict[str, tuple[str, str, tuple[str, ...]]] = {}
     for name, (module, text, replacement, tests) in MUTANTS.items():
         source = (PACKAGE / f"{module}.py").read_text()
-        assert source.count(text) == 1, f"{name}: {text!r} stands {source.count(text)} times"
+        assert source.count(text) == 1, (
+            f"{name}: {text!r} stands {source.count(text)} times"
+        )
         made[name] = (module, source.replace(text, replacement), tests)
     for name, source in flipped_comparisons():
         made[name] = ("neurons", source, LAWS)
@@ -131,7 +141,9 @@ def mutants() -> dict[str, tuple[str, str, tuple[str, ...]]]:
 def survives(folder: Path, module: str, source: str, tests: tuple[str, ...]) -> str:
     """Run tests on a copy of the package with one module replaced; what they print."""
     copy = folder / "refsnn"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "weights"))
+    shutil.copytree(
+        PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "weights")
+    )
     (copy / "weights").symlink_to(datasets.weights_folder())
     (copy / f"{module}.py").write_text(source)
     done = subprocess.run(

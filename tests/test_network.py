@@ -110,7 +110,14 @@ def test_sizes_are_counted() -> None:
 
 def test_a_description_names_every_node() -> None:
     lines = NET.describe().splitlines()
-    assert lines[0].split() == ["node", "layer", "inputs", "shape", "parameters", "MACs"]
+    assert lines[0].split() == [
+        "node",
+        "layer",
+        "inputs",
+        "shape",
+        "parameters",
+        "MACs",
+    ]
     assert [line.split()[0] for line in lines[1:-1]] == [n.name for n in NET.nodes]
     assert lines[-1].split() == ["total", "676", f"{NET.macs():,}"]
 
@@ -154,9 +161,7 @@ BAD_SPIKING = {
     ),
     "dangling": (lambda: spiking(population(), readout("b")), "an input named b"),
     "cycle": (
-        lambda: spiking(
-            population(projections=readout("a").projections), readout()
-        ),
+        lambda: spiking(population(projections=readout("a").projections), readout()),
         "cycle a <- a",
     ),
     "loose": (

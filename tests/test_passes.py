@@ -84,13 +84,13 @@ def simulated_with_thresholds(snn: SpikingNetwork, x: np.ndarray, T: int) -> dic
 
 @pytest.mark.parametrize("seed", range(4))
 def test_canonical_form_has_the_same_spikes_and_logits(seed: int) -> None:
-    """With thresholds that are powers of two the rewrite is exact: ==, ties included."""
+    """With thresholds that are powers of two the rewrite is exact, ties included."""
     snn = activations_to_neurons(exact_net(seed), dual_rule)
     x = dyadic(np.random.default_rng(seed), (5, 2, 8, 8), 3)
     want = simulated_with_thresholds(snn, x, 6)
     got: dict[str, np.ndarray] = {}
 
-    def observe(p, start, x, s, state):  # noqa: ARG001, ANN001, ANN202 - an Observer
+    def observe(p, start, x, s, state):  # noqa: ARG001 - an Observer
         got[p.name] = s
 
     run = run_snn(canonical_form(snn), x, 6, impl="definition", observe=observe)

@@ -72,7 +72,7 @@ def test_counts_are_sums_over_the_recorded_spikes() -> None:
     snn = dual_net(7)
     trains: dict[str, np.ndarray] = {}
 
-    def observe(p, start, x, s, state):  # noqa: ARG001, ANN001, ANN202 - an Observer
+    def observe(p, start, x, s, state):  # noqa: ARG001 - an Observer
         trains[p.name] = s
 
     run = run_snn(snn, snn.preprocess(images(7, 4)), 6, observe=observe)
@@ -105,7 +105,7 @@ def test_logits_are_the_readout_of_counts() -> None:
     snn = dual_net(9)
     trains: dict[str, np.ndarray] = {}
 
-    def observe(p, start, x, s, state):  # noqa: ARG001, ANN001, ANN202 - an Observer
+    def observe(p, start, x, s, state):  # noqa: ARG001 - an Observer
         trains[p.name] = s.astype(np.int64)
 
     run = run_snn(snn, snn.preprocess(images(9, 3)), 4, observe=observe)
@@ -148,9 +148,7 @@ def test_a_readout_may_draw_on_the_image() -> None:
 def mixed() -> SpikingNetwork:
     """A population that draws on the image before and after another population."""
     image = Projection(source=INPUT, op=Identity(weight=np.array([0.37])))
-    a = Population(
-        name="a", shape=(1, 2, 2), neuron=IF(), projections=(image,), v0=0.5
-    )
+    a = Population(name="a", shape=(1, 2, 2), neuron=IF(), projections=(image,), v0=0.5)
     b = Population(
         name="b",
         shape=(1, 2, 2),
@@ -180,7 +178,7 @@ def test_terms_of_the_image_keep_their_place_in_the_sum() -> None:
     snn, x = mixed(), np.array([[[[0.9, 0.1], [-0.3, 0.7]]]])
     currents, spikes = {}, {}
 
-    def observe(p, start, x, s, state):  # noqa: ARG001, ANN001, ANN202 - an Observer
+    def observe(p, start, x, s, state):  # noqa: ARG001 - an Observer
         currents[p.name], spikes[p.name] = x, s
 
     run_snn(snn, x, 5, observe=observe)
@@ -244,7 +242,8 @@ def test_images_are_normalised_in_float64_and_rounded_once() -> None:
     ann = random_net(1)
     pixels = images(3, 2)
     want = [
-        (pixels[:, c].astype(np.float64) / 255 - ann.mean[c]) / ann.std[c] for c in (0, 1)
+        (pixels[:, c].astype(np.float64) / 255 - ann.mean[c]) / ann.std[c]
+        for c in (0, 1)
     ]
     got = ann.preprocess(pixels)
     assert same(got, np.stack(want, axis=1).astype(np.float32))

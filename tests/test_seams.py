@@ -58,7 +58,7 @@ def toy_method(
 ) -> type[Neuron]:
     """The method ``toy``: one entry of the registry."""
 
-    def rule(context: Context):  # noqa: ANN202 - a NeuronRule
+    def rule(context: Context):
         options = dataclasses.asdict(context.options)
         return lambda theta: (toy_neuron(raised=0.25 * theta, **options), theta / 4)
 

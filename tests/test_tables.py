@@ -298,8 +298,8 @@ def test_dead_clip_is_silent() -> None:
     assert evaluated(Clip(lam=0.0), [-1.0, 0.0, 1.0]) == [0, 0, 0]
 
 
-# QCFS with lam = 2, L = 4: levels 0 .5 1 1.5 2; steps where 2 z + 1/2 is a whole number,
-# that is at z = .25 .75 1.25 1.75
+# QCFS with lam = 2, L = 4: levels 0 .5 1 1.5 2; steps where 2 z + 1/2 is whole, that is
+# at z = .25 .75 1.25 1.75
 @pytest.mark.parametrize(
     ("z", "want"),
     [

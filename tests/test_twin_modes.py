@@ -1,4 +1,4 @@
-"""Level 3 again with Numba off, bounds-checked, on one thread, for a plain processor."""
+"""Level 3 again: Numba off, bounds-checked, on one thread, for a plain processor."""
 
 from __future__ import annotations
 

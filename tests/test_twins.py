@@ -23,7 +23,7 @@ KINDS: dict[str, Callable[[np.random.Generator], Draw]] = {
 
 
 def inputs(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """Everything a projection can meet: analog, spikes, signed spikes, pooled spikes."""
+    """What a projection can meet: analog, spikes, signed spikes, pooled spikes."""
     spikes = (rng.random(shape) < 0.3).astype(np.int8)
     signed = spikes * rng.choice(np.array([-1, 1], dtype=np.int8), shape)
     return {
@@ -102,7 +102,9 @@ def test_neurons(kind: str, dtype: type, rng: np.random.Generator) -> None:
     assert seen == {cls for cls in PAIRS if issubclass(cls, Neuron)}
 
 
-def twins(neuron: Neuron, x: np.ndarray, state: State, theta: np.ndarray, why: str) -> None:
+def twins(
+    neuron: Neuron, x: np.ndarray, state: State, theta: np.ndarray, why: str
+) -> None:
     before = State(state.v.copy(), state.N.copy())
     want_s, want = neurons.unroll(neuron, x, state, theta)
     got_s, got = kernels.unroll(neuron, x, state, theta)

@@ -59,14 +59,14 @@ stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def show(text: str) -> None:
-    """Print a line as it is.
+    """Print a line; control characters, which a file may have put there, escaped.
 
     Parameters
     ----------
     text : str
         The line.
     """
-    stdout.print(text, markup=False)
+    stdout.print(printable(text), markup=False)
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -38,5 +38,6 @@ def convert(
     io.need_target(out, force=force)
     snn = common.converted(network, method, T, options, data)
     io.save(snn, out, force=force)
-    common.show(snn.describe())
+    for line in snn.describe().splitlines():
+        common.show(line)
     common.show(f"wrote {out}, sha256 {io.content_sha256(snn)}")

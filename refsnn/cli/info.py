@@ -10,7 +10,7 @@ import typer
 from refsnn import io
 from refsnn.cli import common
 from refsnn.convert import METHODS, need_fit
-from refsnn.errors import ConversionError, printable
+from refsnn.errors import ConversionError
 from refsnn.kernels import PAIRS
 from refsnn.layers import LinearMap
 from refsnn.network import Network, SpikingNetwork
@@ -38,7 +38,8 @@ def info(
     kind = "Trained" if isinstance(network, Network) else "Converted"
     common.show(f"{kind} network {network.name} ({answer['format']})")
     common.show(f"sha256 {answer['sha256']}")
-    common.show(network.describe())
+    for line in network.describe().splitlines():
+        common.show(line)
     common.show("")
     hidden = {"name", "sha256", "format", "graph"}
     for key, value in answer.items():
@@ -50,9 +51,9 @@ def _show_entry(key: str, value: Any) -> None:
     if isinstance(value, dict):
         common.show(f"{key}:")
         for name, item in value.items():
-            common.show(f"  {printable(name)}: {printable(item)}")
+            common.show(f"  {name}: {item}")
     else:
-        common.show(f"{key}: {printable(value)}")
+        common.show(f"{key}: {value}")
 
 
 def _about_ann(ann: Network) -> dict[str, Any]:

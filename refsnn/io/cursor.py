@@ -135,6 +135,21 @@ class Cursor:
             refuse("RSN-H5-010", f"{self.tree.source}:{path}", array.dtype, expected)
         return array
 
+    def has_group(self, name: str) -> bool:
+        """Say whether a group is there.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Returns
+        -------
+        bool
+            Whether :meth:`group` would find it.
+        """
+        return self._child(name) in self.groups
+
     def group(self, name: str) -> Cursor:
         """Take a group.
 

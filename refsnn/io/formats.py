@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from refsnn.errors import OptionError
 from refsnn.io.cursor import Cursor, built, encoded, shape_of
 from refsnn.io.tree import Tree, Value, refuse
 from refsnn.layers import SumPool
@@ -29,8 +28,6 @@ from refsnn.profile import REFSNN
 from refsnn.records import Record
 
 VERSION = 1
-READOUT = "readout"
-"""The ``neuron`` of the population that has none."""
 
 
 def compact(value: Any) -> str:
@@ -158,12 +155,7 @@ def snn_tree(snn: SpikingNetwork) -> Tree:
     Tree
         The content, without its hash.
     """
-    if not snn.canonical:
-        raise OptionError(
-            where=f"spiking network {snn.name}",
-            got="a network that is not in canonical form",
-            expected="thresholds of 1 (apply passes.canonical_form)",
-        )
+    snn.need_canonical()
     tree = Tree()
     tree.attributes["/"] = {
         "format": "refsnn-snn",
@@ -179,30 +171,32 @@ def snn_tree(snn: SpikingNetwork) -> Tree:
     if snn.samples is not None:
         tree.arrays["/samples"] = snn.samples.astype(np.int64)
     tree.attributes["/populations"] = {}
-    for index, p in enumerate(snn.populations):
-        path = f"/populations/{p.name}"
-        about: dict[str, Value] = {"index": index, "shape": list(p.shape)}
-        if p.neuron:
-            _put(tree, path, p.neuron, neuron=p.neuron.op, **about)
-        else:
-            tree.attributes[path] = {"neuron": READOUT, **about}
-        for name in ("theta", "v0", "scale", "bias"):
-            value = getattr(p, name)
-            if value is not None:
-                tree.arrays[f"{path}/{name}"] = value
-        tree.attributes[f"{path}/projections"] = {}
-        for number, q in enumerate(p.projections):
-            pool = compact([[*pool.kernel, *pool.stride] for pool in q.pool])
-            _put(
-                tree,
-                f"{path}/projections/{number}",
-                q.op,
-                op=q.op.op,
-                source=q.source,
-                pool=pool,
-                index=number,
-            )
+    for index, population in enumerate(snn.populations):
+        _put_population(tree, index, population)
     return tree
+
+
+def _put_population(tree: Tree, index: int, p: Population) -> None:
+    """Add a population, its neuron model and its projections to a tree."""
+    path = f"/populations/{p.name}"
+    tree.attributes[path] = {"index": index, "shape": list(p.shape)}
+    for name in ("theta", "v0", "scale", "bias"):
+        value = getattr(p, name)
+        if value is not None:
+            tree.arrays[f"{path}/{name}"] = value
+    if p.neuron:
+        _put(tree, f"{path}/neuron", p.neuron, model=p.neuron.op)
+    tree.attributes[f"{path}/projections"] = {}
+    for number, q in enumerate(p.projections):
+        _put(
+            tree,
+            f"{path}/projections/{number}",
+            q.op,
+            op=q.op.op,
+            source=q.source,
+            pool=compact([[*pool.kernel, *pool.stride] for pool in q.pool]),
+            index=number,
+        )
 
 
 def read_snn(root: Cursor) -> SpikingNetwork:
@@ -246,10 +240,12 @@ def read_snn(root: Cursor) -> SpikingNetwork:
 
 
 def _read_population(cursor: Cursor) -> Population:
-    registry: dict[str, Any] = {READOUT: None, **Neuron.registry}
     shape = shape_of(cursor, "shape")
-    neuron_class = _known(cursor, "neuron", registry)
-    neuron = cursor.record(neuron_class) if neuron_class else None
+    neuron = None
+    if cursor.has_group("neuron"):
+        model = cursor.group("neuron")
+        neuron = model.record(_known(model, "model", Neuron.registry))
+        model.done()
     arrays = {name: cursor.array(name) for name in ("theta", "v0", "scale")}
     bias = cursor.array("bias", optional=True)
     group = cursor.group("projections")

@@ -1,0 +1,146 @@
+"""Pooling over windows without padding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refsnn.layers.base import Layer
+from refsnn.numerics import Array, Shape
+from refsnn.records import ints, record
+
+
+class Pool(Layer):
+    """Base of the pooling layers: windows of `kernel` every `stride`, no padding.
+
+    Rows and columns that do not fill a last window are dropped.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+    @property
+    def window(self) -> int:
+        """Number of elements in one window."""
+        return self.kernel[0] * self.kernel[1]
+
+    def out_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        self._need_map(shape)
+        C, H, W = shape
+        (k0, k1), (s0, s1) = self.kernel, self.stride
+        self._need(
+            k0 <= H and k1 <= W,
+            f"an input of shape {shape}",
+            f"at least the size of a {self.kernel} window",
+        )
+        return (C, (H - k0) // s0 + 1, (W - k1) // s1 + 1)
+
+    def taps(self, x: Array) -> list[Array]:
+        """Split windows into their elements.
+
+        Parameters
+        ----------
+        x : ndarray, shape (M, C, H, W)
+            The input.
+
+        Returns
+        -------
+        list of ndarray, shape (M, C, H', W')
+            For each position in the window, in (row, column) order, that element of
+            every window; views.
+        """
+        _, H, W = self.out_shape(x.shape[1:])
+        (k0, k1), (s0, s1) = self.kernel, self.stride
+        return [
+            x[..., p : p + (H - 1) * s0 + 1 : s0, q : q + (W - 1) * s1 + 1 : s1]
+            for p, q in np.ndindex(k0, k1)
+        ]
+
+
+@record
+class SumPool(Pool):
+    """Sum over each window, in (row, column) order; of spikes an exact integer.
+
+    Spiking networks only: the divisor of an average is in the canonical weights.
+    """
+
+    op = "sumpool"
+    kernel: tuple[int, int] = ints(default=(2, 2), least=1)
+    stride: tuple[int, int] = ints(default=(2, 2), least=1)
+
+    def __call__(self, *xs: Array) -> Array:
+        (x,) = xs
+        wide = np.int64 if x.dtype.kind == "i" else np.float64
+        first, *rest = self.taps(x)
+        total = first.astype(wide)
+        for tap in rest:
+            total = total + tap
+        return total
+
+    def fan_out(self, onward: Array, shape: Shape) -> Array:
+        """Carry fan-outs back through the pooling.
+
+        Parameters
+        ----------
+        onward : ndarray of int64, shape (C, H', W')
+            Fan-out of every window.
+        shape : tuple of int
+            (C, H, W), the shape that is pooled.
+
+        Returns
+        -------
+        ndarray of int64, shape (C, H, W)
+            For each input element the sum over the windows that hold it.
+        """
+        total = np.zeros((1, *shape), dtype=np.int64)
+        for tap in self.taps(total):
+            np.add(tap, onward, out=tap)
+        windows: Array = total[0]
+        return windows
+
+
+@record
+class AvgPool(Pool):
+    """Mean over each window: the sum in (row, column) order, divided once."""
+
+    op = "avgpool"
+    kernel: tuple[int, int] = ints(default=(2, 2), least=1)
+    stride: tuple[int, int] = ints(default=(2, 2), least=1)
+
+    def __call__(self, *xs: Array) -> Array:
+        return SumPool(kernel=self.kernel, stride=self.stride)(*xs) / self.window
+
+
+@record
+class MaxPool(Pool):
+    """Maximum over each window; for the trained network only.
+
+    The maximum of spikes is not the spike train of the maximum, so conversion refuses
+    this layer.
+    """
+
+    op = "maxpool"
+    kernel: tuple[int, int] = ints(default=(2, 2), least=1)
+    stride: tuple[int, int] = ints(default=(2, 2), least=1)
+
+    def __call__(self, *xs: Array) -> Array:
+        (x,) = xs
+        largest: Array = np.max(np.stack(self.taps(x)), axis=0)
+        return largest
+
+
+@record
+class GlobalAvgPool(Layer):
+    """Mean over all rows and columns, (C, H, W) to (C,)."""
+
+    op = "globalavgpool"
+
+    def out_shape(self, *shapes: Shape) -> Shape:
+        (shape,) = shapes
+        self._need_map(shape)
+        return shape[:1]
+
+    def __call__(self, *xs: Array) -> Array:
+        (x,) = xs
+        size = (x.shape[2], x.shape[3])
+        return AvgPool(kernel=size, stride=size)(x)[..., 0, 0]

@@ -1,0 +1,24 @@
+"""Graphs: the trained network and the spiking one, validated when they are made."""
+
+from refsnn.network.model import Model
+from refsnn.network.spiking import (
+    INPUT,
+    PROJECTIONS,
+    Population,
+    Projection,
+    SpikingNetwork,
+)
+from refsnn.network.trained import OPS, Network, Node, Op
+
+__all__ = [
+    "INPUT",
+    "OPS",
+    "PROJECTIONS",
+    "Model",
+    "Network",
+    "Node",
+    "Op",
+    "Population",
+    "Projection",
+    "SpikingNetwork",
+]

@@ -1,0 +1,129 @@
+"""What a trained and a spiking network have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from refsnn.errors import DomainError, ShapeError
+from refsnn.numerics import Array, Shape
+from refsnn.records import frozen
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """What a trained and a spiking network have in common.
+
+    Parameters
+    ----------
+    name : str
+        Name of the network.
+    input_shape : tuple of int
+        (C, H, W) of the images.
+    classes : int
+        Number of classes.
+    mean, std : ndarray, shape (C,)
+        Normalisation of pixels scaled to 0..1: input = (x/255 - mean) / std.
+    provenance : mapping
+        Data, recipe, seed, script, accuracy, library versions: JSON values.
+    """
+
+    name: str
+    input_shape: Shape
+    classes: int
+    mean: Array
+    std: Array
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def _check_header(self) -> None:
+        shape = self.input_shape
+        if len(shape) != 3 or min(shape) < 1:
+            raise ShapeError(
+                where=f"network {self.name}",
+                got=f"input_shape {shape}",
+                expected="(C, H, W), each at least 1",
+            )
+        if self.classes < 1:
+            raise DomainError(
+                where=f"network {self.name}",
+                got=f"{self.classes} classes",
+                expected="at least one",
+            )
+        for field in ("mean", "std"):
+            value = np.asarray(getattr(self, field), dtype=np.float64)
+            if value.shape != shape[:1] or not np.isfinite(value).all():
+                raise ShapeError(
+                    where=f"network {self.name}",
+                    got=f"{field} {value.tolist()}",
+                    expected=f"{shape[0]} finite numbers, one for each input channel",
+                )
+            object.__setattr__(self, field, frozen(value))
+        if not (self.std > 0).all():
+            raise DomainError(
+                where=f"network {self.name}",
+                got=f"std {self.std.tolist()}",
+                expected="numbers above 0",
+            )
+
+    def preprocess(self, images: Array) -> Array:
+        """Turn images into the analog input of the network.
+
+        Parameters
+        ----------
+        images : ndarray of uint8, shape (B, C, H, W)
+            Pixels, 0..255.
+
+        Returns
+        -------
+        ndarray of float32, shape (B, C, H, W)
+            (x/255 - mean) / std, computed in float64 and rounded once.
+
+        Raises
+        ------
+        ShapeError, DomainError
+            If the images have another shape or type.
+        """
+        where = f"images for network {self.name}"
+        if images.dtype != np.uint8:
+            raise DomainError(where=where, got=images.dtype, expected="uint8 pixels")
+        if images.ndim != 4 or images.shape[1:] != self.input_shape:
+            raise ShapeError(
+                where=where,
+                got=f"shape {images.shape}",
+                expected=f"(B, {', '.join(map(str, self.input_shape))})",
+            )
+        mean, std = self.mean[:, None, None], self.std[:, None, None]
+        return ((images / 255 - mean) / std).astype(np.float32)
+
+    def need_input(self, x: Array) -> None:
+        """Refuse an array that is not an analog input of this network.
+
+        Parameters
+        ----------
+        x : ndarray, shape (B, C, H, W)
+            What :meth:`preprocess` returned.
+
+        Raises
+        ------
+        ShapeError, DomainError
+            If its shape or type is another, or a value is not finite.
+        """
+        where = f"input of network {self.name}"
+        if x.dtype.kind != "f":
+            raise DomainError(
+                where=where,
+                got=f"type {x.dtype}",
+                expected="normalised floating-point values",
+                do="Call network.preprocess(images) first.",
+            )
+        if x.ndim != 4 or x.shape[1:] != self.input_shape or len(x) == 0:
+            raise ShapeError(
+                where=where,
+                got=f"shape {x.shape}",
+                expected=f"(B, {', '.join(map(str, self.input_shape))}), B at least 1",
+            )
+        if not np.isfinite(x).all():
+            raise DomainError(where=where, got="NaN or infinity", expected="numbers")

@@ -1,0 +1,423 @@
+"""The spiking network: populations joined by linear projections."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from refsnn.errors import (
+    DomainError,
+    GraphError,
+    OptionError,
+    RefsnnError,
+    ShapeError,
+)
+from refsnn.layers import Conv2d, Identity, Linear, LinearMap, SumPool
+from refsnn.network.graph import check_names, check_order, check_used, columns
+from refsnn.network.model import Model
+from refsnn.neurons import Neuron
+from refsnn.numerics import Array, Shape, per_channel
+from refsnn.profile import REFSNN, Profile
+from refsnn.records import frozen
+
+PROJECTIONS: dict[str, type[LinearMap]] = {
+    cls.op: cls for cls in (Conv2d, Linear, Identity)
+}
+"""Linear maps of the spiking network by the name they have in files."""
+
+INPUT = "input"
+"""What projections out of the image name as their source."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Projection:
+    """Synapses from a source to a population.
+
+    Parameters
+    ----------
+    source : str
+        A population's name, or ``INPUT`` for the image.
+    op : LinearMap
+        The map, without bias.
+    pool : tuple of SumPool
+        Pooling in front of the map, applied in order.
+    """
+
+    source: str
+    op: LinearMap
+    pool: tuple[SumPool, ...] = ()
+
+    @property
+    def divisor(self) -> int:
+        """Number of source elements in one pooled element."""
+        return int(np.prod([pool.window for pool in self.pool], dtype=np.int64))
+
+    def pooled_shape(self, shape: Shape) -> Shape:
+        """Return the shape of the map's input.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            S of the source.
+
+        Returns
+        -------
+        tuple of int
+            S behind the pooling.
+        """
+        for pool in self.pool:
+            shape = pool.out_shape(shape)
+        return shape
+
+    def pooled(self, x: Array) -> Array:
+        """Pool the source's output.
+
+        Parameters
+        ----------
+        x : ndarray, shape (M, *S)
+            Spikes, or the analog image.
+
+        Returns
+        -------
+        ndarray, shape (M, *S')
+            The map's input: sums over the windows.
+        """
+        for pool in self.pool:
+            x = pool(x)
+        return x
+
+    def fan_out(self, shape: Shape) -> Array:
+        """Count the neurons that each source element reaches, borders exact.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            S of the source.
+
+        Returns
+        -------
+        ndarray of int64, shape S
+            Synaptic operations that one spike causes. Through pooling a spike is
+            delivered once for every window that holds it.
+        """
+        shapes = [shape]
+        for pool in self.pool:
+            shapes.append(pool.out_shape(shapes[-1]))
+        fan_out = self.op.fan_out(shapes[-1])
+        for pool, before in zip(
+            reversed(self.pool), reversed(shapes[:-1]), strict=True
+        ):
+            fan_out = pool.fan_out(fan_out, before)
+        return fan_out
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Population:
+    """Neurons of one model, or the readout.
+
+    Parameters
+    ----------
+    name : str
+        Name of the activation that it replaces; of the output node for the readout.
+    shape : tuple of int
+        S: (C, H, W) or (N,).
+    neuron : Neuron or None
+        The model; None marks the readout, whose currents are summed over the steps.
+    projections : tuple of Projection
+        Incoming synapses, in graph order.
+    bias : ndarray, shape (C,), (S) or (), potential, or None
+        Added to the current at every step, after all synaptic terms.
+    theta : ndarray, shape () or (C,), potential
+        Threshold; 1 in canonical form.
+    v0 : ndarray, shape (), (C,) or S, potential
+        Initial potential.
+    scale : ndarray, shape () or (C,), activation
+        The threshold before normalisation: a spike is worth `scale` of the trained
+        network's activation. 0 marks a dead channel.
+    """
+
+    name: str
+    shape: Shape
+    neuron: Neuron | None
+    projections: tuple[Projection, ...]
+    bias: Array | None = None
+    theta: Array = dataclasses.field(default_factory=lambda: np.array(1.0))
+    v0: Array = dataclasses.field(default_factory=lambda: np.array(0.0))
+    scale: Array = dataclasses.field(default_factory=lambda: np.array(1.0))
+
+    def __post_init__(self) -> None:
+        for field in ("bias", "theta", "v0", "scale"):
+            value = getattr(self, field)
+            if value is None:
+                continue
+            where = f"population {self.name}, {field}"
+            array = np.asarray(value, dtype=np.float64)
+            if not np.isfinite(array).all():
+                raise DomainError(
+                    where=where, got="NaN or infinity", expected="numbers"
+                )
+            per_channel(array, self.shape, where=where)
+            object.__setattr__(self, field, frozen(array))
+        if not (self.theta > 0).all():
+            raise DomainError(
+                where=f"population {self.name}",
+                got=f"a smallest threshold of {self.theta.min()}",
+                expected="theta > 0",
+            )
+
+    @property
+    def neurons(self) -> int:
+        """Number of neurons; 0 for the readout."""
+        return int(np.prod(self.shape)) if self.neuron else 0
+
+    def over(self, field: str) -> Array:
+        """Shape `theta`, `v0`, `bias` or `scale` to broadcast over (..., *S).
+
+        Parameters
+        ----------
+        field : str
+            Name of the parameter.
+
+        Returns
+        -------
+        ndarray
+            The parameter.
+        """
+        where = f"population {self.name}, {field}"
+        return per_channel(getattr(self, field), self.shape, where=where)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class SpikingNetwork(Model):
+    """A spiking network: populations in topological order, the last one the readout.
+
+    Parameters
+    ----------
+    populations : tuple of Population
+        Names, sources and shapes must fit.
+    canonical : bool
+        Whether every threshold is 1 and every projection acts on unit spikes and sums
+        over its pooling windows. Otherwise projections act on theta times spikes and
+        average over their windows; such a network is converted further, not run.
+    method : str
+        Name of the conversion method.
+    options : mapping
+        The method's options, all of them.
+    T : int or None
+        The number of steps it was converted for, if the method depends on it.
+    ann_sha256 : str
+        Content hash of the trained network.
+    samples : ndarray of int64, or None
+        Indices of the training images the conversion looked at.
+    profile : Profile
+        The conventions.
+    mode : str
+        Arithmetic mode, ``ordered``.
+    """
+
+    populations: tuple[Population, ...]
+    canonical: bool
+    method: str = ""
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    T: int | None = None
+    ann_sha256: str = ""
+    samples: Array | None = None
+    profile: Profile = REFSNN
+    mode: str = "ordered"
+
+    def __post_init__(self) -> None:
+        self._check_header()
+        where = f"spiking network {self.name}"
+        check_names(where, [p.name for p in self.populations])
+        edges = {
+            p.name: tuple(projection.source for projection in p.projections)
+            for p in self.populations
+        }
+        check_order(where, edges, known=(INPUT,))
+        check_used(where, edges, output=self.readout.name)
+        for population in self.populations:
+            self._check_population(population)
+        if self.readout.shape != (self.classes,):
+            raise ShapeError(
+                where=f"{where}, readout {self.readout.name}",
+                got=f"shape {self.readout.shape}",
+                expected=f"({self.classes},), one logit for each class",
+            )
+
+    def _check_population(self, population: Population) -> None:
+        where = f"spiking network {self.name}, population {population.name}"
+        if (population.neuron is None) != (population is self.readout):
+            raise GraphError(
+                where=where,
+                got="neurons" if population.neuron else "no neurons",
+                expected="neurons in every population but the last, the readout",
+            )
+        if population.neuron:
+            population.neuron.over(population.shape)
+        if not population.projections:
+            raise GraphError(where=where, got="no projections", expected="at least one")
+        if self.canonical and not (population.theta == 1).all():
+            raise DomainError(
+                where=where,
+                got=f"theta {population.theta.tolist()}",
+                expected="1, since the network is in canonical form",
+            )
+        for projection in population.projections:
+            source = self.shape_of(projection.source)
+            try:
+                got = projection.op.out_shape(projection.pooled_shape(source))
+            except RefsnnError as error:
+                raise ShapeError(
+                    where=f"{where}, projection from {projection.source}",
+                    got=error.got,
+                    expected=error.expected,
+                ) from None
+            biased = projection.op.bias is not None
+            if got != population.shape or biased:
+                raise ShapeError(
+                    where=f"{where}, projection from {projection.source}",
+                    got=f"outputs of shape {got}, bias {biased}",
+                    expected=f"outputs of shape {population.shape} and no bias",
+                )
+
+    def need_canonical(self) -> None:
+        """Refuse a network that is not in canonical form.
+
+        Raises
+        ------
+        OptionError
+            If it is not.
+        """
+        if not self.canonical:
+            raise OptionError(
+                where=f"spiking network {self.name}",
+                got="a network that is not in canonical form",
+                expected="thresholds of 1 (apply passes.canonical_form)",
+            )
+
+    @property
+    def readout(self) -> Population:
+        """The last population, which has no neurons."""
+        return self.populations[-1]
+
+    @property
+    def hidden(self) -> tuple[Population, ...]:
+        """The populations of neurons, in order."""
+        return self.populations[:-1]
+
+    def __getitem__(self, name: str) -> Population:
+        """Return a population by its name."""
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Population]:
+        return {population.name: population for population in self.populations}
+
+    def shape_of(self, source: str) -> Shape:
+        """Return the shape of a source.
+
+        Parameters
+        ----------
+        source : str
+            A population's name or ``INPUT``.
+
+        Returns
+        -------
+        tuple of int
+            S.
+        """
+        return self.input_shape if source == INPUT else self[source].shape
+
+    def fan_out(self, source: str) -> Array:
+        """Count the synapses out of each element of a source, borders exact.
+
+        Parameters
+        ----------
+        source : str
+            A population's name or ``INPUT``.
+
+        Returns
+        -------
+        ndarray of int64, shape S
+            Sum over all projections out of it, the readout's included.
+        """
+        shape = self.shape_of(source)
+        total = np.zeros(shape, dtype=np.int64)
+        for _, projection in self.projections(source):
+            total = total + projection.fan_out(shape)
+        return total
+
+    def projections(self, source: str) -> Iterator[tuple[Population, Projection]]:
+        """Walk the projections out of a source.
+
+        Parameters
+        ----------
+        source : str
+            A population's name or ``INPUT``.
+
+        Yields
+        ------
+        population : Population
+            The target.
+        projection : Projection
+            The synapses.
+        """
+        for population in self.populations:
+            for projection in population.projections:
+                if projection.source == source:
+                    yield population, projection
+
+    def first_layer_macs(self) -> int:
+        """Count the multiply-accumulates of the constant current, padding included.
+
+        Returns
+        -------
+        int
+            For one image, once.
+        """
+        return sum(
+            projection.op.macs(projection.pooled_shape(self.input_shape))
+            for _, projection in self.projections(INPUT)
+        )
+
+    def describe(self) -> str:
+        """Return a table of the populations in order of evaluation.
+
+        Returns
+        -------
+        str
+            One line a population: name, neuron, shape, neurons, threshold before
+            normalisation, v(0), sources, synapses out.
+        """
+        head = "population neuron shape neurons scale v(0) sources synapses-out"
+        rows: list[Sequence[object]] = [head.split()]
+        for p in self.populations:
+            sources = ", ".join(
+                f"{q.source} ({'pool, ' * len(q.pool)}{q.op.op})" for q in p.projections
+            )
+            neuron = p.neuron.op if p.neuron else "readout"
+            out = int(self.fan_out(p.name).sum()) if p.neuron else ""
+            rows.append(
+                (
+                    p.name,
+                    neuron,
+                    p.shape,
+                    p.neurons or "",
+                    _span(p.scale),
+                    _span(p.v0),
+                    sources,
+                    out,
+                )
+            )
+        total = sum(p.neurons for p in self.populations)
+        rows.append(("total", "", "", total, "", "", "", ""))
+        return columns(rows)
+
+
+def _span(values: Array) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.4g}" if low == high else f"{low:.4g}..{high:.4g}"

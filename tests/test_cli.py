@@ -1,0 +1,387 @@
+"""The command line: what it prints, its exit codes, its JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import pytest
+
+from nets import ACTIVATIONS, random_net
+from refsnn import cli, datasets, io
+from refsnn.accounting import ENERGY_TABLES
+from refsnn.convert import METHODS
+from refsnn.run import run_ann
+
+WEIGHTS = datasets.weights_folder()
+QCFS = str(WEIGHTS / "digits_qcfs.h5")
+RELU = str(WEIGHTS / "digits_relu.h5")
+FEW = ("-T", "4", "--limit", "30")
+
+
+class Said(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def refsnn(capsys: pytest.CaptureFixture[str]):
+    """Run a command in this process."""
+
+    def run(*arguments: str) -> Said:
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Said(end.value.code or 0, said.out, said.err)
+
+    return run
+
+
+def untimed(text: str) -> dict:
+    """A result without what may differ between equal runs."""
+    result = json.loads(text)
+    for key in ("seconds", "versions", "impl", "schedule"):
+        del result[key]
+    return result
+
+
+def test_demo_prints_accuracy_spikes_operations_and_energy(refsnn) -> None:
+    said = refsnn("demo")
+    assert said.code == 0
+    assert said.err == ""
+    assert "ANN              448   99.56 %" in said.out
+    for T in (1, 2, 4, 8, 16, 32):
+        assert f"SNN, T = {T} " in said.out
+    for word in ("act1", "act4", "total", *ENERGY_TABLES):
+        assert word in said.out
+    assert max(map(len, said.out.split("\n\n")[2].splitlines())) <= 80
+
+
+def test_a_result_has_the_documented_shape(refsnn) -> None:
+    result = json.loads(
+        refsnn("run", QCFS, "--method", "qcfs", *FEW, "--json", "-").out
+    )
+    assert list(result) == [
+        *("format", "version", "network", "data", "method", "set", "T", "images"),
+        *("mode", "certificate", "ann", "snn", "energy", "impl", "schedule"),
+        *("versions", "seconds"),
+    ]
+    assert (result["format"], result["version"]) == ("refsnn-result", 1)
+    ann = io.load_ann(QCFS)
+    assert result["network"] == {"name": ann.name, "sha256": io.content_sha256(ann)}
+    test = datasets.load("digits", "test")
+    assert result["data"] == {
+        "name": "digits",
+        "sha256": test.sha256,
+        "indices": list(range(30)),
+    }
+    assert (result["method"], result["set"]) == ("qcfs", {})
+    assert (result["T"], result["images"], result["mode"]) == (4, 30, "ordered")
+    assert result["certificate"] is None
+    logits = run_ann(ann, ann.preprocess(test.images[:30]))
+    correct = int((logits.argmax(axis=1) == test.labels[:30]).sum())
+    assert result["ann"] == {"correct": correct, "macs": 30 * ann.macs()}
+    snn = result["snn"]
+    assert len(snn["correct"]) == 4
+    assert snn["first_layer_macs"] == 30 * 16 * 9 * 64
+    assert list(snn["populations"]) == ["act1", "act2", "act3", "act4"]
+    for counts in snn["populations"].values():
+        assert list(counts) == ["neurons", "spikes", "negative", "synops"]
+        for kind in ("spikes", "negative", "synops"):
+            assert len(counts[kind]) == 4
+            assert all(type(value) is int for value in counts[kind])
+    assert (result["impl"], result["schedule"]) == ("kernel", "layer")
+
+
+def test_energy_is_counts_times_tables(refsnn) -> None:
+    result = json.loads(refsnn("run", QCFS, "-m", "qcfs", *FEW, "--json", "-").out)
+    populations = result["snn"]["populations"].values()
+    synops = np.sum([counts["synops"] for counts in populations], axis=0)
+    first, macs = result["snn"]["first_layer_macs"], result["ann"]["macs"]
+    neurons = sum(counts["neurons"] for counts in populations) * 30
+    assert set(result["energy"]) == {"horowitz-45nm", "sop-77fj", "loihi"}
+    for t in range(1, 5):
+        done = int(synops[:t].sum())
+        want = {
+            "horowitz-45nm": 0.9 * done + 4.6 * first,
+            "sop-77fj": 0.077 * done + 12.5 * first,
+            "loihi": 23.6 * done + 81 * neurons * t + 23.6 * first,
+        }
+        for table, energy in want.items():
+            got = result["energy"][table]["snn_pJ"][t - 1]
+            assert got == pytest.approx(energy, rel=1e-14)
+    assert result["energy"]["horowitz-45nm"]["ann_pJ"] == 4.6 * macs
+    assert result["energy"]["sop-77fj"]["ann_pJ"] == 12.5 * macs
+    assert result["energy"]["loihi"]["ann_pJ"] is None
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        (),
+        ("--impl", "definition"),
+        ("--schedule", "step"),
+        ("--batch", "1", "--threads", "1"),
+        ("--batch", "7", "--threads", "3"),
+        ("--mode", "ordered"),
+        ("--data", "digits"),
+    ],
+)
+def test_no_choice_changes_a_result(refsnn, choice: tuple[str, ...]) -> None:
+    command = ("run", RELU, "--method", "max-norm", "--set", "samples=40", *FEW)
+    want = refsnn(*command, "--json", "-")
+    got = refsnn(*command, *choice, "--json", "-")
+    assert got.code == 0, got.err
+    assert untimed(got.out) == untimed(want.out)
+
+
+def test_converting_first_gives_the_same_run(refsnn, tmp_path: Path) -> None:
+    out = tmp_path / "net.h5"
+    said = refsnn("convert", RELU, "-m", "max-norm", "-T", "8", "-o", out)
+    assert said.code == 0, said.err
+    assert str(out) in said.out
+    straight = untimed(refsnn("run", RELU, "-m", "max-norm", *FEW, "--json", "-").out)
+    stored = untimed(refsnn("run", out, *FEW, "--ann", RELU, "--json", "-").out)
+    digest = io.content_sha256(io.load_snn(out))
+    assert stored.pop("network") == {"name": "digits_relu", "sha256": digest}
+    del straight["network"]
+    assert stored == straight
+    alone = json.loads(refsnn("run", out, *FEW, "--json", "-").out)
+    assert alone["ann"] is None
+    assert alone["energy"]["horowitz-45nm"]["ann_pJ"] is None
+    assert alone["snn"] == stored["snn"]
+    assert "SNN, T = 4" in refsnn("run", out, *FEW).out
+
+
+def test_json_goes_to_a_file_whole(refsnn, tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    said = refsnn("run", QCFS, "-m", "qcfs", *FEW, "--json", path)
+    assert "Accuracy" in said.out
+    assert untimed(path.read_text())["images"] == 30
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_info_of_a_trained_network(refsnn) -> None:
+    said = refsnn("info", QCFS)
+    assert said.code == 0
+    for word in ("act3", "10,810", "qcfs: yes", "max-norm: yes", "conv2d: compiled"):
+        assert word in said.out
+    assert "qcfs: no: network digits_relu" in refsnn("info", RELU).out
+    about = json.loads(refsnn("info", QCFS, "--json", "-").out)
+    assert about["format"] == "refsnn-ann"
+    assert about["methods"].keys() == METHODS.keys()
+    assert about["macs"] == io.load_ann(QCFS).macs()
+
+
+def test_info_of_a_converted_network(refsnn, tmp_path: Path) -> None:
+    out = tmp_path / "net.h5"
+    refsnn("convert", QCFS, "-m", "qcfs", "-o", out)
+    said = refsnn("info", out).out
+    for word in ("IF: compiled", "identity: NumPy definition", "method: qcfs"):
+        assert word in said
+    about = json.loads(refsnn("info", out, "--json", "-").out)
+    assert about["ann_sha256"] == io.content_sha256(io.load_ann(QCFS))
+    assert about["neurons"] == 3 * 1024 + 512
+
+
+UNUSABLE = {
+    "no such file": (("run", "no.h5", "-T", "1", "-m", "qcfs"), "no such file"),
+    "a folder": (("info", "."), "a folder"),
+    "images": (("info", WEIGHTS / "digits_test.h5"), "expected a network"),
+    "no method": (("run", QCFS, "-T", "2"), "no --method"),
+    "unknown method": (("run", QCFS, "-T", "2", "-m", "magic"), "qcfs, max-norm"),
+    "unfit method": (("run", RELU, "-T", "2", "-m", "qcfs"), "expected qcfs only"),
+    "T=0": (("run", QCFS, "-T", "0", "-m", "qcfs"), "at least 1 time step"),
+    "T<0": (("run", QCFS, "-T", "-3", "-m", "qcfs"), "at least 1 time step"),
+    "T text": (("run", QCFS, "-T", "two", "-m", "qcfs"), "integer"),
+    "no T": (("run", QCFS, "-m", "qcfs"), "Missing option"),
+    "unknown key": (
+        ("run", QCFS, "-T", "1", "-m", "qcfs", "--set", "a=1"),
+        "no options",
+    ),
+    "no value": (
+        ("run", RELU, "-T", "1", "-m", "max-norm", "--set", "samples"),
+        "key=",
+    ),
+    "key twice": (
+        (
+            "run",
+            RELU,
+            *FEW,
+            "-m",
+            "max-norm",
+            "--set",
+            "samples=1",
+            "--set",
+            "samples=2",
+        ),
+        "each key once",
+    ),
+    "samples": (
+        ("run", RELU, *FEW, "-m", "max-norm", "--set", "samples=-1"),
+        "or 0 for",
+    ),
+    "limit": (
+        ("run", QCFS, "-T", "1", "-m", "qcfs", "--limit", "0"),
+        "at least 1 image",
+    ),
+    "batch": (("run", QCFS, *FEW, "-m", "qcfs", "--batch", "0"), "at least 1"),
+    "threads": (("run", QCFS, *FEW, "-m", "qcfs", "--threads", "0"), "at least 1"),
+    "data": (("run", QCFS, *FEW, "-m", "qcfs", "--data", "mnist"), "one of digits"),
+    "impl": (
+        ("run", QCFS, *FEW, "-m", "qcfs", "--impl", "gpu"),
+        "'kernel', 'definition'",
+    ),
+    "mode": (("run", QCFS, *FEW, "-m", "qcfs", "--mode", "exact"), "'ordered'"),
+    "ann of ann": (
+        ("run", QCFS, *FEW, "-m", "qcfs", "--ann", QCFS),
+        "--ann with a con",
+    ),
+    "no command": (("fly",), "No such command"),
+    "no option": (("demo", "--loud"), "No such option"),
+    "json folder": (
+        ("run", QCFS, *FEW, "-m", "qcfs", "--json", "no/r.json"),
+        "No such",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_unusable_arguments_end_with_2_and_say_why(refsnn, name: str) -> None:
+    arguments, message = UNUSABLE[name]
+    said = refsnn(*arguments)
+    assert said.code == 2
+    assert message in " ".join(said.err.replace("│", " ").split())
+    assert "Traceback" not in said.err
+    assert said.out == ""
+
+
+def test_a_converted_network_needs_no_method(refsnn, tmp_path: Path) -> None:
+    out = tmp_path / "net.h5"
+    refsnn("convert", QCFS, "-m", "qcfs", "-o", out)
+    said = refsnn("run", out, *FEW, "-m", "qcfs")
+    assert (said.code, said.out) == (2, "")
+    assert "converted already" in said.err
+    said = refsnn("run", out, *FEW, "--ann", RELU)
+    assert said.code == 2
+    assert "expected the trained network with the hash" in said.err
+    said = refsnn("convert", out, "-m", "qcfs", "-o", tmp_path / "again.h5")
+    assert said.code == 2
+    assert "expected a trained network" in said.err
+
+
+def test_convert_replaces_only_when_told(refsnn, tmp_path: Path) -> None:
+    out = tmp_path / "net.h5"
+    out.write_text("precious")
+    said = refsnn("convert", QCFS, "-m", "qcfs", "-o", out)
+    assert said.code == 2
+    assert "--force" in said.err
+    assert out.read_text() == "precious"
+    assert refsnn("convert", QCFS, "-m", "qcfs", "-o", out, "--force").code == 0
+    first = out.read_bytes()
+    refsnn("convert", QCFS, "-m", "qcfs", "-o", out, "--force")
+    assert out.read_bytes() == first
+
+
+def test_a_missing_split_is_never_replaced(
+    refsnn,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("manifest.json", "digits_test.h5"):
+        (tmp_path / name).write_bytes((WEIGHTS / name).read_bytes())
+    monkeypatch.setattr(datasets, "weights_folder", lambda: tmp_path)
+    said = refsnn("run", RELU, "-m", "max-norm", *FEW)
+    assert said.code == 2
+    assert "split train" in said.err
+    assert refsnn("run", QCFS, "-m", "qcfs", *FEW).code == 0
+
+
+def test_text_from_a_file_cannot_command_the_terminal(refsnn, tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    io.save(random_net(1), path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["name"] = "evil\x1b[2J\nname [bold]"
+        del file.attrs["sha256"]
+    said = refsnn("info", path)
+    assert said.code == 0
+    assert "\x1b" not in said.out
+    assert "evil\\x1b[2J\\nname [bold]" in said.out
+    assert "no sha256" in said.err
+    said = refsnn("run", path, "-m", "qcfs", *FEW)
+    assert said.code == 2
+    assert "\x1b" not in said.err
+    assert "no data set named in the file" in said.err
+
+
+def test_a_data_set_of_another_shape_is_refused(refsnn, tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    io.save(random_net(1, ACTIVATIONS["qcfs"]), path)
+    said = refsnn("run", path, "-m", "qcfs", "--data", "digits", *FEW)
+    assert said.code == 2
+    assert "expected (B, 2, 8, 8)" in said.err
+
+
+def test_an_internal_error_is_one_line_and_70(
+    refsnn,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("oh\x1b[31m no")
+
+    monkeypatch.setattr(io, "load", fail)
+    said = refsnn("info", QCFS)
+    assert said.code == 70
+    assert said.out == ""
+    assert said.err.splitlines() == [
+        "refsnn: internal error: RuntimeError: oh\\x1b[31m no "
+        "(run again with --debug for the traceback)"
+    ]
+    with pytest.raises(RuntimeError):
+        cli.main(["info", QCFS, "--debug"])
+
+
+def test_version_and_help(refsnn) -> None:
+    import refsnn as package
+
+    assert refsnn("--version").out == f"refsnn {package.__version__}\n"
+    said = refsnn("--help").out
+    assert all(name in said for name in ("demo", "info", "convert", "run"))
+
+
+def test_the_program_is_installed_and_silent_when_not_a_terminal(
+    tmp_path: Path,
+) -> None:
+    program = Path(sys.executable).with_name("refsnn")
+    done = subprocess.run(
+        [
+            program,
+            "run",
+            RELU,
+            "-m",
+            "max-norm",
+            "-T",
+            "2",
+            "--limit",
+            "9",
+            "--json",
+            "-",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "40"},
+    )
+    assert json.loads(done.stdout)["images"] == 9
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
