@@ -164,8 +164,10 @@ METHODS: dict[str, Method] = {
     ),
     "max-norm": Method(
         summary="theta = largest activation of the layer on training images, v(0) = 0",
-        citation="Diehl et al., Fast-classifying, high-accuracy spiking deep networks "
-        "through weight and threshold balancing, IJCNN 2015 (data-based normalisation)",
+        citation="Rueckauer et al., Theory and tools for the conversion of analog to "
+        "spiking convolutional neural networks, arXiv 1612.04052, 2016; the earlier rule "
+        "of Diehl et al., IJCNN 2015, takes the largest weight instead where that is "
+        "larger",
         passes=(_fold, _max_thresholds),
         neuron=_integrate_and_fire(0.0),
         options=SampleOptions,
