@@ -165,7 +165,7 @@ METHODS: dict[str, Method] = {
     "max-norm": Method(
         summary="theta = largest activation of the layer on training images, v(0) = 0",
         citation="Rueckauer et al., Theory and tools for the conversion of analog to "
-        "spiking convolutional neural networks, arXiv 1612.04052, 2016; the earlier rule "
+        "spiking convolutional neural networks, arXiv 1612.04052; the earlier rule "
         "of Diehl et al., IJCNN 2015, takes the largest weight instead where that is "
         "larger",
         passes=(_fold, _max_thresholds),

@@ -166,6 +166,62 @@ def test_fan_out_through_pooling(pools: list[tuple[tuple[int, int], ...]]) -> No
     assert projection.divisor == np.prod([np.prod(k) for k, _ in pools])
 
 
+def window_matrix(
+    shape: tuple[int, ...], kernel: tuple[int, int], stride: tuple[int, int]
+) -> scipy.sparse.csr_array:
+    """Ones where an input element lies in a window; sites listed by element."""
+    C, H, W = shape
+    rows = len(range(0, H - kernel[0] + 1, stride[0]))
+    columns = len(range(0, W - kernel[1] + 1, stride[1]))
+    matrix = scipy.sparse.lil_array((C * rows * columns, C * H * W))
+    for c, i, j in np.ndindex(shape):
+        for row, column in np.ndindex(rows, columns):
+            top, left = row * stride[0], column * stride[1]
+            if 0 <= i - top < kernel[0] and 0 <= j - left < kernel[1]:
+                matrix[(c * rows + row) * columns + column, (c * H + i) * W + j] = 1
+    return scipy.sparse.csr_array(matrix)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride"),
+    [((2, 2), (2, 2)), ((3, 2), (1, 2)), ((2, 2), (3, 3)), ((1, 4), (2, 1))],
+)
+def test_pooling_is_its_matrix(
+    kernel: tuple[int, int], stride: tuple[int, int], rng: np.random.Generator
+) -> None:
+    shape, how = (3, 7, 8), {"kernel": kernel, "stride": stride}
+    matrix = window_matrix(shape, kernel, stride)
+    spikes = rng.integers(-1, 2, (2, *shape)).astype(np.int8)
+    analog = dyadic(rng, (2, *shape))
+    for x in (spikes, analog):
+        want = (matrix @ x.reshape(2, -1).T).T
+        assert (SumPool(**how)(x).reshape(2, -1) == want).all()
+        size = kernel[0] * kernel[1]
+        assert (AvgPool(**how)(x).reshape(2, -1) == want / size).all()
+
+
+def test_global_pooling_is_its_matrix(rng: np.random.Generator) -> None:
+    x = dyadic(rng, (2, 3, 4, 5))
+    matrix = window_matrix((3, 4, 5), (4, 5), (4, 5))
+    assert (GlobalAvgPool()(x) == (matrix @ x.reshape(2, -1).T).T / 20).all()
+
+
+def test_normalisation_is_a_diagonal_matrix(rng: np.random.Generator) -> None:
+    """scale x + (beta - scale mean), exactly for powers of two."""
+    norm = BatchNorm(
+        gamma=[2.0, 0.5, -1.0],
+        beta=[0.25, 0.0, 1.0],
+        mean=[1.0, -0.5, 0.25],
+        var=[4 - 2.0**-8, 1 - 2.0**-8, 0.25 - 2.0**-8],
+        eps=2.0**-8,
+    )
+    scale = np.repeat([1.0, 0.5, -2.0], 4)
+    shift = np.repeat([0.25 - 1.0, 0.25, 1.5], 4)
+    x = dyadic(rng, (2, 3, 2, 2))
+    want = (scipy.sparse.diags_array(scale) @ x.reshape(2, -1).T).T + shift
+    assert (norm(x).reshape(2, -1) == want).all()
+
+
 def test_average_is_the_sum_divided_once(rng: np.random.Generator) -> None:
     x = rng.standard_normal((2, 3, 6, 6))
     how = {"kernel": (3, 3), "stride": (3, 3)}

@@ -39,43 +39,34 @@ def conv2d(op: Conv2d, acc: Array, x: Array) -> Array:
     """
     out = np.array(acc.transpose(0, 2, 3, 1), dtype=np.float64, order="C")
     weight = np.array(op.weight.transpose(1, 2, 3, 0), dtype=np.float64, order="C")
-    _conv2d(out, _events(x), weight, op.stride, op.padding, op.dilation, op.groups)
+    rows, columns = op.targets(x.shape[1:])
+    _conv2d(out, _events(x), weight, rows, columns, op.groups)
     return np.ascontiguousarray(out.transpose(0, 3, 1, 2))
 
 
 @exact
-def _conv2d(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; one loop nest
-    out, x, weight, stride, padding, dilation, groups
-):
+def _conv2d(out, x, weight, rows, columns, groups):  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; one nest of loops
     M, C, H, W = x.shape
-    _, rows, columns, O = out.shape
-    I, P, Q, _ = weight.shape
+    I, P, Q, O = weight.shape
     width = O // groups
     for m in range(M):
-        for channel in range(C):
-            first = (channel // I) * width
+        for c in range(C):
+            first = (c // I) * width
             for i in range(H):
                 for j in range(W):
-                    s = x[m, channel, i, j]
+                    s = np.float64(x[m, c, i, j])
                     if s == 0:
                         continue
                     for p in range(P):
-                        row = i + padding[0] - p * dilation[0]
-                        if row < 0 or row % stride[0] != 0:
-                            continue
-                        row //= stride[0]
-                        if row >= rows:
+                        if rows[i, p] < 0:
                             continue
                         for q in range(Q):
-                            column = j + padding[1] - q * dilation[1]
-                            if column < 0 or column % stride[1] != 0:
+                            if columns[j, q] < 0:
                                 continue
-                            column //= stride[1]
-                            if column >= columns:
-                                continue
-                            sums = out[m, row, column]
-                            terms = weight[channel % I, p, q]
-                            for o in range(first, first + width):
+                            target = out[m, rows[i, p], columns[j, q]]
+                            sums = target[first : first + width]
+                            terms = weight[c % I, p, q, first : first + width]
+                            for o in range(width):
                                 sums[o] += terms[o] * s
 
 
@@ -108,9 +99,11 @@ def _linear(out, x, weight):  # type: ignore[no-untyped-def]  # typed by Numba
     M, I = x.shape
     O = out.shape[1]
     for m in range(M):
+        sums = out[m]
         for i in range(I):
-            s = x[m, i]
+            s = np.float64(x[m, i])
             if s == 0:
                 continue
+            terms = weight[i]
             for o in range(O):
-                out[m, o] += weight[i, o] * s
+                sums[o] += terms[o] * s

@@ -199,22 +199,38 @@ class Conv2d(LinearMap):
             out = out + weight[:, :, c, p, q] * x[:, :, :, c, rows, columns]
         return out.reshape(acc.shape)
 
+    def targets(self, shape: Shape) -> tuple[Array, Array]:
+        """Find the outputs that each input row and column reaches.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (C, H, W).
+
+        Returns
+        -------
+        rows : ndarray of int64, shape (H, P)
+            For each input row and kernel row the output row, or -1 if there is none.
+        columns : ndarray of int64, shape (W, Q)
+            The same for columns.
+        """
+        rows, columns = (
+            _targets(n, out, k, s, p, d)
+            for n, out, k, s, p, d in zip(
+                shape[1:],
+                self.out_shape(shape)[1:],
+                self.weight.shape[2:],
+                self.stride,
+                self.padding,
+                self.dilation,
+                strict=True,
+            )
+        )
+        return rows, columns
+
     def fan_out(self, shape: Shape) -> Array:
-        O, H, W = self.out_shape(shape)
-        reached = []
-        for n, out, k, s, p, d in zip(
-            shape[1:],
-            (H, W),
-            self.weight.shape[2:],
-            self.stride,
-            self.padding,
-            self.dilation,
-            strict=True,
-        ):
-            source = np.add.outer(np.arange(out) * s, np.arange(k) * d) - p
-            inside = source[(source >= 0) & (source < n)]
-            reached.append(np.bincount(inside, minlength=n))
-        fan_out = O // self.groups * np.multiply.outer(*reached)
+        reached = [(targets >= 0).sum(axis=1) for targets in self.targets(shape)]
+        fan_out = len(self.weight) // self.groups * np.multiply.outer(*reached)
         return np.broadcast_to(fan_out, shape).astype(np.int64)
 
     def macs(self, shape: Shape) -> int:
@@ -225,6 +241,13 @@ class Conv2d(LinearMap):
         O, I, _, _ = self.weight.shape
         by_group = np.broadcast_to(theta_in, (I * self.groups,)).reshape(-1, I)
         return np.repeat(by_group, O // self.groups, axis=0)[:, :, None, None]
+
+
+def _targets(n: int, out: int, k: int, s: int, p: int, d: int) -> Array:
+    """Solve i s + q d - p = x for the output i, given the input x and the tap q."""
+    distance = np.arange(n)[:, None] + p - np.arange(k) * d
+    reached = (distance >= 0) & (distance % s == 0) & (distance // s < out)
+    return np.where(reached, distance // s, -1)
 
 
 @record
