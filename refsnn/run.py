@@ -24,6 +24,10 @@ from refsnn.numerics import Array, require_finite
 IMPLS = ("kernel", "definition")
 SCHEDULES = ("layer", "step")
 
+CURRENTS = 2**25
+"""Bytes of currents held at once; spikes are kept as single bytes for all steps. Only
+memory and time depend on it."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Impl:
@@ -279,7 +283,7 @@ class _Simulation:
         """Take every population from `start` steps to `start + length`."""
         spikes: dict[str, Array] = {}
         for p in self.snn.hidden:
-            spikes[p.name] = self._fire(p, start, length, spikes)
+            spikes[p.name] = self._fire_in_pieces(p, start, length, spikes)
             for source in {q.source for q in p.projections} - {INPUT}:
                 if self.last[source] == p.name:
                     del spikes[source]
@@ -296,10 +300,23 @@ class _Simulation:
             acc = self.impl.accumulate(q.op, acc, q.pooled(self.x))
         return acc, p.projections[len(leading) :] if p.neuron else p.projections
 
+    def _fire_in_pieces(
+        self, p: Population, start: int, length: int, spikes: dict[str, Array]
+    ) -> Array:
+        """Take one population some steps on, so many at once as CURRENTS allows."""
+        piece = max(1, CURRENTS // (8 * len(self.x) * p.neurons))
+        fired = []
+        for first in range(0, length, piece):
+            steps = slice(first, min(first + piece, length))
+            sources = {name: s[steps] for name, s in spikes.items()}
+            count = steps.stop - steps.start
+            fired.append(self._fire(p, start + first, count, sources))
+        return fired[0] if len(fired) == 1 else np.concatenate(fired)
+
     def _fire(
         self, p: Population, start: int, length: int, spikes: dict[str, Array]
     ) -> Array:
-        """Charge and fire one population for some steps; count."""
+        """Charge and fire one population for a piece of the steps; count."""
         neuron = cast(Neuron, p.neuron)  # hidden populations have one
         x = self._current(p, length, spikes)
         require_finite(

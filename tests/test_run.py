@@ -48,6 +48,26 @@ def test_no_choice_changes_a_bit(seed: int) -> None:
             assert_equal(got, want)
 
 
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+def test_the_size_of_the_pieces_changes_nothing(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Currents of so many steps of the largest population at once, at least one."""
+    snn = dual_net(2)
+    x = snn.preprocess(images(2, 4))
+    want = run_snn(snn, x, 7)
+    seen: list[tuple[str, int, int]] = []
+
+    def observe(p, start, x, s, state):  # noqa: ARG001 - an Observer
+        seen.append((p.name, start, len(s)))
+
+    monkeypatch.setattr("refsnn.run.CURRENTS", steps * 8 * 4 * 4 * 8 * 8)
+    assert_equal(run_snn(snn, x, 7, observe=observe), want)
+    piece = max(1, steps)
+    pieces = [(first, min(piece, 7 - first)) for first in range(0, 7, piece)]
+    assert [(start, n) for name, start, n in seen if name == "act1"] == pieces
+
+
 def test_an_image_does_not_depend_on_its_batch() -> None:
     snn = dual_net(4)
     x = snn.preprocess(images(4, 6))
