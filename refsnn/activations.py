@@ -12,10 +12,10 @@ import numpy as np
 
 from refsnn.errors import DomainError, ShapeError
 from refsnn.numerics import Array, Shape, bind, floor_half_up, per_channel
-from refsnn.records import Record, ints, record, tensor
+from refsnn.records import Record, ints, tensor
 
 
-class Activation(Record):
+class Activation(Record, abstract=True):
     """Base of the elementwise activations a = h(z), arrays of shape (B, *S)."""
 
     arity: ClassVar[int | None] = 1
@@ -70,7 +70,6 @@ class Activation(Record):
         return shape
 
 
-@record
 class ReLU(Activation):
     """Rectifier, h(z) = max(z, 0); derivative 1 for z > 0, else 0."""
 
@@ -83,7 +82,7 @@ class ReLU(Activation):
         return (z > 0).astype(z.dtype), None
 
 
-class Clipped(Activation):
+class Clipped(Activation, abstract=True):
     """Base of the activations with a clip lambda, scalar or per channel."""
 
     lam: Array
@@ -136,7 +135,6 @@ class Clipped(Activation):
         return shape
 
 
-@record
 class Clip(Clipped):
     r"""Learnable clip, h(z) = min(max(z, 0), lam).
 
@@ -163,7 +161,6 @@ class Clip(Clipped):
         return dz, dlam
 
 
-@record
 class QCFS(Clipped):
     r"""Quantisation clip-floor-shift activation.
 

@@ -93,7 +93,7 @@ def evaluate(
     batch : int
         Images simulated at once by each thread.
     threads : int, optional
-        Number of threads; as many as there are processors by default.
+        Number of threads; as many as the process has processors by default.
     impl, schedule : str
         As in :func:`refsnn.run.run_snn`.
     progress : callable, optional
@@ -107,7 +107,7 @@ def evaluate(
         on ties.
     """
     if threads is None:
-        threads = os.cpu_count() or 1
+        threads = processors()
     for name, value in (("batch", batch), ("threads", threads)):
         if value < 1:
             raise OptionError(where=name, got=value, expected="at least 1")
@@ -144,6 +144,19 @@ def evaluate(
                 yield part
 
     return reduce(operator.add, parts())
+
+
+def processors() -> int:
+    """Count the processors that this process may use.
+
+    Returns
+    -------
+    int
+        At least one.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _correct(logits: Array, labels: Array) -> Any:

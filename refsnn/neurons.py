@@ -13,9 +13,9 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from refsnn.errors import DomainError
+from refsnn.errors import DomainError, OptionError
 from refsnn.numerics import Array, Shape, bind, per_channel
-from refsnn.records import Record, Tensor, flag, kinds, record, tensor
+from refsnn.records import Record, Tensor, flag, kinds, tensor
 
 NeuronType = TypeVar("NeuronType", bound="Neuron")
 
@@ -35,7 +35,7 @@ class State(NamedTuple):
     N: Array
 
 
-class Neuron(Record):
+class Neuron(Record, abstract=True):
     r"""Base of the neurons without leak, reset by subtraction.
 
     Per step, with u, v in units of potential and s in the neuron's alphabet::
@@ -58,6 +58,15 @@ class Neuron(Record):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "op" not in vars(cls):
+            return  # a base of other neurons
+        known = Neuron.registry.get(cls.op, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise OptionError(
+                where=f"neuron class {cls.__qualname__}",
+                got=f"op = {cls.op!r}, the name of {known.__qualname__}",
+                expected="a name that no other neuron has",
+            )
         Neuron.registry[cls.op] = cls
 
     def fire(self, u: Array, N: Array, theta: Array) -> Array:
@@ -125,8 +134,8 @@ class Neuron(Record):
                 object.__setattr__(shaped, name, value)
         return shaped
 
-    def in_units_of(self: NeuronType, theta: Array) -> NeuronType:  # noqa: ARG002 - hook
-        """Express the neuron's own potentials in units of its threshold.
+    def in_units_of(self: NeuronType, theta: Array) -> NeuronType:
+        """Express every parameter declared as a potential in units of the threshold.
 
         Parameters
         ----------
@@ -138,10 +147,16 @@ class Neuron(Record):
         Neuron
             The neuron of the canonical network, whose threshold is 1.
         """
-        return self
+        divided = {}
+        for name, kind in kinds(type(self)):
+            if isinstance(kind, Tensor) and kind.unit == "potential":
+                value = getattr(self, name)
+                shape = value.shape or theta.shape
+                unit = per_channel(theta, shape, where=f"{self.op}.{name}")
+                divided[name] = value / unit
+        return dataclasses.replace(self, **divided)
 
 
-@record
 class IF(Neuron):
     """Integrate-and-fire: s = 1 if u >= theta, else 0 (equality fires).
 
@@ -156,7 +171,6 @@ class IF(Neuron):
         return (u >= theta).astype(np.int8)
 
 
-@record
 class DualThresholdIF(Neuron):
     r"""Integrate-and-fire with a second, negative threshold.
 
@@ -187,7 +201,7 @@ class DualThresholdIF(Neuron):
 
     op = "DualThresholdIF"
     alphabet = (-1, 0, 1)
-    theta_neg: Array = tensor("", "C", "CHW")
+    theta_neg: Array = tensor("", "C", "CHW", unit="potential")
     strict: bool = flag(default=False)
     guard: bool = flag(default=True)
 
@@ -206,9 +220,6 @@ class DualThresholdIF(Neuron):
         below = u < theta_neg if self.strict else u <= theta_neg
         negative = below & (N > 0) if self.guard else below
         return (u >= theta).astype(np.int8) - negative.astype(np.int8)
-
-    def in_units_of(self, theta: Array) -> DualThresholdIF:
-        return dataclasses.replace(self, theta_neg=self.theta_neg / theta)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

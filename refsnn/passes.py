@@ -18,7 +18,6 @@ from refsnn.layers import (
     GlobalAvgPool,
     Identity,
     Input,
-    Linear,
     LinearMap,
     MaxPool,
     SumPool,
@@ -192,6 +191,7 @@ class _Path:
 
     source: str
     pool: tuple[SumPool, ...] = ()
+    flat: bool = False
     op: LinearMap | None = None
 
 
@@ -201,8 +201,8 @@ def _incoming(ann: Network, name: str) -> tuple[tuple[Projection, ...], Array | 
     channels = ann.shapes[name][0]
     projections = []
     for path in paths:
-        op = path.op or Identity(weight=np.ones(channels))
-        op = dataclasses.replace(op, bias=None)  # type: ignore[type-var]  # a record
+        op = path.op or Identity(weight=np.ones(channels), flatten=path.flat)
+        op = dataclasses.replace(op, bias=None)
         projections.append(Projection(source=path.source, op=op, pool=path.pool))
     return tuple(projections), bias
 
@@ -242,30 +242,24 @@ def _paths(ann: Network, node: Node) -> tuple[list[_Path], Array | None]:
     if isinstance(op, LinearMap):
         paths = [dataclasses.replace(path, op=op) for path in paths]
         return paths, None if op.bias is None else op.bias.astype(np.float64)
-    pool = _pool(ann, node)
-    return [dataclasses.replace(path, pool=path.pool + pool) for path in paths], None
+    pool, flat = _pool(ann, node)
+    return [
+        dataclasses.replace(path, pool=path.pool + pool, flat=path.flat or flat)
+        for path in paths
+    ], None
 
 
-def _pool(ann: Network, node: Node) -> tuple[SumPool, ...]:
-    """Return the pooling that a layer other than a linear map stands for."""
+def _pool(ann: Network, node: Node) -> tuple[tuple[SumPool, ...], bool]:
+    """Return the pooling that a layer stands for, and whether it leaves a flat shape."""
     op = node.op
-    pool: tuple[SumPool, ...] = ()
     if isinstance(op, AvgPool):
-        return (SumPool(kernel=op.kernel, stride=op.stride),)
+        return (SumPool(kernel=op.kernel, stride=op.stride),), False
     if isinstance(op, GlobalAvgPool):
         _, H, W = ann.shapes[node.inputs[0]]
-        pool = (SumPool(kernel=(H, W), stride=(H, W)),)
-    elif not isinstance(op, Flatten):
-        _refuse(ann, node, f"the layer {op.op}", "a layer that spikes can pass")
-    readers = [ann[name] for name in ann.consumers[node.name]]
-    if not all(isinstance(r.op, (Linear, Flatten)) for r in readers):
-        _refuse(
-            ann,
-            node,
-            f"{op.op} in front of {', '.join(r.op.op for r in readers)}",
-            "a linear layer behind it",
-        )
-    return pool
+        return (SumPool(kernel=(H, W), stride=(H, W)),), True
+    if isinstance(op, Flatten):
+        return (), True
+    _refuse(ann, node, f"the layer {op.op}", "a layer that spikes can pass")
 
 
 def _refuse(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
 
-from refsnn.errors import DomainError, ShapeError
+from refsnn.errors import DomainError, OptionError, ShapeError
 from refsnn.numerics import Array
 
 FLOATS = (np.dtype("<f4"), np.dtype("<f8"))
@@ -55,15 +55,18 @@ class Tensor(Kind):
         or one value per channel. ``None`` allows any.
     optional : bool
         Whether ``None`` is allowed in place of an array.
+    unit : str
+        ``potential`` if the values scale with the threshold; empty otherwise.
     """
 
     dims: tuple[str, ...] | None
     optional: bool
+    unit: str
 
     def normalise(self, value: Any, where: str) -> Array | None:
         if value is None and self.optional:
             return None
-        array = np.asarray(value)
+        array = as_array(value, where)
         if array.dtype.kind in "iu":
             array = array.astype(np.float64)
         if array.dtype.newbyteorder("<") not in FLOATS:
@@ -152,26 +155,53 @@ def as_int(value: Any) -> int:
 
 
 def frozen(array: Array) -> Array:
-    """Return a read-only, C-contiguous, little-endian array of the same values.
+    """Return a read-only, C-contiguous, little-endian copy, -0.0 as +0.0.
 
     Parameters
     ----------
     array : ndarray
-        Any array; it is copied unless it is read-only already.
+        Any array.
 
     Returns
     -------
     ndarray
-        The values, which nobody can write to.
+        Equal values, which nobody else can write to.
     """
-    wanted = array.dtype.newbyteorder("<")
-    if array.flags.writeable or not array.flags.c_contiguous or array.dtype != wanted:
-        array = np.array(array, dtype=wanted, order="C")
-        array.flags.writeable = False
-    return array
+    copy = np.array(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    if copy.dtype.kind == "f":
+        np.add(copy, copy.dtype.type(0), out=copy)
+    copy.flags.writeable = False
+    return copy
 
 
-def tensor(*dims: str, default: Any = dataclasses.MISSING) -> Any:
+def as_array(value: Any, where: str) -> Array:
+    """Return a value as an array.
+
+    Parameters
+    ----------
+    value : array_like
+        The value.
+    where : str
+        What it belongs to, for the error.
+
+    Returns
+    -------
+    ndarray
+        The array.
+
+    Raises
+    ------
+    ShapeError
+        If it is a ragged sequence.
+    """
+    try:
+        return np.asarray(value)
+    except ValueError:
+        got = "a sequence of unequal parts"
+        raise ShapeError(where=where, got=got, expected="an array") from None
+
+
+def tensor(*dims: str, default: Any = dataclasses.MISSING, unit: str = "") -> Any:
     """Declare a field that holds an array.
 
     Parameters
@@ -181,13 +211,15 @@ def tensor(*dims: str, default: Any = dataclasses.MISSING) -> Any:
         none given, any shape is allowed.
     default : None, optional
         With ``default=None`` the field may be None, and is by default.
+    unit : str
+        ``potential`` if normalising a threshold to 1 divides the values by it.
 
     Returns
     -------
     dataclasses.Field
         The field.
     """
-    kind = Tensor(dims=dims or None, optional=default is None)
+    kind = Tensor(dims=dims or None, optional=default is None, unit=unit)
     field: Any = dataclasses.field(default=default, metadata={"kind": kind})
     return field
 
@@ -244,35 +276,34 @@ def flag(*, default: bool) -> Any:
     return dataclasses.field(default=default, metadata={"kind": Flag()})
 
 
-RecordType = TypeVar("RecordType", bound="Record")
-
-
 @dataclass_transform(
     kw_only_default=True,
     frozen_default=True,
     eq_default=False,
     field_specifiers=(tensor, ints, real, flag),
 )
-def record(cls: type[RecordType]) -> type[RecordType]:
-    """Make a class a record: a frozen, keyword-only dataclass of declared fields.
-
-    Parameters
-    ----------
-    cls : type
-        A subclass of :class:`Record`.
-
-    Returns
-    -------
-    type
-        The dataclass.
-    """
-    return dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
-
-
 class Record:
-    """Base of all records: normalises its fields, then lets the subclass check."""
+    """Base of all records: each subclass is made a frozen, keyword-only dataclass.
+
+    Fields are declared with :func:`tensor`, :func:`ints`, :func:`real` or :func:`flag`
+    and normalised when a record is made; then the subclass checks. A base class that
+    declares fields for its subclasses is written ``class Base(Record, abstract=True)``.
+    """
 
     op: ClassVar[str]
+
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if abstract:
+            return
+        dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
+        for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # just made one
+            if "kind" not in field.metadata:
+                raise OptionError(
+                    where=f"class {cls.__qualname__}, field {field.name}",
+                    got=f"the declaration {field.type} = {field.default}",
+                    expected="one made by tensor, ints, real or flag of refsnn.records",
+                )
 
     def __post_init__(self) -> None:
         for name, kind in kinds(type(self)):

@@ -137,6 +137,13 @@ def test_running_on_is_running_once(
     assert (end.v, end.N) == (later.v, later.N)
 
 
+def test_thresholds_per_neuron_are_divided_by_those_of_their_channel() -> None:
+    theta_neg = -np.arange(1.0, 9.0).reshape(2, 2, 2)
+    neuron = DualThresholdIF(theta_neg=theta_neg).in_units_of(np.array([1.0, 4.0]))
+    want = np.stack([theta_neg[0], theta_neg[1] / 4])
+    assert (neuron.theta_neg == want).all()
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_scale_with_the_threshold_they_are_normalised_by(name: str) -> None:
     theta = np.array([0.5, 2.0])

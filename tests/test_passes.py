@@ -205,11 +205,7 @@ REFUSED = {
     "ends in an activation": ((CONV, CLIP, Flatten(), FC, CLIP), "an output behind"),
     "rectifier": ((CONV, ReLU(), Flatten(), FC), "the activation relu"),
     "norm": ((NORM, CLIP, Flatten(), FC), "batch norm"),
-    "flatten first": ((Flatten(), CLIP, FC), "flatten in front of clip"),
-    "pool to neurons": (
-        (CONV, CLIP, GlobalAvgPool(), CLIP, Linear(weight=np.ones((2, 1)))),
-        "globalavgpool in front of clip",
-    ),
+    "flatten behind a layer": ((CONV, Flatten(), CLIP, FC), "directly behind"),
 }
 
 
@@ -253,6 +249,73 @@ def test_sums_of_populations_may_stand_in_front_of_a_layer() -> None:
     snn = activations_to_neurons(ann, lambda theta: (IF(), theta / 2))
     assert [q.source for q in snn.readout.projections] == ["a", "b"]
     assert isinstance(snn["b"].projections[0].op, Identity)
+
+
+def test_flat_populations_and_outputs_need_no_linear_layer() -> None:
+    """Flatten and global pooling in front of neurons, of a sum, and as the output."""
+    two = Conv2d(weight=np.array([0.5, 0.75]).reshape(2, 1, 1, 1))
+    lam = np.array([0.5, 2.0])
+    nodes = (
+        Node(name="input", op=Input()),
+        Node(name="conv", op=two, inputs=("input",)),
+        Node(name="a", op=Clip(lam=lam), inputs=("conv",)),
+        Node(name="flat", op=Flatten(), inputs=("a",)),
+        Node(name="b", op=Clip(lam=np.linspace(0.25, 4, 32)), inputs=("flat",)),
+        Node(name="fc", op=Linear(weight=np.ones((2, 32)) / 8), inputs=("b",)),
+        Node(name="gap", op=GlobalAvgPool(), inputs=("a",)),
+        Node(name="c", op=Clip(lam=lam[::-1]), inputs=("gap",)),
+        Node(name="out", op=Add(), inputs=("fc", "gap", "c")),
+    )
+    ann = dataclasses.replace(chain(Flatten(), FC), nodes=nodes)
+    snn = activations_to_neurons(ann, lambda theta: (IF(), theta / 2))
+    x = dyadic(np.random.default_rng(3), (4, 1, 4, 4), 3)
+    done = canonical_form(snn)
+    sources = {p.name: [q.source for q in p.projections] for p in done.populations}
+    assert sources == {"a": [INPUT], "b": ["a"], "c": ["a"], "out": ["b", "a", "c"]}
+    assert done.fan_out("a").tolist() == np.full((2, 4, 4), 3).tolist()
+    want = simulated_with_thresholds(snn, x, 5)
+    for impl in ("kernel", "definition"):
+        got = run_snn(done, x, 5, impl=impl)
+        # thresholds that are no powers of two: equal up to rounding, not bit for bit
+        np.testing.assert_allclose(got.logits, want["out"], rtol=1e-13, atol=1e-13)
+        assert got.spikes["b"].tolist() == [s.sum() for s in want["b"]]
+        assert got.spikes["c"].tolist() == [s.sum() for s in want["c"]]
+
+
+def test_a_node_may_be_called_like_anything() -> None:
+    """The image is no node: a population called input is a population."""
+    nodes = {"img": "input", "input": "a"}
+    made = []
+    for first, second in (("img", "input"), ("input", "a")):
+        graph = (
+            Node(name=first, op=Input()),
+            Node(name="conv", op=CONV, inputs=(first,)),
+            Node(name=second, op=CLIP, inputs=("conv",)),
+            Node(name="conv2", op=CONV, inputs=(second,)),
+            Node(name="b", op=CLIP, inputs=("conv2",)),
+            Node(name="fc", op=FC, inputs=("b",)),
+        )
+        ann = dataclasses.replace(chain(Flatten(), FC), nodes=graph)
+        snn = activations_to_neurons(ann, lambda theta: (IF(), theta / 2))
+        made.append(canonical_form(snn))
+        assert [q.source for q in made[-1]["b"].projections] == [nodes[first]]
+    x = dyadic(np.random.default_rng(1), (2, 1, 4, 4))
+    one, other = (run_snn(snn, x, 4, impl="definition") for snn in made)
+    assert same(one.logits, other.logits)
+    assert made[0].first_layer_macs() == made[1].first_layer_macs() == 16
+
+
+def test_folding_float32_weights_is_done_in_float64() -> None:
+    fields = {"gamma": 1.0, "beta": 0.0, "mean": 0.7000001, "var": 1.0}
+    single = {k: np.array([v], dtype=np.float32) for k, v in fields.items()}
+    conv = {"weight": np.ones((1, 1, 1, 1), "f4"), "bias": np.array([0.1], "f4")}
+    double = {k: v.astype(np.float64) for k, v in single.items()}
+    one = BatchNorm(**single, eps=1.0).folded_into(Conv2d(**conv))
+    other = BatchNorm(**double, eps=1.0).folded_into(
+        Conv2d(**{k: v.astype(np.float64) for k, v in conv.items()})
+    )
+    assert same(one.weight, other.weight)
+    assert same(one.bias, other.bias)
 
 
 def test_only_canonical_networks_run() -> None:

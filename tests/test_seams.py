@@ -17,7 +17,7 @@ from refsnn.errors import OptionError
 from refsnn.kernels import PAIRS
 from refsnn.neurons import Neuron
 from refsnn.numerics import Array, bind
-from refsnn.records import flag, ints, real, record, tensor
+from refsnn.records import flag, ints, real, tensor
 from refsnn.run import run_snn
 
 
@@ -25,11 +25,10 @@ from refsnn.run import run_snn
 def toy_neuron() -> Iterator[type[Neuron]]:
     """Fires at most `budget` spikes, from a raised threshold; one definition only."""
 
-    @record
     class Budgeted(Neuron):
         op = "toy-budgeted"
         alphabet = (0, 1)
-        raised: Array = tensor("", "C")
+        raised: Array = tensor("", "C", unit="potential")
         budget: int = ints(default=2, least=1)
         slack: float = real(default=0.0)
         strict: bool = flag(default=False)
@@ -86,6 +85,8 @@ def test_a_new_neuron_needs_one_class(toy_method: type[Neuron], tmp_path: Path) 
         for schedule in ("layer", "step"):
             got = run_snn(snn, x, 5, impl=impl, schedule=schedule)
             assert same(got.logits, want.logits)
+    neuron = snn["act1"].neuron
+    assert neuron.raised == 0.25  # a quarter of the threshold, whatever its unit
     counted = sum(int(s.sum()) for s in want.spikes.values())
     assert 0 < counted <= 4 * sum(p.neurons for p in snn.hidden)  # one each at most
 

@@ -54,8 +54,8 @@ JsonOption = Annotated[
     typer.Option("--json", metavar="F|-", help="Write JSON to a file, or - to stdout."),
 ]
 
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+stdout = Console(highlight=False, soft_wrap=True, emoji=False)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def show(text: str) -> None:

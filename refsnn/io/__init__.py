@@ -52,7 +52,8 @@ def content_sha256(network: Network | SpikingNetwork) -> str:
     Returns
     -------
     str
-        The SHA-256 that its file carries, in hexadecimal.
+        The SHA-256 that a file written by :func:`save` carries, in hexadecimal. (A
+        file that others wrote may lay out its JSON attributes in another way.)
     """
     return _tree(network).digest()
 

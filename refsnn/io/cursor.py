@@ -19,6 +19,10 @@ from refsnn.records import FLOATS, Record, Tensor, as_int, kinds
 RecordType = TypeVar("RecordType", bound=Record)
 
 
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
 class Cursor:
     """A group of a tree; every attribute, array and group taken is crossed off.
 
@@ -97,7 +101,7 @@ class Cursor:
         """
         text = self.attribute(name, str)
         try:
-            value = json.loads(text)
+            value = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             value = ...
         if type(value) is not kind:

@@ -52,6 +52,9 @@ FILTERS = {
     h5py.h5z.FILTER_FLETCHER32,
 }
 
+ATTRIBUTES = {h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM}
+"""Types of attributes that are read; a damaged one of another type can crash HDF5."""
+
 Value = str | int | float | bool | list[int] | list[float]
 
 
@@ -89,7 +92,7 @@ class Tree:
             array = frozen(self.arrays[path])
             shape = json.dumps(array.shape, separators=(",", ":"))
             sha.update(f"{path}\0{array.dtype.str}\0{shape}\0".encode())
-            sha.update((array + array.dtype.type(0)).tobytes())
+            sha.update(array.tobytes())
         attributes = {path: dict(values) for path, values in self.attributes.items()}
         attributes["/"].pop("sha256", None)
         sha.update(
@@ -162,6 +165,8 @@ def need_target(path: Path, *, force: bool = False) -> None:
     OptionError
         If the file exists and `force` is not given, or its folder does not exist.
     """
+    if path.is_dir():
+        raise OptionError(where=str(path), got="a folder", expected="a file's name")
     if path.exists() and not force:
         raise OptionError(
             where=str(path),
@@ -203,7 +208,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def _image(tree: Tree) -> bytes:
     """Lay out a tree as the bytes of an HDF5 file."""
-    with h5py.File("image", "w", driver="core", backing_store=False) as file:
+    name = secrets.token_hex(16)  # HDF5 tells files in memory apart by their names
+    with h5py.File(name, "w", driver="core", backing_store=False) as file:
         for path in sorted(tree.attributes):
             group = file.require_group(path)
             for name in sorted(tree.attributes[path]):
@@ -330,6 +336,9 @@ def _read_attributes(group: h5py.Group, where: str) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for name in group.attrs:
         at = f"{where}@{name}"
+        kind = h5py.h5a.open(group.id, name.encode()).get_type().get_class()
+        if kind not in ATTRIBUTES:
+            refuse("RSN-H5-010", at, "an attribute of a compound or reference type")
         try:
             raw = group.attrs[name]
         except (OSError, TypeError, ValueError) as error:

@@ -9,14 +9,33 @@ import numba
 
 from refsnn.records import Record
 
-exact = numba.njit(fastmath=False, error_model="numpy", cache=True, nogil=True)
-"""The one way kernels are compiled: no reassociation, no contraction to fused
-multiply-adds, IEEE division; so compiled and interpreted bits are equal."""
-
 PAIRS: dict[type[Record], Callable[..., Any]] = {}
 """Kernel by the class whose definition it repeats."""
 
 KernelType = TypeVar("KernelType", bound=Callable[..., Any])
+
+
+def exact(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile a kernel, in the one way that all kernels are compiled.
+
+    Parameters
+    ----------
+    function : callable
+        Loops over arrays.
+
+    Returns
+    -------
+    callable
+        The kernel: no reassociation, no contraction to fused multiply-adds, IEEE
+        division, so compiled and interpreted bits are equal. It is cached on disk
+        where Numba finds a folder to write to.
+    """
+    how: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "nogil": True}
+    try:
+        kernel: Callable[..., None] = numba.njit(cache=True, **how)(function)
+    except RuntimeError:  # no folder for the cache: a read-only installation
+        kernel = numba.njit(**how)(function)
+    return kernel
 
 
 def kernel_of(definition: type[Record]) -> Callable[[KernelType], KernelType]:

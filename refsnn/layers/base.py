@@ -9,7 +9,7 @@ from refsnn.numerics import Array, Shape
 from refsnn.records import Record
 
 
-class Layer(Record):
+class Layer(Record, abstract=True):
     """Base of the layers: `arity` inputs (None for two or more), one output."""
 
     arity: ClassVar[int | None] = 1

@@ -13,12 +13,12 @@ import numpy as np
 
 from refsnn.layers.base import Layer
 from refsnn.numerics import Array, Shape, per_channel
-from refsnn.records import ints, record, tensor
+from refsnn.records import flag, ints, tensor
 
 MapType = TypeVar("MapType", bound="LinearMap")
 
 
-class LinearMap(Layer):
+class LinearMap(Layer, abstract=True):
     """Base of the linear maps, the layers that can be a synaptic projection."""
 
     weight: Array
@@ -126,14 +126,13 @@ class LinearMap(Layer):
         )
         rows = divisor * rows.reshape((-1,) + (1,) * (self.weight.ndim - 1))
         weight = (self.weight * columns) / rows
-        return dataclasses.replace(self, weight=weight, bias=None)  # type: ignore[type-var]  # a record
+        return dataclasses.replace(self, weight=weight, bias=None)
 
     def _input_factor(self, theta_in: Array) -> Array:
         """Shape a per-channel factor of the input to broadcast over the weight."""
         raise NotImplementedError
 
 
-@record
 class Conv2d(LinearMap):
     """Two-dimensional cross-correlation with zero padding.
 
@@ -250,7 +249,6 @@ def _targets(n: int, out: int, k: int, s: int, p: int, d: int) -> Array:
     return np.where(reached, distance // s, -1)
 
 
-@record
 class Linear(LinearMap):
     """Fully connected map, y[o] = sum over i of W[o, i] x[i], x flattened."""
 
@@ -297,20 +295,23 @@ class Linear(LinearMap):
         return np.repeat(theta_in.reshape(-1), inputs // theta_in.size)
 
 
-@record
 class Identity(LinearMap):
     """Shortcut with one weight a channel, y[c] = W[c] x[c].
 
     Spiking networks only: a shortcut of the trained network is an edge of its graph,
-    and receives the weight theta_in / theta_out by normalisation.
+    and receives the weight theta_in / theta_out by normalisation. With `flatten` the
+    input is flattened first, and every element is a channel.
     """
 
     op = "identity"
     weight: Array = tensor("C")
     bias: Array | None = tensor("C", default=None)
+    flatten: bool = flag(default=False)
 
     def out_shape(self, *shapes: Shape) -> Shape:
         (shape,) = shapes
+        if self.flatten:
+            shape = (int(np.prod(shape)),)
         self._need(
             shape[:1] == self.weight.shape,
             f"an input of shape {shape}",
@@ -320,14 +321,16 @@ class Identity(LinearMap):
 
     def accumulate(self, acc: Array, x: Array) -> Array:
         weight = self.weight.astype(np.float64)
+        x = x.reshape(acc.shape)
         out: Array = acc + per_channel(weight, x.shape[1:], where=self.op) * x
         return out
 
     def fan_out(self, shape: Shape) -> Array:
-        return np.ones(self.out_shape(shape), dtype=np.int64)
+        self.out_shape(shape)
+        return np.ones(shape, dtype=np.int64)
 
     def macs(self, shape: Shape) -> int:
         return int(np.prod(self.out_shape(shape)))
 
     def _input_factor(self, theta_in: Array) -> Array:
-        return theta_in
+        return np.repeat(theta_in.reshape(-1), len(self.weight) // theta_in.size)

@@ -10,10 +10,9 @@ from refsnn.errors import DomainError
 from refsnn.layers.base import Layer
 from refsnn.layers.linear_maps import MapType
 from refsnn.numerics import Array, Shape, per_channel
-from refsnn.records import real, record, tensor
+from refsnn.records import real, tensor
 
 
-@record
 class BatchNorm(Layer):
     """Batch normalisation with stored statistics, per channel.
 
@@ -85,14 +84,14 @@ class BatchNorm(Layer):
         """
         rows = self.scale.reshape((-1,) + (1,) * (layer.weight.ndim - 1))
         bias = np.zeros(len(rows)) if layer.bias is None else layer.bias
-        return dataclasses.replace(  # type: ignore[type-var]  # a record
+        mean, beta = (a.astype(np.float64) for a in (self.mean, self.beta))
+        return dataclasses.replace(
             layer,
             weight=rows * layer.weight,
-            bias=self.beta + self.scale * (bias - self.mean),
+            bias=beta + self.scale * (bias - mean),
         )
 
 
-@record
 class Add(Layer):
     """Sum of two or more inputs of equal shape, left to right."""
 
@@ -114,7 +113,6 @@ class Add(Layer):
         return total
 
 
-@record
 class Flatten(Layer):
     """Reshape (C, H, W) to (C H W,), channel by channel, row by row."""
 
@@ -129,7 +127,6 @@ class Flatten(Layer):
         return x.reshape(len(x), *self.out_shape(x.shape[1:]))
 
 
-@record
 class Input(Layer):
     """The analog image; its shape (C, H, W) is the network's."""
 

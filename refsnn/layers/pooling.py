@@ -6,10 +6,10 @@ import numpy as np
 
 from refsnn.layers.base import Layer
 from refsnn.numerics import Array, Shape
-from refsnn.records import ints, record
+from refsnn.records import ints
 
 
-class Pool(Layer):
+class Pool(Layer, abstract=True):
     """Base of the pooling layers: windows of `kernel` every `stride`, no padding.
 
     Rows and columns that do not fill a last window are dropped.
@@ -57,7 +57,6 @@ class Pool(Layer):
         ]
 
 
-@record
 class SumPool(Pool):
     """Sum over each window, in (row, column) order; of spikes an exact integer.
 
@@ -99,7 +98,6 @@ class SumPool(Pool):
         return windows
 
 
-@record
 class AvgPool(Pool):
     """Mean over each window: the sum in (row, column) order, divided once."""
 
@@ -111,7 +109,6 @@ class AvgPool(Pool):
         return SumPool(kernel=self.kernel, stride=self.stride)(*xs) / self.window
 
 
-@record
 class MaxPool(Pool):
     """Maximum over each window; for the trained network only.
 
@@ -129,7 +126,6 @@ class MaxPool(Pool):
         return largest
 
 
-@record
 class GlobalAvgPool(Layer):
     """Mean over all rows and columns, (C, H, W) to (C,)."""
 

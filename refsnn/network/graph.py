@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from refsnn.errors import CycleError, DanglingError, GraphError
 
-NAME = re.compile(r"[A-Za-z0-9_.-]+")
+NAME = re.compile(r"(?!\.$)[A-Za-z0-9_.-]+")  # in HDF5 a lone "." is the group itself
 
 
 def check_names(where: str, names: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ def check_names(where: str, names: Sequence[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if not NAME.fullmatch(name):
-            expected = f"letters, digits, '_', '.' and '-' ({NAME.pattern})"
+            expected = "letters, digits, '_', '.' and '-', and not '.' alone"
             raise GraphError(where=where, got=f"the name {name!r}", expected=expected)
         if name in seen:
             got = f"two nodes named {name}"

@@ -29,8 +29,8 @@ PROJECTIONS: dict[str, type[LinearMap]] = {
 }
 """Linear maps of the spiking network by the name they have in files."""
 
-INPUT = "input"
-"""What projections out of the image name as their source."""
+INPUT = "@input"
+"""What projections out of the image name as their source; no node can be called so."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
