@@ -18,7 +18,11 @@ Progress = Callable[[int, int], None]
 
 
 def max_activations(
-    ann: Network, images: Array, *, progress: Progress | None = None
+    ann: Network,
+    images: Array,
+    *,
+    impl: str = "kernel",
+    progress: Progress | None = None,
 ) -> dict[str, Array]:
     """Return the largest output of each activation over some images.
 
@@ -28,6 +32,8 @@ def max_activations(
         A trained network.
     images : ndarray of uint8, shape (n, C, H, W)
         Training images.
+    impl : str
+        ``kernel`` or ``definition``.
     progress : callable, optional
         Told how far the work is.
 
@@ -46,7 +52,7 @@ def max_activations(
 
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        run_ann(ann, ann.preprocess(batch), observe=observe)
+        run_ann(ann, ann.preprocess(batch), impl=impl, observe=observe)
         if progress:
             progress(start + len(batch), len(images))
     return {name: np.asarray(value) for name, value in largest.items()}

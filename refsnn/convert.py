@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ from refsnn.passes import (
     fold_batchnorm,
     set_thresholds,
 )
-from refsnn.run import need_steps
+from refsnn.run import need_network, need_steps
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,8 @@ class Context:
         Training images, never test images; none for a method that needs none.
     T : int or None
         The number of steps to convert for.
+    impl : str
+        Implementation for runs of the trained network.
     progress : callable or None
         Told how far a pass over the images is.
     """
@@ -44,6 +47,7 @@ class Context:
     options: Any
     images: Array
     T: int | None
+    impl: str
     progress: Progress | None
 
 
@@ -140,7 +144,17 @@ def _fold(ann: Network, context: Context) -> Network:  # noqa: ARG001 - a pass's
 
 
 def _max_thresholds(ann: Network, context: Context) -> Network:
-    lam = max_activations(ann, context.images, progress=context.progress)
+    lam = max_activations(
+        ann, context.images, impl=context.impl, progress=context.progress
+    )
+    silent = [name for name, value in lam.items() if value == 0]
+    if silent:
+        warnings.warn(
+            f"network {ann.name}: {', '.join(silent)} silent on all "
+            f"{len(context.images)} training images: dead, without outgoing weights",
+            UserWarning,
+            stacklevel=3,
+        )
     return set_thresholds(ann, lam)
 
 
@@ -284,6 +298,39 @@ def _need_key(name: str, key: str, known: list[str]) -> None:
         )
 
 
+def _settings(name: str, options: Mapping[str, Any]) -> Any:
+    """Make a method's options, refusing unknown keys and values of another type."""
+    fields = {f.name: f for f in dataclasses.fields(method_named(name).options)}
+    for key, value in options.items():
+        _need_key(name, key, list(fields))
+        kind: type = type(fields[key].default)
+        finite = not isinstance(value, float) or np.isfinite(value)
+        if type(value) is not kind or not finite:
+            raise OptionError(
+                where=f"option {key} of method {name}",
+                got=repr(value),
+                expected=f"a value of type {kind.__name__}",
+            )
+    return method_named(name).options(**options)
+
+
+def _training_images(name: str, images: Array | None, samples: int) -> Array:
+    """Return the images that a method looks at."""
+    if not isinstance(images, np.ndarray) or not len(images):
+        raise DataError(
+            where=f"method {name}",
+            got="no images" if images is None else f"a {type(images).__name__}",
+            expected="an array of training images",
+        )
+    if samples > len(images):
+        raise OptionError(
+            where=f"option samples of method {name}",
+            got=samples,
+            expected=f"at most {len(images)}, the number of training images",
+        )
+    return images[: samples or None]
+
+
 def convert(
     ann: Network,
     method: str,
@@ -291,6 +338,7 @@ def convert(
     T: int | None = None,
     images: Array | None = None,
     options: Mapping[str, Any] | None = None,
+    impl: str = "kernel",
     progress: Progress | None = None,
 ) -> SpikingNetwork:
     """Convert a trained network into a spiking one.
@@ -307,6 +355,8 @@ def convert(
         Training images, for methods that look at them.
     options : mapping, optional
         The method's options; others keep their defaults.
+    impl : str
+        ``kernel`` or ``definition``, for runs of the trained network.
     progress : callable, optional
         Told how far a pass over the images is.
 
@@ -324,10 +374,9 @@ def convert(
     DataError
         If the method needs training images and there are none.
     """
+    need_network(ann, Network)
     chosen = method_named(method)
-    for key in options or {}:
-        _need_key(method, key, [f.name for f in dataclasses.fields(chosen.options)])
-    settings = chosen.options(**(options or {}))
+    settings = _settings(method, options or {})
     if T is not None:
         need_steps(T)
     elif chosen.depends_on_T:
@@ -340,17 +389,14 @@ def convert(
     samples = None
     seen = np.empty((0, *ann.input_shape), dtype=np.uint8)
     if chosen.needs_images:
-        if images is None or not len(images):
-            raise DataError(
-                where=f"method {method}", got="no images", expected="training images"
-            )
-        seen = images[: settings.samples or None]
+        seen = _training_images(method, images, settings.samples)
         samples = np.arange(len(seen), dtype=np.int64)
-    context = Context(options=settings, images=seen, T=T, progress=progress)
+    context = Context(options=settings, images=seen, T=T, impl=impl, progress=progress)
     ready = ann
-    for rewrite in chosen.passes:
-        ready = rewrite(ready, context)
-    snn = canonical_form(activations_to_neurons(ready, chosen.neuron(context)))
+    with np.errstate(over="ignore", invalid="ignore"):  # records refuse the result
+        for rewrite in chosen.passes:
+            ready = rewrite(ready, context)
+        snn = canonical_form(activations_to_neurons(ready, chosen.neuron(context)))
     return dataclasses.replace(
         snn,
         method=method,

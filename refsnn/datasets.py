@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 from refsnn.errors import DataError, OptionError
-from refsnn.io import load_images
+from refsnn.io import load_images, need_images
 from refsnn.numerics import Array
 
 SPLITS = ("train", "test")
@@ -15,7 +15,7 @@ SPLITS = ("train", "test")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Images:
-    """Labelled images.
+    """Labelled images; those that do not fit each other are refused.
 
     Attributes
     ----------
@@ -36,6 +36,9 @@ class Images:
     sha256: str
     images: Array
     labels: Array
+
+    def __post_init__(self) -> None:
+        need_images(self.images, self.labels)
 
 
 def weights_folder() -> Path:

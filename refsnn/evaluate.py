@@ -106,13 +106,11 @@ def evaluate(
         `schedule`. A prediction is the class with the largest logit, the lowest one
         on ties.
     """
-    if threads is None:
-        threads = processors()
+    threads = processors() if threads is None else threads
+    _need_data(data)
     for name, value in (("batch", batch), ("threads", threads)):
         if value < 1:
             raise OptionError(where=name, got=value, expected="at least 1")
-    if not len(data.images):
-        raise OptionError(where=data.name, got="0 images", expected="at least 1")
 
     def tally(start: int) -> Tally:
         images = data.images[start : start + batch]
@@ -144,6 +142,14 @@ def evaluate(
                 yield part
 
     return reduce(operator.add, parts())
+
+
+def _need_data(data: Images) -> None:
+    """Refuse anything but labelled images, at least one."""
+    if not isinstance(data, Images) or not len(data.images):
+        got = f"no images of {data.name}" if isinstance(data, Images) else type(data)
+        expected = "refsnn.datasets.Images with at least 1 image"
+        raise OptionError(where="data", got=got, expected=expected)
 
 
 def processors() -> int:

@@ -336,7 +336,8 @@ def unroll(neuron: Neuron, x: Array, state: State, theta: Array) -> tuple[Array,
     state = State(bind(state.v, x), state.N)
     s = np.empty(x.shape, dtype=np.int8)
     for t in range(len(x)):
-        s[t], state = neuron.step(x[t], state, theta)
+        fired, state = neuron.step(x[t], state, theta)
+        np.copyto(s[t], fired, casting="no")
     return s, state
 
 

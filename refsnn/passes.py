@@ -250,16 +250,16 @@ def _paths(ann: Network, node: Node) -> tuple[list[_Path], Array | None]:
 
 
 def _pool(ann: Network, node: Node) -> tuple[tuple[SumPool, ...], bool]:
-    """Return the pooling that a layer stands for, and whether it leaves a flat shape."""
+    """Return the pooling that a layer stands for, and whether it flattens."""
     op = node.op
     if isinstance(op, AvgPool):
         return (SumPool(kernel=op.kernel, stride=op.stride),), False
     if isinstance(op, GlobalAvgPool):
         _, H, W = ann.shapes[node.inputs[0]]
         return (SumPool(kernel=(H, W), stride=(H, W)),), True
-    if isinstance(op, Flatten):
-        return (), True
-    _refuse(ann, node, f"the layer {op.op}", "a layer that spikes can pass")
+    if not isinstance(op, Flatten):
+        _refuse(ann, node, f"the layer {op.op}", "a layer that spikes can pass")
+    return (), True
 
 
 def _refuse(

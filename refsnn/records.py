@@ -7,7 +7,9 @@ the declared fields, so a new record needs no code anywhere else.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, dataclass_transform
 
 import numpy as np
@@ -199,6 +201,35 @@ def as_array(value: Any, where: str) -> Array:
     except ValueError:
         got = "a sequence of unequal parts"
         raise ShapeError(where=where, got=got, expected="an array") from None
+
+
+def json_values(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return a read-only copy of a mapping of JSON values.
+
+    Parameters
+    ----------
+    value : mapping
+        Keys are texts; values are texts, finite numbers, booleans, None, or lists and
+        mappings of these.
+    where : str
+        What it belongs to, for the error.
+
+    Returns
+    -------
+    mapping
+        The copy.
+
+    Raises
+    ------
+    DomainError
+        If it holds anything else.
+    """
+    try:
+        copy = json.loads(json.dumps(dict(value), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        expected = "JSON values: texts, finite numbers, booleans, lists, mappings"
+        raise DomainError(where=where, got=error, expected=expected) from None
+    return MappingProxyType(copy)
 
 
 def tensor(*dims: str, default: Any = dataclasses.MISSING, unit: str = "") -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from refsnn import neurons
 from refsnn.errors import DomainError, OptionError
 from refsnn.layers import Input, LinearMap
-from refsnn.network import INPUT, Network, Population, Projection, SpikingNetwork
+from refsnn.network import INPUT, Model, Network, Population, Projection, SpikingNetwork
 from refsnn.neurons import Neuron, State
 from refsnn.numerics import Array, require_finite
 
@@ -74,6 +74,9 @@ def implementation(name: str) -> Impl:
     raise OptionError(where="impl", got=name, expected=" or ".join(IMPLS))
 
 
+@np.errstate(
+    over="ignore", invalid="ignore"
+)  # reported by require_finite, with a place
 def run_ann(
     ann: Network,
     x: Array,
@@ -104,6 +107,7 @@ def run_ann(
     NumericalError
         At the first node whose output is not finite.
     """
+    need_network(ann, Network)
     ann.need_input(x)
     chosen = implementation(impl)
     values: dict[str, Array] = {}
@@ -171,6 +175,9 @@ class SpikingRun:
     synops: dict[str, Array]
 
 
+@np.errstate(
+    over="ignore", invalid="ignore"
+)  # reported by require_finite, with a place
 def run_snn(
     snn: SpikingNetwork,
     x: Array,
@@ -209,6 +216,7 @@ def run_snn(
     NumericalError
         At the first population whose current is not finite.
     """
+    need_network(snn, SpikingNetwork)
     snn.need_input(x)
     snn.need_canonical()
     need_steps(T)
@@ -229,8 +237,32 @@ def run_snn(
     return simulation.result
 
 
+def need_network(network: object, kind: type[Model]) -> None:
+    """Refuse anything but a network of one kind.
+
+    Parameters
+    ----------
+    network : object
+        What was given.
+    kind : type
+        Network or SpikingNetwork.
+
+    Raises
+    ------
+    OptionError
+        If it is something else.
+    """
+    if not isinstance(network, kind):
+        raise OptionError(
+            where="run",
+            got=f"a {type(network).__name__}",
+            expected=f"a {kind.__name__}",
+            do="run_ann runs a Network; convert() makes a SpikingNetwork of it.",
+        )
+
+
 def need_steps(T: int) -> None:
-    """Refuse a number of steps below one.
+    """Refuse what is not a number of steps.
 
     Parameters
     ----------
@@ -240,10 +272,10 @@ def need_steps(T: int) -> None:
     Raises
     ------
     DomainError
-        If it is below one.
+        If it is not an integer of at least one.
     """
-    if T < 1:
-        raise DomainError(where="T", got=T, expected="at least 1 time step")
+    if not isinstance(T, (int, np.integer)) or isinstance(T, bool) or T < 1:
+        raise DomainError(where="T", got=repr(T), expected="at least 1 time step")
 
 
 class _Simulation:
@@ -329,6 +361,11 @@ class _Simulation:
             p.over("v0"), x.shape[1:]
         )
         s, state = self.impl.unroll(neuron.over(p.shape), x, state, p.over("theta"))
+        require_finite(
+            state.v,
+            where=f"spiking network {self.snn.name}, potential of population {p.name}",
+            axes="(sample, *shape)",
+        )
         self.states[p.name] = state
         self._count(p, start, s)
         if self.observe:
@@ -381,11 +418,20 @@ class _Simulation:
 
     def _count(self, p: Population, start: int, s: Array) -> None:
         """Count spikes and the synaptic operations that they cause."""
+        alphabet = cast(Neuron, p.neuron).alphabet
+        if s.dtype != np.int8 or not min(alphabet) <= s.min() <= s.max() <= max(
+            alphabet
+        ):
+            raise DomainError(
+                where=f"spiking network {self.snn.name}, population {p.name}",
+                got=f"spikes from {s.min()} to {s.max()}",
+                expected=f"values of the neuron's alphabet {alphabet}",
+            )
         steps = slice(start, start + len(s))
         positive = np.count_nonzero(s > 0, axis=1)
         both = positive
         self.result.spikes[p.name][steps] = positive.reshape(len(s), -1).sum(axis=1)
-        if min(cast(Neuron, p.neuron).alphabet) < 0:
+        if min(alphabet) < 0:
             negative = np.count_nonzero(s < 0, axis=1)
             both = positive + negative
             self.result.negative[p.name][steps] = negative.reshape(len(s), -1).sum(

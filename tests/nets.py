@@ -18,7 +18,8 @@ from refsnn.layers import (
     Input,
     Linear,
 )
-from refsnn.network import Network, Node, SpikingNetwork
+from refsnn.network import INPUT, Network, Node, SpikingNetwork
+from refsnn.neurons import DualThresholdIF, initial_state
 
 
 def dyadic(rng: np.random.Generator, shape: object, bits: int = 6) -> np.ndarray:
@@ -128,3 +129,53 @@ ACTIVATIONS = {
     "clip": lambda lam: Clip(lam=lam),
     "qcfs": lambda lam: QCFS(lam=lam, levels=4),
 }
+
+
+# powers of two, per channel where the layer allows it: divisions by them are exact
+LAMS = (
+    np.array([0.5, 1.0, 2.0, 4.0]),
+    np.array(2.0),
+    np.array([2.0, 1.0, 0.5, 1.0]),
+    np.array(0.5),
+    np.array(4.0),
+)
+
+
+def exact_net(seed: int) -> Network:
+    return random_net(
+        seed,
+        lambda lam: Clip(lam=lam),
+        lams=LAMS,
+        values=lambda rng, shape: dyadic(rng, shape, 4),
+        batchnorm=False,
+    )
+
+
+def dual_rule(theta: np.ndarray) -> tuple[DualThresholdIF, np.ndarray]:
+    return DualThresholdIF(theta_neg=-0.25 * np.ones_like(theta)), theta / 2
+
+
+def simulated_with_thresholds(snn: SpikingNetwork, x: np.ndarray, T: int) -> dict:
+    """The network before normalisation: theta-valued spikes, averaged by pooling."""
+    states = {
+        p.name: initial_state(p.over("v0"), (len(x), *p.shape)) for p in snn.hidden
+    }
+    trains: dict[str, list] = {p.name: [] for p in snn.populations}
+    total = 0.0
+    for _ in range(T):
+        emitted = {INPUT: x}
+        for p in snn.populations:
+            u = np.zeros((len(x), *p.shape))
+            for q in p.projections:
+                u = u + q.op(q.pooled(emitted[q.source]) / q.divisor)
+            if p.bias is not None:
+                u = u + p.over("bias")
+            if p.neuron is None:
+                total = total + u
+                trains[p.name].append(total)
+                continue
+            neuron = p.neuron.over(p.shape)
+            s, states[p.name] = neuron.step(u, states[p.name], p.over("theta"))
+            emitted[p.name] = p.over("theta") * s
+            trains[p.name].append(s)
+    return {name: np.array(train) for name, train in trains.items()}

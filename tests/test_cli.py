@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -63,7 +64,8 @@ def test_demo_prints_accuracy_spikes_operations_and_energy(refsnn) -> None:
         assert f"SNN, T = {T} " in said.out
     for word in ("act1", "act4", "total", *ENERGY_TABLES):
         assert word in said.out
-    assert max(map(len, said.out.split("\n\n")[2].splitlines())) <= 80
+    tables = [line for line in said.out.splitlines() if not line.startswith("  ")]
+    assert max(map(len, tables)) <= 80
 
 
 def test_a_result_has_the_documented_shape(refsnn) -> None:
@@ -248,9 +250,18 @@ UNUSABLE = {
     ),
     "no command": (("fly",), "No such command"),
     "no option": (("demo", "--loud"), "No such option"),
-    "json folder": (
+    "json in no folder": (
         ("run", QCFS, *FEW, "-m", "qcfs", "--json", "no/r.json"),
-        "No such",
+        "no such folder",
+    ),
+    "json is a network": (
+        ("run", QCFS, *FEW, "-m", "qcfs", "--json", QCFS),
+        "a file that is not JSON",
+    ),
+    "json is a folder": (("info", QCFS, "--json", "."), "a folder"),
+    "too many samples": (
+        ("run", RELU, *FEW, "-m", "max-norm", "--set", "samples=1348"),
+        "at most 1347",
     ),
 }
 
@@ -287,6 +298,9 @@ def test_convert_replaces_only_when_told(refsnn, tmp_path: Path) -> None:
     assert "--force" in said.err
     assert out.read_text() == "precious"
     assert refsnn("convert", QCFS, "-m", "qcfs", "-o", out, "--force").code == 0
+    said = refsnn("convert", QCFS, "-m", "qcfs", "-o", QCFS, "--force")
+    assert said.code == 2
+    assert "the trained network" in said.err
     first = out.read_bytes()
     refsnn("convert", QCFS, "-m", "qcfs", "-o", out, "--force")
     assert out.read_bytes() == first
@@ -310,12 +324,12 @@ def test_text_from_a_file_cannot_command_the_terminal(refsnn, tmp_path: Path) ->
     path = tmp_path / "a.h5"
     io.save(random_net(1), path)
     with h5py.File(path, "r+") as file:
-        file.attrs["name"] = "evil\x1b[2J\nname [bold]"
+        file.attrs["name"] = "evil\x1b[2J\nname [bold] :smile:"
         del file.attrs["sha256"]
     said = refsnn("info", path)
     assert said.code == 0
     assert "\x1b" not in said.out
-    assert "evil\\x1b[2J\\nname [bold]" in said.out
+    assert "evil\\x1b[2J\\nname [bold] :smile:" in said.out
     assert "no sha256" in said.err
     said = refsnn("run", path, "-m", "qcfs", *FEW)
     assert said.code == 2
@@ -346,8 +360,18 @@ def test_an_internal_error_is_one_line_and_70(
         "refsnn: internal error: RuntimeError: oh\\x1b[31m no "
         "(run again with --debug for the traceback)"
     ]
-    with pytest.raises(RuntimeError):
-        cli.main(["info", QCFS, "--debug"])
+    said = refsnn("info", QCFS, "--debug")
+    assert said.code == 70
+    assert "Traceback" in said.err
+
+
+def test_debug_changes_no_exit_code(refsnn) -> None:
+    said = refsnn("--debug", "info", "no.h5")
+    assert said.code == 2
+    assert "Traceback" in said.err
+    assert said.err.splitlines()[-1].startswith(
+        "refsnn: error: no.h5: got no such file"
+    )
 
 
 def test_version_and_help(refsnn) -> None:
@@ -385,3 +409,27 @@ def test_the_program_is_installed_and_silent_when_not_a_terminal(
     assert json.loads(done.stdout)["images"] == 9
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    program = Path(sys.executable).with_name("refsnn")
+    command = f'"{program}" info "{QCFS}" | head -1; exit "${{PIPESTATUS[0]}}"'
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode in {0, 128 + 13}
+    assert done.stdout == "Trained network digits_qcfs (refsnn-ann)\n"
+    assert done.stderr == ""
+
+
+def test_output_that_cannot_be_encoded_is_escaped(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    io.save(dataclasses.replace(random_net(1), name="\u00e9"), path)
+    done = subprocess.run(
+        [sys.executable, "-m", "refsnn", "info", path],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.stdout.startswith("Trained network \\xe9 ")

@@ -72,7 +72,8 @@ def test_a_silent_layer_is_dead() -> None:
     )
     ann = ann.with_ops({"conv2": sunk})
     assert max_activations(ann, images(1, 3))["act2"] == 0
-    snn = convert(ann, "max-norm", images=images(1, 3))
+    with pytest.warns(UserWarning, match="act2 silent on all 3 training images"):
+        snn = convert(ann, "max-norm", images=images(1, 3))
     assert (snn["act2"].scale, snn["act2"].theta) == (0, 1)
     assert not any(q.op.weight.any() for _, q in snn.projections("act2"))
 
@@ -98,8 +99,11 @@ def test_methods_refuse_what_they_cannot_take() -> None:
         convert(relu, "magic")
     with pytest.raises(OptionError, match="no options"):
         convert(random_net(1), "qcfs", options={"samples": 3})
-    with pytest.raises(OptionError, match="samples"):
-        convert(relu, "max-norm", images=images(1, 2), options={"samples": -1})
+    for samples in (-1, 3, 1.0, "1", True, None):
+        with pytest.raises(OptionError, match="samples"):
+            convert(relu, "max-norm", images=images(1, 2), options={"samples": samples})
+    with pytest.raises(OptionError, match="a Network"):
+        convert(convert(random_net(1), "qcfs"), "qcfs")
     with pytest.raises(DomainError, match="at least 1 time step"):
         convert(random_net(1), "qcfs", T=0)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nets import on_grid
+from nets import dual_rule, dyadic, exact_net, on_grid, simulated_with_thresholds
 from refsnn import datasets, io
 from refsnn.convert import convert
 from refsnn.network import Population, SpikingNetwork
@@ -74,3 +74,22 @@ def test_the_first_steps_of_a_long_run_are_a_short_run() -> None:
         assert long.spikes[name][:3].tolist() == spikes.tolist()
         assert long.negative[name][:3].tolist() == short.negative[name].tolist()
     assert sum(n.sum() for n in long.negative.values()) > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_canonical_form_has_the_same_spikes_and_logits(seed: int) -> None:
+    """With thresholds that are powers of two the rewrite is exact, ties included."""
+    snn = activations_to_neurons(exact_net(seed), dual_rule)
+    x = dyadic(np.random.default_rng(seed), (5, 2, 8, 8), 3)
+    want = simulated_with_thresholds(snn, x, 6)
+    got: dict[str, np.ndarray] = {}
+
+    def observe(p, start, x, s, state):  # noqa: ARG001 - an Observer
+        got[p.name] = s
+
+    run = run_snn(canonical_form(snn), x, 6, impl="definition", observe=observe)
+    for name, train in got.items():
+        assert (train == want[name]).all(), name
+        assert train.any()
+    assert (run.logits == want["logits"]).all()
+    assert sum(n.sum() for n in run.negative.values()) > 0

@@ -302,6 +302,20 @@ def test_values_out_of_their_domain_are_refused(make: object) -> None:
         make()
 
 
+def test_ragged_weights_are_refused() -> None:
+    with pytest.raises(ShapeError, match="unequal parts"):
+        Linear(weight=[[1.0], [1.0, 2.0]])
+
+
+def test_a_read_only_view_is_copied_too() -> None:
+    weight = np.ones((1, 1))
+    view = weight.view()
+    view.flags.writeable = False
+    linear = Linear(weight=view)
+    weight[0, 0] = 7
+    assert linear.weight[0, 0] == 1
+
+
 def test_arrays_in_records_cannot_be_written_to() -> None:
     weight = np.ones((1, 1))
     linear = Linear(weight=weight)

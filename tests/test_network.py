@@ -16,9 +16,10 @@ from refsnn.errors import (
     RefsnnError,
     ShapeError,
 )
-from refsnn.layers import Add, Flatten, Input, Linear
+from refsnn.layers import Add, AvgPool, Flatten, Identity, Input, Linear
 from refsnn.network import INPUT, Network, Node, Population, Projection, SpikingNetwork
 from refsnn.neurons import IF
+from refsnn.profile import REFSNN
 
 NET = random_net(0)
 FC = Linear(weight=np.ones((3, 128)))
@@ -32,6 +33,7 @@ def with_nodes(*nodes: tuple) -> Network:
 BAD_GRAPHS = {
     "no nodes": ((), GraphError, "no nodes"),
     "twice": ((("a", Input(), ()), ("a", FC, ("a",))), GraphError, "two nodes named a"),
+    "a dot": ((("a", Input(), ()), (".", FC, ("a",))), GraphError, "not '.' alone"),
     "bad name": ((("a/b", Input(), ()), ("c", FC, ("a/b",))), GraphError, "a/b"),
     "line break": ((("a\n", Input(), ()), ("c", FC, ("a\n",))), GraphError, r"a\\n"),
     "dangling": ((("a", Input(), ()), ("b", FC, ("x",))), DanglingError, "named x"),
@@ -81,6 +83,57 @@ def test_graphs_that_are_none_are_refused(name: str) -> None:
     nodes, error, message = BAD_GRAPHS[name]
     with pytest.raises(error, match=message):
         with_nodes(*nodes)
+
+
+def test_lists_are_taken_as_tuples() -> None:
+    ann = dataclasses.replace(NET, input_shape=[2, 8, 8], nodes=list(NET.nodes))
+    assert ann.input_shape == (2, 8, 8)
+    assert Node(name="a", op=Add(), inputs=["b", "c"]).inputs == ("b", "c")
+
+
+@pytest.mark.parametrize(
+    "how", [{"op": FC, "inputs": "input"}, {"op": Linear}, {"op": "conv2d"}]
+)
+def test_nodes_that_are_none_are_refused(how: dict) -> None:
+    with pytest.raises(GraphError, match="node a"):
+        Node(name="a", **how)
+
+
+def test_layers_of_one_kind_of_network_are_refused_in_the_other() -> None:
+    with pytest.raises(GraphError, match="Identity"):
+        Node(name="a", op=Identity(weight=np.ones(1)), inputs=("b",))
+    with pytest.raises(GraphError, match="AvgPool"):
+        Projection(source="a", op=FC, pool=(AvgPool(),))
+
+
+def test_provenance_is_a_copy_of_JSON_values() -> None:
+    about = {"seed": 1}
+    ann = dataclasses.replace(NET, provenance=about)
+    about["seed"] = 2
+    assert ann.provenance == {"seed": 1}
+    with pytest.raises(TypeError):
+        ann.provenance["seed"] = 3
+    for wrong in ({"x": np.nan}, {"x": np.float32(1)}):
+        with pytest.raises(DomainError, match="JSON"):
+            dataclasses.replace(NET, provenance=wrong)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("T", 0),
+        ("T", 2.0),
+        ("mode", "exact"),
+        ("profile", dataclasses.replace(REFSNN, reset="to-zero")),
+        ("samples", [[1]]),
+        ("samples", [0.5]),
+        ("ann_sha256", "zz"),
+        ("options", {"x": np.inf}),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(field: str, value: object) -> None:
+    with pytest.raises(RefsnnError, match="spiking network s"):
+        dataclasses.replace(spiking(population(), readout()), **{field: value})
 
 
 @pytest.mark.parametrize(

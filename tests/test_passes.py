@@ -7,7 +7,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nets import ACTIVATIONS, dyadic, images, random_net, same
+from nets import (
+    ACTIVATIONS,
+    LAMS,
+    dual_rule,
+    dyadic,
+    exact_net,
+    images,
+    random_net,
+    same,
+    simulated_with_thresholds,
+)
 from refsnn.activations import QCFS, Clip, ReLU
 from refsnn.errors import ConversionError, OptionError
 from refsnn.layers import (
@@ -22,8 +32,8 @@ from refsnn.layers import (
     Linear,
     MaxPool,
 )
-from refsnn.network import INPUT, Network, Node, SpikingNetwork
-from refsnn.neurons import IF, DualThresholdIF, initial_state
+from refsnn.network import INPUT, Network, Node
+from refsnn.neurons import IF
 from refsnn.passes import (
     activations_to_neurons,
     canonical_form,
@@ -31,74 +41,6 @@ from refsnn.passes import (
     set_thresholds,
 )
 from refsnn.run import run_ann, run_snn
-
-# powers of two, per channel where the layer allows it: divisions by them are exact
-LAMS = (
-    np.array([0.5, 1.0, 2.0, 4.0]),
-    np.array(2.0),
-    np.array([2.0, 1.0, 0.5, 1.0]),
-    np.array(0.5),
-    np.array(4.0),
-)
-
-
-def exact_net(seed: int) -> Network:
-    return random_net(
-        seed,
-        lambda lam: Clip(lam=lam),
-        lams=LAMS,
-        values=lambda rng, shape: dyadic(rng, shape, 4),
-        batchnorm=False,
-    )
-
-
-def dual_rule(theta: np.ndarray) -> tuple[DualThresholdIF, np.ndarray]:
-    return DualThresholdIF(theta_neg=-0.25 * np.ones_like(theta)), theta / 2
-
-
-def simulated_with_thresholds(snn: SpikingNetwork, x: np.ndarray, T: int) -> dict:
-    """The network before normalisation: theta-valued spikes, averaged by pooling."""
-    states = {
-        p.name: initial_state(p.over("v0"), (len(x), *p.shape)) for p in snn.hidden
-    }
-    trains: dict[str, list] = {p.name: [] for p in snn.populations}
-    total = 0.0
-    for _ in range(T):
-        emitted = {INPUT: x}
-        for p in snn.populations:
-            u = np.zeros((len(x), *p.shape))
-            for q in p.projections:
-                u = u + q.op(q.pooled(emitted[q.source]) / q.divisor)
-            if p.bias is not None:
-                u = u + p.over("bias")
-            if p.neuron is None:
-                total = total + u
-                trains[p.name].append(total)
-                continue
-            neuron = p.neuron.over(p.shape)
-            s, states[p.name] = neuron.step(u, states[p.name], p.over("theta"))
-            emitted[p.name] = p.over("theta") * s
-            trains[p.name].append(s)
-    return {name: np.array(train) for name, train in trains.items()}
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_canonical_form_has_the_same_spikes_and_logits(seed: int) -> None:
-    """With thresholds that are powers of two the rewrite is exact, ties included."""
-    snn = activations_to_neurons(exact_net(seed), dual_rule)
-    x = dyadic(np.random.default_rng(seed), (5, 2, 8, 8), 3)
-    want = simulated_with_thresholds(snn, x, 6)
-    got: dict[str, np.ndarray] = {}
-
-    def observe(p, start, x, s, state):  # noqa: ARG001 - an Observer
-        got[p.name] = s
-
-    run = run_snn(canonical_form(snn), x, 6, impl="definition", observe=observe)
-    for name, train in got.items():
-        assert (train == want[name]).all(), name
-        assert train.any()
-    assert (run.logits == want["logits"]).all()
-    assert sum(n.sum() for n in run.negative.values()) > 0
 
 
 def test_canonical_form_normalises_everything() -> None:

@@ -213,14 +213,33 @@ def test_an_overflow_is_reported_where_it_is_born(impl: str) -> None:
     huge = dataclasses.replace(ann["conv2"].op, weight=np.full((4, 2, 3, 3), 1e308))
     ann = ann.with_ops({"conv2": huge})
     x = ann.preprocess(np.full((2, 2, 8, 8), 255, dtype=np.uint8))
-    with np.errstate(over="ignore"):
-        with pytest.raises(NumericalError, match=r"node conv2: got inf at index \(0, "):
-            run_ann(ann, x, impl=impl)
-        snn = canonical_form(
-            activations_to_neurons(ann, lambda theta: (IF(), theta / 2))
-        )
-        with pytest.raises(NumericalError, match="current of population act2: got"):
-            run_snn(snn, x, 2, impl=impl)
+    with pytest.raises(NumericalError, match=r"node conv2: got inf at index \(0, "):
+        run_ann(ann, x, impl=impl)
+    snn = canonical_form(activations_to_neurons(ann, lambda theta: (IF(), theta / 2)))
+    with pytest.raises(NumericalError, match="current of population act2: got"):
+        run_snn(snn, x, 2, impl=impl)
+
+
+def test_a_potential_that_overflows_is_reported() -> None:
+    first, *others = mixed().populations
+    populations = (dataclasses.replace(first, bias=np.array([1.7e308])), *others)
+    snn = dataclasses.replace(mixed(), populations=populations)
+    x = np.zeros((1, 1, 2, 2))
+    with pytest.raises(NumericalError, match="potential of population a: got inf"):
+        run_snn(snn, x, 3)
+
+
+def test_spikes_outside_the_alphabet_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    snn = mixed()
+    for wrong in (np.int8(5), np.int8(-1)):
+        monkeypatch.setattr(IF, "fire", lambda self, u, N, theta: (u > 0) * wrong)  # noqa: B023 - called in this turn
+        with pytest.raises(DomainError, match=r"alphabet \(0, 1\)"):
+            run_snn(snn, np.ones((1, 1, 2, 2)), 2, impl="definition")
+    monkeypatch.setattr(IF, "fire", lambda self, u, N, theta: (u > 0) * 1.0)
+    with pytest.raises(TypeError, match="float64"):  # a neuron's own programming error
+        run_snn(snn, np.ones((1, 1, 2, 2)), 2, impl="definition")
 
 
 def bad_inputs() -> Iterator[tuple[str, np.ndarray, type[Exception], str]]:
@@ -246,7 +265,11 @@ def test_bad_inputs_are_refused(x: np.ndarray, error: type, message: str) -> Non
 def test_bad_arguments_are_refused() -> None:
     snn = dual_net(1)
     x = snn.preprocess(images(0, 1))
-    for T in (0, -1):
+    with pytest.raises(OptionError, match="got a Network; expected a SpikingNetwork"):
+        run_snn(random_net(1), x, 1)
+    with pytest.raises(OptionError, match="got a SpikingNetwork; expected a Network"):
+        run_ann(snn, x)
+    for T in (0, -1, 2.0, "2", True, np.nan):
         with pytest.raises(DomainError, match="at least 1 time step"):
             run_snn(snn, x, T)
     with pytest.raises(OptionError, match="kernel or definition"):

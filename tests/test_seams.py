@@ -144,6 +144,16 @@ def test_a_new_method_needs_one_entry(
     assert "a value of type bool" in said
 
 
+def test_a_field_must_be_declared() -> None:
+    with pytest.raises(OptionError, match="made by tensor, ints, real or flag"):
+
+        class Plain(Neuron):
+            op = "toy-plain"
+            slack: float = 0.1
+
+    Neuron.registry.pop("toy-plain", None)
+
+
 def test_a_method_that_depends_on_T_needs_one(toy_method: type[Neuron]) -> None:  # noqa: ARG001 - registers the method
     ann = random_net(1, ACTIVATIONS["clip"])
     with pytest.raises(OptionError, match="got no T"):

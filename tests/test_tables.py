@@ -9,9 +9,9 @@ import pytest
 
 from refsnn import neurons
 from refsnn.activations import QCFS, Clip, ReLU
-from refsnn.errors import DomainError
+from refsnn.errors import DomainError, OptionError
 from refsnn.layers import AvgPool, BatchNorm, Conv2d, Linear, MaxPool, SumPool
-from refsnn.neurons import IF, PRESETS, DualThresholdIF, constant_count
+from refsnn.neurons import IF, PRESETS, DualThresholdIF, Neuron, constant_count
 from refsnn.numerics import floor_half_up
 
 EPS = 2.0**-53  # spacing of float64 just below 1
@@ -219,6 +219,21 @@ def test_negative_threshold_must_be_below_zero_or_strict() -> None:
             DualThresholdIF(theta_neg=theta_neg, strict=strict)
     with pytest.raises(DomainError, match="theta_neg"):
         DualThresholdIF(theta_neg=np.array([-1.0, 0.0]))
+
+
+def test_a_name_belongs_to_one_neuron() -> None:
+    assert Neuron.registry["IF"] is IF
+    assert Neuron.registry["DualThresholdIF"] is DualThresholdIF
+
+    class Base(Neuron, abstract=True):
+        """A base of neurons needs no name."""
+
+    with pytest.raises(OptionError, match="the name of IF"):
+
+        class Other(Base):
+            op = "IF"
+
+    assert Neuron.registry["IF"] is IF
 
 
 @pytest.mark.parametrize(

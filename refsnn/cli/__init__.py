@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import signal
 import sys
+import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -19,7 +23,10 @@ INTERNAL_ERROR = 70
 UNUSABLE = 2
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -62,14 +69,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     arguments = [argument for argument in given if argument != "--debug"]
-    debug = len(arguments) < len(given)
-    try:
-        app(args=arguments, prog_name="refsnn")
-    except Exception as error:
-        if debug:
-            raise
-        code = _report(error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = _warn
+        try:
+            app(args=arguments, prog_name="refsnn")
+        except Exception as error:  # noqa: BLE001 - the door to the user
+            if len(arguments) < len(given):
+                traceback.print_exc()
+            code = _report(error)
     sys.exit(code)
+
+
+def entry() -> None:
+    """Be the program ``refsnn``: :func:`main` in a process of its own."""
+    if hasattr(signal, "SIGPIPE"):  # end like other programs when a reader has enough
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    main()
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning as one line on standard error."""
+    print(f"refsnn: warning: {printable(message)}", file=sys.stderr)
 
 
 def _report(error: Exception) -> int:

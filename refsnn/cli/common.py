@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
@@ -88,7 +87,27 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
         cells = [f"{c:,}" if isinstance(c, int) else printable(c) for c in row]
         grid.add_row(*map(escape, cells))
     stdout.print(grid, soft_wrap=False, crop=False, overflow="ignore")
-    stdout.print()
+
+
+def need_json_target(target: str | None) -> None:
+    """Refuse a result's file that cannot be written, before anything is computed.
+
+    Parameters
+    ----------
+    target : str or None
+        A file's path, ``-`` for standard output, or None for nothing. An existing file
+        is replaced only if it is JSON.
+    """
+    if target is None or target == "-":
+        return
+    path = Path(target)
+    io.need_target(path, force=True)
+    if path.is_file():
+        with path.open("rb") as file:
+            first = file.read(1)
+        if first not in {b"", b"{"}:
+            got = "a file that is not JSON"
+            raise OptionError(where=f"--json {target}", got=got, expected="a new name")
 
 
 def write_json(value: Any, target: str | None) -> None:
@@ -139,7 +158,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def load(path: Path) -> Network | SpikingNetwork:
-    """Read a network file; its warnings go to standard error.
+    """Read a network file.
 
     Parameters
     ----------
@@ -151,11 +170,7 @@ def load(path: Path) -> Network | SpikingNetwork:
     Network or SpikingNetwork
         The network.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        network = io.load(path)
-    for warning in caught:
-        stderr.print(f"refsnn: warning: {printable(warning.message)}", markup=False)
+    network = io.load(path)
     if not isinstance(network, (Network, SpikingNetwork)):
         raise OptionError(where=str(path), got="labelled images", expected="a network")
     return network
@@ -183,7 +198,7 @@ def data_name(network: Network | SpikingNetwork, data: str | None) -> str:
         raise OptionError(
             where=f"network {network.name}",
             got="no data set named in the file",
-            expected="--data",
+            expected=f"--data {' or '.join(datasets.DATASETS)}",
         )
     return named
 
@@ -221,6 +236,7 @@ def converted(
     T: int | None,
     pairs: list[str] | None,
     data: str | None,
+    impl: str = "kernel",
 ) -> SpikingNetwork:
     """Convert a trained network as the options say.
 
@@ -236,6 +252,8 @@ def converted(
         ``--set`` texts.
     data : str or None
         The data set asked for.
+    impl : str
+        ``kernel`` or ``definition``.
 
     Returns
     -------
@@ -257,7 +275,13 @@ def converted(
         images = datasets.load(data_name(ann, data), "train").images
     with progress("converting") as report:
         return convert(
-            ann, method, T=T, images=images, options=options, progress=report
+            ann,
+            method,
+            T=T,
+            images=images,
+            options=options,
+            impl=impl,
+            progress=report,
         )
 
 

@@ -36,8 +36,14 @@ def convert(
             where=str(file), got="a converted network", expected="a trained network"
         )
     io.need_target(out, force=force)
+    if out.exists() and out.samefile(file):
+        raise OptionError(
+            where=f"--out {out}", got="the trained network", expected="another file"
+        )
     snn = common.converted(network, method, T, options, data)
     io.save(snn, out, force=force)
     for line in snn.describe().splitlines():
         common.show(line)
+    if T is not None and snn.T is None:
+        common.show(f"method {snn.method} does not depend on T: runs at any T")
     common.show(f"wrote {out}, sha256 {io.content_sha256(snn)}")

@@ -17,6 +17,7 @@ STEPS = (1, 2, 4, 8, 16, 32)
 def demo(json: common.JsonOption = None) -> None:
     """Convert a network trained on handwritten digits and run it on test images."""
     clock = time.perf_counter()
+    common.need_json_target(json)
     ann = io.load_ann(datasets.weights_folder() / NETWORK)
     data = common.test_images(common.data_name(ann, None), None)
     snn = common.converted(ann, METHOD, None, None, None)

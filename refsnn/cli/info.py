@@ -10,7 +10,7 @@ import typer
 from refsnn import io
 from refsnn.cli import common
 from refsnn.convert import METHODS, need_fit
-from refsnn.errors import ConversionError
+from refsnn.errors import RefsnnError
 from refsnn.kernels import PAIRS
 from refsnn.layers import LinearMap
 from refsnn.network import Network, SpikingNetwork
@@ -22,6 +22,7 @@ def info(
     json: common.JsonOption = None,
 ) -> None:
     """Describe a network file: graph, hash, methods it allows, what runs compiled."""
+    common.need_json_target(json)
     network = common.load(file)
     about = _about_ann(network) if isinstance(network, Network) else _about_snn(network)
     answer = {
@@ -71,7 +72,7 @@ def _about_ann(ann: Network) -> dict[str, Any]:
 def _verdict(ann: Network, method: str) -> str:
     try:
         need_fit(ann, method)
-    except ConversionError as error:
+    except RefsnnError as error:
         return f"no: {error}"
     return f"yes: {METHODS[method].summary}"
 

@@ -51,13 +51,14 @@ def run(
     schedule never change a result.
     """
     clock = time.perf_counter()
+    common.need_json_target(json)
     network = common.load(file)
     if isinstance(network, Network):
         if ann is not None:
             _refuse(network.name, "--ann", "--ann with a converted network only")
         images = common.test_images(common.data_name(network, data), limit)
         trained: Network | None = network
-        snn = common.converted(network, method, T, options, data)
+        snn = common.converted(network, method, T, options, data, impl.value)
     else:
         if method is not None or options:
             _refuse(

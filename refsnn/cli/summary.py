@@ -36,19 +36,28 @@ def print_result(result: dict[str, Any], steps: Sequence[int]) -> None:
     steps : sequence of int
         The T to show.
     """
-    images, T = result["images"], result["T"]
-    method = METHODS.get(result["method"])
+    _print_method(result)
+    _print_accuracy(result, steps)
+    _print_counts(result)
+    _print_energy(result, steps)
+
+
+def _print_method(result: dict[str, Any]) -> None:
     show(
         f"Network {result['network']['name']}, method {result['method']}, "
-        f"{images:,} test images of {result['data']['name']}"
+        f"{result['images']:,} test images of {result['data']['name']}"
     )
+    method = METHODS.get(result["method"])
     if method:
         show(f"  {method.summary}")
         show(f"  Source: {method.citation}")
         if method.reconstruction:
             show(f"  Reconstruction: {method.reconstruction}")
     show("")
-    correct = result["snn"]["correct"]
+
+
+def _print_accuracy(result: dict[str, Any], steps: Sequence[int]) -> None:
+    images, correct = result["images"], result["snn"]["correct"]
     rows: list[Sequence[object]] = [
         (f"SNN, T = {t}", correct[t - 1], percent(correct[t - 1], images))
         for t in steps
@@ -57,37 +66,42 @@ def print_result(result: dict[str, Any], steps: Sequence[int]) -> None:
         ann = result["ann"]["correct"]
         rows.insert(0, ("ANN", ann, percent(ann, images)))
     table("Accuracy", ("", "correct", "accuracy"), rows)
+    show("")
 
-    rows = []
+
+def _print_counts(result: dict[str, Any]) -> None:
+    images, T = result["images"], result["T"]
+    rows: list[Sequence[object]] = []
     for name, counts in result["snn"]["populations"].items():
-        spikes = sum(counts["spikes"]) + sum(counts["negative"])
-        rate = spikes / (counts["neurons"] * images * T)
-        negative = sum(counts["negative"])
+        spikes, negative = sum(counts["spikes"]), sum(counts["negative"])
+        rate = (spikes + negative) / (counts["neurons"] * images * T)
         synops = sum(counts["synops"])
         rows.append((name, counts["neurons"], spikes, negative, f"{rate:.4f}", synops))
     total = [sum(int(str(row[i])) for row in rows) for i in (1, 2, 3, 5)]
     rows.append(("total", *total[:3], "", total[3]))
     head = ("population", "neurons", "spikes", "negative", "rate", "operations")
     table(f"Spikes and synaptic operations in {T} steps, all images", head, rows)
+    show("  rate: spikes of both signs a neuron and step")
     show(
-        f"Multiply-accumulates of the constant first-layer current, once: "
+        "  multiply-accumulates of the constant first-layer current, once: "
         f"{result['snn']['first_layer_macs']:,}"
     )
     show("")
-    _print_energy(result, steps)
 
 
 def _print_energy(result: dict[str, Any], steps: Sequence[int]) -> None:
-    images = result["images"]
-    rows = []
-    for name, energy in result["energy"].items():
-        ann = energy["ann_pJ"]
-        cells = [f"{energy['snn_pJ'][t - 1] / images / 1e6:,.3f}" for t in steps]
-        rows.append(
-            (name, "-" if ann is None else f"{ann / images / 1e6:,.3f}", *cells)
-        )
-    head = ("table", "ANN", *(f"T = {t}" for t in steps))
-    table("Energy estimate, uJ an image: counts x a named table", head, rows)
+    def microjoule(picojoule: float | None) -> str:
+        if picojoule is None:
+            return "-"
+        return f"{picojoule / result['images'] / 1e6:,.3f}"
+
+    tables = result["energy"]
+    rows = [("ANN", *(microjoule(table["ann_pJ"]) for table in tables.values()))]
+    for t in steps:
+        cells = (microjoule(table["snn_pJ"][t - 1]) for table in tables.values())
+        rows.append((f"SNN, T = {t}", *cells))
+    title = "Energy estimate, uJ an image: counts x a named table"
+    table(title, ("", *tables), rows)
     for name in result["energy"]:
         entry = ENERGY_TABLES[name]
         show(f"  {name}: {entry.source}; {entry.status}.")

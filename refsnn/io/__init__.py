@@ -8,9 +8,16 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from refsnn.errors import DataError
+from refsnn.errors import DataError, OptionError
 from refsnn.io.cursor import Cursor
-from refsnn.io.formats import READERS, VERSION, ann_tree, images_tree, snn_tree
+from refsnn.io.formats import (
+    READERS,
+    VERSION,
+    ann_tree,
+    images_tree,
+    need_images,
+    snn_tree,
+)
 from refsnn.io.tree import (
     RULES,
     Tree,
@@ -30,6 +37,7 @@ __all__ = [
     "load_ann",
     "load_images",
     "load_snn",
+    "need_images",
     "need_target",
     "save",
     "save_images",
@@ -38,7 +46,12 @@ __all__ = [
 
 
 def _tree(network: Network | SpikingNetwork) -> Tree:
-    return ann_tree(network) if isinstance(network, Network) else snn_tree(network)
+    if isinstance(network, Network):
+        return ann_tree(network)
+    if isinstance(network, SpikingNetwork):
+        return snn_tree(network)
+    got = f"a {type(network).__name__}"
+    raise OptionError(where="io", got=got, expected="a Network or a SpikingNetwork")
 
 
 def content_sha256(network: Network | SpikingNetwork) -> str:

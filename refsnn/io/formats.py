@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from refsnn.errors import ShapeError
 from refsnn.io.cursor import Cursor, built, encoded, shape_of
 from refsnn.io.tree import Tree, Value, refuse
 from refsnn.layers import SumPool
 from refsnn.network import (
+    MODES,
     OPS,
     PROJECTIONS,
     Model,
@@ -169,7 +171,7 @@ def snn_tree(snn: SpikingNetwork) -> Tree:
         "certificate": compact(None),
     }
     if snn.samples is not None:
-        tree.arrays["/samples"] = snn.samples.astype(np.int64)
+        tree.arrays["/samples"] = snn.samples
     tree.attributes["/populations"] = {}
     for index, population in enumerate(snn.populations):
         _put_population(tree, index, population)
@@ -223,8 +225,8 @@ def read_snn(root: Cursor) -> SpikingNetwork:
     if profile != dataclasses.asdict(REFSNN):
         at = f"{root.where}@profile"
         refuse("RSN-H5-014", at, profile, "the conventions of refsnn")
-    if header["mode"] != "ordered":
-        refuse("RSN-H5-014", f"{root.where}@mode", header["mode"], "ordered")
+    if header["mode"] not in MODES:
+        refuse("RSN-H5-014", f"{root.where}@mode", header["mode"], " or ".join(MODES))
     header["samples"] = root.array("samples", dtypes=(np.dtype("<i8"),), optional=True)
     group = root.group("populations")
     populations = tuple(_read_population(cursor) for cursor in group.children())
@@ -282,6 +284,32 @@ def _read_projection(cursor: Cursor) -> Projection:
     return projection
 
 
+def need_images(images: Array, labels: Array) -> None:
+    """Refuse what are not labelled images.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (n, C, H, W)
+        Pixels.
+    labels : ndarray of uint8, shape (n,)
+        Classes.
+
+    Raises
+    ------
+    ShapeError
+        If a type or a shape is another, or the numbers differ.
+    """
+    types = [getattr(array, "dtype", type(array)) for array in (images, labels)]
+    shapes = [np.shape(array) for array in (images, labels)]
+    fit = len(shapes[0]) == 4 and shapes[1] == shapes[0][:1]
+    if types != [np.uint8, np.uint8] or not fit:
+        raise ShapeError(
+            where="labelled images",
+            got=f"images of {types[0]} {shapes[0]}, labels of {types[1]} {shapes[1]}",
+            expected="images of uint8 (n, C, H, W) and labels of uint8 (n,)",
+        )
+
+
 def images_tree(images: Array, labels: Array) -> Tree:
     """Lay out labelled images as data sets ``images`` and ``labels``.
 
@@ -297,6 +325,7 @@ def images_tree(images: Array, labels: Array) -> Tree:
     Tree
         The content.
     """
+    need_images(images, labels)
     tree = Tree()
     tree.attributes["/"] = {"format": "refsnn-images", "version": VERSION}
     tree.arrays.update({"/images": images, "/labels": labels})
@@ -320,14 +349,8 @@ def read_images(root: Cursor) -> tuple[Array, Array]:
     """
     pixel = (np.dtype("u1"),)
     images, labels = (root.array(name, dtypes=pixel) for name in ("images", "labels"))
-    if (
-        images is None
-        or labels is None
-        or images.ndim != 4
-        or len(images) != len(labels)
-    ):
-        refuse("RSN-H5-011", root.where, "images and labels that do not fit")
-    return images, labels
+    built(root.where, need_images, images=images, labels=labels)
+    return cast(Array, images), cast(Array, labels)
 
 
 READERS: dict[str, Callable[[Cursor], Any]] = {

@@ -3,6 +3,7 @@
 from refsnn.network.model import Model
 from refsnn.network.spiking import (
     INPUT,
+    MODES,
     PROJECTIONS,
     Population,
     Projection,
@@ -12,6 +13,7 @@ from refsnn.network.trained import OPS, Network, Node, Op
 
 __all__ = [
     "INPUT",
+    "MODES",
     "OPS",
     "PROJECTIONS",
     "Model",

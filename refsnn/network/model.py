@@ -10,7 +10,7 @@ import numpy as np
 
 from refsnn.errors import DomainError, ShapeError
 from refsnn.numerics import Array, Shape
-from refsnn.records import frozen
+from refsnn.records import Ints, Tensor, frozen, json_values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,34 +39,31 @@ class Model:
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def _check_header(self) -> None:
-        shape = self.input_shape
-        if len(shape) != 3 or min(shape) < 1:
-            raise ShapeError(
-                where=f"network {self.name}",
-                got=f"input_shape {shape}",
-                expected="(C, H, W), each at least 1",
-            )
-        if self.classes < 1:
-            raise DomainError(
-                where=f"network {self.name}",
-                got=f"{self.classes} classes",
-                expected="at least one",
-            )
+        """Normalise the common fields, or refuse them."""
+        where = f"network {self.name}"
+        shape = Ints(length=3, least=1).normalise(self.input_shape, f"{where}, shape")
+        classes = Ints(length=None, least=1).normalise(
+            self.classes, f"{where}, classes"
+        )
+        object.__setattr__(self, "input_shape", shape)
+        object.__setattr__(self, "classes", classes)
         for field in ("mean", "std"):
-            value = np.asarray(getattr(self, field), dtype=np.float64)
-            if value.shape != shape[:1] or not np.isfinite(value).all():
+            kind = Tensor(dims=("C",), optional=False, unit="")
+            given = kind.normalise(getattr(self, field), f"{where}, {field}")
+            value = frozen(np.asarray(given, dtype=np.float64))
+            if value.shape != shape[:1]:
                 raise ShapeError(
-                    where=f"network {self.name}",
+                    where=where,
                     got=f"{field} {value.tolist()}",
-                    expected=f"{shape[0]} finite numbers, one for each input channel",
+                    expected=f"{shape[0]} numbers, one for each input channel",
                 )
-            object.__setattr__(self, field, frozen(value))
+            object.__setattr__(self, field, value)
         if not (self.std > 0).all():
             raise DomainError(
-                where=f"network {self.name}",
-                got=f"std {self.std.tolist()}",
-                expected="numbers above 0",
+                where=where, got=f"std {self.std.tolist()}", expected="numbers above 0"
             )
+        provenance = json_values(self.provenance, f"{where}, provenance")
+        object.__setattr__(self, "provenance", provenance)
 
     def preprocess(self, images: Array) -> Array:
         """Turn images into the analog input of the network.
@@ -87,6 +84,9 @@ class Model:
             If the images have another shape or type.
         """
         where = f"images for network {self.name}"
+        if not isinstance(images, np.ndarray):
+            got = f"a {type(images).__name__}"
+            raise DomainError(where=where, got=got, expected="an array of uint8 pixels")
         if images.dtype != np.uint8:
             raise DomainError(where=where, got=images.dtype, expected="uint8 pixels")
         if images.ndim != 4 or images.shape[1:] != self.input_shape:
@@ -112,6 +112,9 @@ class Model:
             If its shape or type is another, or a value is not finite.
         """
         where = f"input of network {self.name}"
+        if not isinstance(x, np.ndarray):
+            got = f"a {type(x).__name__}"
+            raise DomainError(where=where, got=got, expected="an array")
         if x.dtype.kind != "f":
             raise DomainError(
                 where=where,

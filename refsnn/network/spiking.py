@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -22,7 +23,7 @@ from refsnn.network.model import Model
 from refsnn.neurons import Neuron
 from refsnn.numerics import Array, Shape, per_channel
 from refsnn.profile import REFSNN, Profile
-from refsnn.records import frozen
+from refsnn.records import Ints, as_array, frozen, json_values
 
 PROJECTIONS: dict[str, type[LinearMap]] = {
     cls.op: cls for cls in (Conv2d, Linear, Identity)
@@ -31,6 +32,10 @@ PROJECTIONS: dict[str, type[LinearMap]] = {
 
 INPUT = "@input"
 """What projections out of the image name as their source; no node can be called so."""
+
+
+MODES = ("ordered",)
+"""Arithmetic modes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +55,15 @@ class Projection:
     source: str
     op: LinearMap
     pool: tuple[SumPool, ...] = ()
+
+    def __post_init__(self) -> None:
+        known = type(self.op) in PROJECTIONS.values()
+        if not known or not all(type(pool) is SumPool for pool in self.pool):
+            raise GraphError(
+                where=f"projection from {self.source}",
+                got=f"op {self.op!r}, pool {self.pool!r}",
+                expected=f"one of {', '.join(PROJECTIONS)} behind sums over windows",
+            )
 
     @property
     def divisor(self) -> int:
@@ -231,6 +245,7 @@ class SpikingNetwork(Model):
 
     def __post_init__(self) -> None:
         self._check_header()
+        self._check_conversion()
         where = f"spiking network {self.name}"
         check_names(where, [p.name for p in self.populations])
         edges = {
@@ -246,6 +261,37 @@ class SpikingNetwork(Model):
                 where=f"{where}, readout {self.readout.name}",
                 got=f"shape {self.readout.shape}",
                 expected=f"({self.classes},), one logit for each class",
+            )
+
+    def _check_conversion(self) -> None:
+        """Normalise what says how the network was made, or refuse it."""
+        where = f"spiking network {self.name}"
+        object.__setattr__(self, "populations", tuple(self.populations))
+        options = json_values(self.options, f"{where}, options")
+        object.__setattr__(self, "options", options)
+        if self.T is not None:
+            T = Ints(length=None, least=1).normalise(self.T, f"{where}, T")
+            object.__setattr__(self, "T", T)
+        if self.samples is not None:
+            samples = as_array(self.samples, f"{where}, samples")
+            if samples.ndim != 1 or samples.dtype.kind not in "iu":
+                raise DomainError(
+                    where=f"{where}, samples",
+                    got=f"type {samples.dtype}, shape {samples.shape}",
+                    expected="a list of image numbers",
+                )
+            object.__setattr__(self, "samples", frozen(samples.astype(np.int64)))
+        if not re.fullmatch("(?:[0-9a-f]{64})?", self.ann_sha256):
+            raise DomainError(
+                where=f"{where}, ann_sha256",
+                got=self.ann_sha256,
+                expected="64 hexadecimal digits",
+            )
+        if self.mode not in MODES or self.profile != REFSNN:
+            raise OptionError(
+                where=where,
+                got=f"mode {self.mode!r}, {self.profile}",
+                expected=f"mode {' or '.join(MODES)} and the conventions {REFSNN}",
             )
 
     def _check_population(self, population: Population) -> None:

@@ -65,6 +65,17 @@ class Node:
     op: Op
     inputs: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        where = f"node {self.name}"
+        if type(self.op) not in OPS.values():
+            raise GraphError(
+                where=where, got=f"op {self.op!r}", expected=f"one of {', '.join(OPS)}"
+            )
+        if isinstance(self.inputs, str):
+            got = f"inputs {self.inputs!r}"
+            raise GraphError(where=where, got=got, expected="a tuple of names")
+        object.__setattr__(self, "inputs", tuple(self.inputs))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Network(Model):
@@ -85,6 +96,7 @@ class Network(Model):
 
     def __post_init__(self) -> None:
         self._check_header()
+        object.__setattr__(self, "nodes", tuple(self.nodes))
         where = f"network {self.name}"
         check_names(where, [node.name for node in self.nodes])
         edges = {node.name: node.inputs for node in self.nodes}
