@@ -1,10 +1,11 @@
 """Energy: exact operation counts times named, cited tables.
 
-Counts come first. Two tables in use differ 32-fold in the advantage they claim for the
-same counts, so an energy is never shown without its table's name. A negative spike
-costs one operation like a positive one; a spike that passes a pooling window is counted
-once for every synapse behind the window. MACs are dense counts with padding taps, as
-published counts are; synaptic operations stop at the borders.
+Counts come first. Two tables in use differ 32-fold in what a MAC costs against a
+synaptic operation (4.6/0.9 and 12.5/0.077), so an energy is never shown without its
+table's name. A negative spike costs one operation like a positive one; a spike that
+passes a pooling window is counted once for every synapse behind the window. MACs are
+dense counts with padding taps, as published counts are; synaptic operations stop at the
+borders.
 """
 
 from __future__ import annotations
@@ -111,8 +112,9 @@ ENERGY_TABLES: dict[str, EnergyTable] = {
         update=81.0,
         source="Loihi: 23.6 pJ a synaptic operation, 81 pJ an update of an active "
         "neuron. M. Davies et al., IEEE Micro 2018",
-        status="both numbers read in the source of keras-spiking; a connection of the "
-        "analog first layer is counted as one synaptic operation; the chip runs no ANN",
+        status="both numbers read in the source of keras-spiking; every neuron is "
+        "charged at every step; a connection of the analog first layer counts as one "
+        "synaptic operation; the chip runs no ANN",
     ),
 }
 """Energy tables by name."""

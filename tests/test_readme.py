@@ -17,7 +17,8 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    example = "\n".join(re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL))
+    example += "\nprint(Raised(raised=0.5))"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", example],
         cwd=tmp_path,
@@ -27,6 +28,7 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "(8, 5, 10)" in done.stdout
+    assert done.stdout.splitlines()[-1] == "Raised(raised=0.5)"
     assert [path.name for path in tmp_path.iterdir()] == ["digits_relu_snn.h5"]
 
 

@@ -1,8 +1,8 @@
 """Train the three digits networks that refsnn ships, and write the data they use.
 
 Needs the extra ``torch``: ``pip install '.[torch]'``, then
-``python weights/train_digits.py``. It replaces the files beside it and takes about two
-minutes on one core. The last epoch is kept: nothing is selected on the test split.
+``python weights/train_digits.py``. It replaces the files beside it and takes about a
+minute on one core. The last epoch is kept: nothing is selected on the test split.
 """
 
 from __future__ import annotations

@@ -86,7 +86,8 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     for row in rows:
         cells = [f"{c:,}" if isinstance(c, int) else printable(c) for c in row]
         grid.add_row(*map(escape, cells))
-    stdout.print(grid, soft_wrap=False, crop=False, overflow="ignore")
+    width = max(stdout.width, 80)  # a narrower terminal wraps lines; no digit is cut
+    stdout.print(grid, soft_wrap=False, crop=False, overflow="ignore", width=width)
 
 
 def need_json_target(target: str | None) -> None:
