@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,9 +30,9 @@ from refsnn.errors import OptionError, printable
 from refsnn.network import Network, SpikingNetwork
 from refsnn.run import IMPLS, SCHEDULES, need_steps
 
-Impl = Enum("Impl", {name: name for name in IMPLS})  # type: ignore[misc]  # made of IMPLS
-Schedule = Enum("Schedule", {name: name for name in SCHEDULES})  # type: ignore[misc]  # made of SCHEDULES
-Mode = Enum("Mode", {"ordered": "ordered"})
+Impl = StrEnum("Impl", {name: name for name in IMPLS})  # type: ignore[misc]  # made of IMPLS
+Schedule = StrEnum("Schedule", {name: name for name in SCHEDULES})  # type: ignore[misc]  # made of SCHEDULES
+Mode = StrEnum("Mode", {"ordered": "ordered"})
 
 MethodOption = Annotated[
     str | None,
@@ -144,6 +144,9 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     callable
         To be told how much is done, and of how much.
     """
+    if not stderr.is_terminal:
+        yield lambda done, total: None  # noqa: ARG005 - nobody watches
+        return
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -151,7 +154,6 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
         console=stderr,
         transient=True,
-        disable=not stderr.is_terminal,
     )
     with bar:
         task = bar.add_task(what, total=None)
