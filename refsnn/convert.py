@@ -90,9 +90,11 @@ class Method:
         One line on what it does.
     citation : str
         Where the rule was read.
+    rewrites : tuple of callable
+        Rewrites of the graph, in order, from Network to Network.
     passes : tuple of callable
-        Rewrites of the trained network, in order; behind the last one every
-        activation has the clip ``lam`` that becomes a threshold.
+        What follows and may look at images, from Network and Context to Network;
+        behind the last one every activation has the clip that becomes its threshold.
     neuron : callable
         Neuron model and v(0) for a threshold, given the context.
     activations : tuple of type
@@ -107,8 +109,9 @@ class Method:
 
     summary: str
     citation: str
-    passes: tuple[Pass, ...]
     neuron: Callable[[Context], NeuronRule]
+    rewrites: tuple[Callable[[Network], Network], ...] = (fold_batchnorm,)
+    passes: tuple[Pass, ...] = ()
     activations: tuple[type[Activation], ...] = ()
     options: type = NoOptions
     reconstruction: str = ""
@@ -137,10 +140,6 @@ class Method:
             for node in ann.activations
             if self.activations and not isinstance(node.op, self.activations)
         ]
-
-
-def _fold(ann: Network, context: Context) -> Network:  # noqa: ARG001 - a pass's signature
-    return fold_batchnorm(ann)
 
 
 def _max_thresholds(ann: Network, context: Context) -> Network:
@@ -172,7 +171,6 @@ METHODS: dict[str, Method] = {
         summary="theta = lam, v(0) = theta/2, IF neurons, on a QCFS network",
         citation="Bu et al., Optimal ANN-SNN conversion for high-accuracy and "
         "ultra-low-latency spiking neural networks, ICLR 2022 (Theorem 2)",
-        passes=(_fold,),
         neuron=_integrate_and_fire(0.5),
         activations=(QCFS,),
     ),
@@ -182,7 +180,7 @@ METHODS: dict[str, Method] = {
         "spiking convolutional neural networks, arXiv 1612.04052; the earlier rule "
         "of Diehl et al., IJCNN 2015, takes the largest weight instead where that is "
         "larger",
-        passes=(_fold, _max_thresholds),
+        passes=(_max_thresholds,),
         neuron=_integrate_and_fire(0.0),
         options=SampleOptions,
     ),
@@ -239,9 +237,10 @@ def need_fit(ann: Network, name: str) -> None:
             got=f"the activations {', '.join(unfit)}",
             expected=f"{' or '.join(cls.op for cls in method.activations)} only",
         )
+    for rewrite in method.rewrites:
+        ann = rewrite(ann)
     clipped = {node.name: np.array(1.0) for node in ann.activations}
-    plain = set_thresholds(fold_batchnorm(ann), clipped)
-    activations_to_neurons(plain, lambda theta: (IF(), theta))
+    activations_to_neurons(set_thresholds(ann, clipped), lambda theta: (IF(), theta))
 
 
 def parse_options(name: str, settings: Mapping[str, str]) -> dict[str, Any]:
@@ -301,6 +300,7 @@ def _need_key(name: str, key: str, known: list[str]) -> None:
 def _settings(name: str, options: Mapping[str, Any]) -> Any:
     """Make a method's options, refusing unknown keys and values of another type."""
     fields = {f.name: f for f in dataclasses.fields(method_named(name).options)}
+    options = {k: getattr(v, "item", lambda v=v: v)() for k, v in options.items()}
     for key, value in options.items():
         _need_key(name, key, list(fields))
         kind: type = type(fields[key].default)
@@ -316,7 +316,7 @@ def _settings(name: str, options: Mapping[str, Any]) -> Any:
 
 def _training_images(name: str, images: Array | None, samples: int) -> Array:
     """Return the images that a method looks at."""
-    if not isinstance(images, np.ndarray) or not len(images):
+    if not isinstance(images, np.ndarray) or not images.size:
         raise DataError(
             where=f"method {name}",
             got="no images" if images is None else f"a {type(images).__name__}",
@@ -394,8 +394,10 @@ def convert(
     context = Context(options=settings, images=seen, T=T, impl=impl, progress=progress)
     ready = ann
     with np.errstate(over="ignore", invalid="ignore"):  # records refuse the result
-        for rewrite in chosen.passes:
-            ready = rewrite(ready, context)
+        for rewrite in chosen.rewrites:
+            ready = rewrite(ready)
+        for step in chosen.passes:
+            ready = step(ready, context)
         snn = canonical_form(activations_to_neurons(ready, chosen.neuron(context)))
     return dataclasses.replace(
         snn,

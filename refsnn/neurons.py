@@ -56,14 +56,19 @@ class Neuron(Record, abstract=True):
     alphabet: ClassVar[tuple[int, ...]]
     registry: ClassVar[dict[str, type[Neuron]]] = {}
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "op" not in vars(cls):
-            return  # a base of other neurons
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(abstract=abstract, **kwargs)
+        if abstract:
+            return
+        where = f"neuron class {cls.__qualname__}"
+        if not vars(cls).get("op") or not hasattr(cls, "alphabet"):
+            got = "no op of its own, or no alphabet"
+            expected = "both, or abstract=True for a base of other neurons"
+            raise OptionError(where=where, got=got, expected=expected)
         known = Neuron.registry.get(cls.op, cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise OptionError(
-                where=f"neuron class {cls.__qualname__}",
+                where=where,
                 got=f"op = {cls.op!r}, the name of {known.__qualname__}",
                 expected="a name that no other neuron has",
             )
@@ -128,9 +133,9 @@ class Neuron(Record, abstract=True):
         """
         shaped = copy.copy(self)
         for name, kind in kinds(type(self)):
-            if isinstance(kind, Tensor):
-                where = f"{self.op}.{name}"
-                value = per_channel(getattr(self, name), shape, where=where)
+            value = getattr(self, name)
+            if isinstance(kind, Tensor) and value is not None:
+                value = per_channel(value, shape, where=f"{self.op}.{name}")
                 object.__setattr__(shaped, name, value)
         return shaped
 
@@ -149,8 +154,12 @@ class Neuron(Record, abstract=True):
         """
         divided = {}
         for name, kind in kinds(type(self)):
-            if isinstance(kind, Tensor) and kind.unit == "potential":
-                value = getattr(self, name)
+            value = getattr(self, name)
+            if (
+                isinstance(kind, Tensor)
+                and kind.unit == "potential"
+                and value is not None
+            ):
                 shape = value.shape or theta.shape
                 unit = per_channel(theta, shape, where=f"{self.op}.{name}")
                 divided[name] = value / unit

@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar, dataclass_transform
+from typing import Any, ClassVar, cast, dataclass_transform
 
 import numpy as np
 
@@ -82,6 +81,10 @@ class Tensor(Kind):
                 where=where,
                 got=f"shape {array.shape}",
                 expected=" or ".join(f"({', '.join(d)})" for d in self.dims),
+            )
+        if not array.size:
+            raise ShapeError(
+                where=where, got=f"shape {array.shape}", expected="no empty dimension"
             )
         if not np.isfinite(array).all():
             raise DomainError(where=where, got="NaN or infinity", expected="numbers")
@@ -203,8 +206,34 @@ def as_array(value: Any, where: str) -> Array:
         raise ShapeError(where=where, got=got, expected="an array") from None
 
 
-def json_values(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """Return a read-only copy of a mapping of JSON values.
+def plain_text(value: str, where: str) -> str:
+    """Refuse a text that a file cannot hold.
+
+    Parameters
+    ----------
+    value : str
+        The text.
+    where : str
+        What it belongs to, for the error.
+
+    Returns
+    -------
+    str
+        The same text.
+
+    Raises
+    ------
+    DomainError
+        If it is no text, has a NUL character or is not valid Unicode.
+    """
+    good = isinstance(value, str) and "\0" not in value
+    if not good or any("\ud800" <= char <= "\udfff" for char in value):
+        raise DomainError(where=where, got=repr(value), expected="a text without NUL")
+    return value
+
+
+def json_values(value: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return a copy of a mapping of JSON values.
 
     Parameters
     ----------
@@ -216,7 +245,7 @@ def json_values(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 
     Returns
     -------
-    mapping
+    dict
         The copy.
 
     Raises
@@ -229,7 +258,7 @@ def json_values(value: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     except (TypeError, ValueError) as error:
         expected = "JSON values: texts, finite numbers, booleans, lists, mappings"
         raise DomainError(where=where, got=error, expected=expected) from None
-    return MappingProxyType(copy)
+    return cast(dict[str, Any], copy)
 
 
 def tensor(*dims: str, default: Any = dataclasses.MISSING, unit: str = "") -> Any:
@@ -317,17 +346,18 @@ class Record:
     """Base of all records: each subclass is made a frozen, keyword-only dataclass.
 
     Fields are declared with :func:`tensor`, :func:`ints`, :func:`real` or :func:`flag`
-    and normalised when a record is made; then the subclass checks. A base class that
-    declares fields for its subclasses is written ``class Base(Record, abstract=True)``.
+    and normalised when a record is made; then the subclass checks. A base class of
+    other records is written ``class Base(Record, abstract=True)``; it may declare
+    fields, and leave open what they hold.
     """
 
     op: ClassVar[str]
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
         if abstract:
             return
-        dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # just made one
             if "kind" not in field.metadata:
                 raise OptionError(

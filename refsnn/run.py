@@ -8,7 +8,7 @@ schedule, or on which images share a batch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from typing import Protocol, cast
 
@@ -319,7 +319,16 @@ class _Simulation:
             for source in {q.source for q in p.projections} - {INPUT}:
                 if self.last[source] == p.name:
                     del spikes[source]
-        self._read_out(start, length, spikes)
+        largest = max(np.prod(self.snn.shape_of(source)) for source in self.last)
+        for steps in self._pieces(length, int(largest)):
+            sources = {name: s[steps] for name, s in spikes.items()}
+            self._read_out(start + steps.start, steps.stop - steps.start, sources)
+
+    def _pieces(self, length: int, size: int) -> Iterator[slice]:
+        """Split steps so that float64 arrays of `size` a sample fit into CURRENTS."""
+        piece = max(1, CURRENTS // (8 * len(self.x) * size))
+        for first in range(0, length, piece):
+            yield slice(first, min(first + piece, length))
 
     def _constant(self, p: Population) -> tuple[Array, tuple[Projection, ...]]:
         """Add the terms of the leading projections from the image, once.
@@ -336,13 +345,11 @@ class _Simulation:
         self, p: Population, start: int, length: int, spikes: dict[str, Array]
     ) -> Array:
         """Take one population some steps on, so many at once as CURRENTS allows."""
-        piece = max(1, CURRENTS // (8 * len(self.x) * p.neurons))
         fired = []
-        for first in range(0, length, piece):
-            steps = slice(first, min(first + piece, length))
+        for steps in self._pieces(length, p.neurons):
             sources = {name: s[steps] for name, s in spikes.items()}
             count = steps.stop - steps.start
-            fired.append(self._fire(p, start + first, count, sources))
+            fired.append(self._fire(p, start + steps.start, count, sources))
         return fired[0] if len(fired) == 1 else np.concatenate(fired)
 
     def _fire(
@@ -404,7 +411,7 @@ class _Simulation:
                 counts = pooled.cumsum(axis=0, dtype=np.int64) + self.counts.get(
                     index, 0
                 )
-                self.counts[index] = counts[-1]
+                self.counts[index] = counts[-1].copy()
             acc = self.impl.accumulate(q.op, acc, merge(counts))
         logits = acc.reshape(length, -1, *p.shape)
         if p.bias is not None:

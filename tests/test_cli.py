@@ -256,7 +256,7 @@ UNUSABLE = {
     ),
     "json is a network": (
         ("run", QCFS, *FEW, "-m", "qcfs", "--json", QCFS),
-        "a file that is not JSON",
+        "no result of refsnn",
     ),
     "json is a folder": (("info", QCFS, "--json", "."), "a folder"),
     "too many samples": (

@@ -130,4 +130,4 @@ def test_every_method_says_what_it_is(name: str) -> None:
     method = METHODS[name]
     assert method.summary
     assert any(char.isdigit() for char in method.citation)
-    assert method.passes
+    assert method.rewrites

@@ -555,6 +555,17 @@ def test_compressed_files_are_read(good: bytes, tmp_path: Path) -> None:
     assert io.content_sha256(io.load(path)) == io.content_sha256(random_net(1))
 
 
+def test_attributes_of_other_types_are_not_even_read(
+    good: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.h5"
+    path.write_bytes(good)
+    with h5py.File(path, "r+") as file:
+        file.attrs.create("classes", np.zeros(1, dtype=[("a", "i4")]))
+    with pytest.raises(FormatError, match="compound or reference"):
+        io.load(path)
+
+
 def test_a_file_without_a_hash_is_read_with_a_warning(
     good: bytes, tmp_path: Path
 ) -> None:

@@ -96,14 +96,16 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
 }
 
 FLIPS: dict[type[ast.cmpop], tuple[str, ...]] = {
-    ast.Lt: ("<=", ">="),
-    ast.LtE: ("<", ">"),
-    ast.Gt: (">=", "<="),
-    ast.GtE: (">", "<"),
+    ast.Lt: ("<=", ">=", "!="),
+    ast.LtE: ("<", ">", "!="),
+    ast.Gt: (">=", "<=", "!="),
+    ast.GtE: (">", "<", "!="),
     ast.Eq: ("!=",),
     ast.NotEq: ("==",),
     ast.In: ("not in",),
     ast.NotIn: ("in",),
+    ast.Is: ("is not",),
+    ast.IsNot: ("is",),
 }
 
 

@@ -15,6 +15,7 @@ from refsnn import cli, datasets, io
 from refsnn.convert import METHODS, Context, Method, convert
 from refsnn.errors import OptionError
 from refsnn.kernels import PAIRS
+from refsnn.layers import AvgPool
 from refsnn.neurons import Neuron
 from refsnn.numerics import Array, bind
 from refsnn.records import flag, ints, real, tensor
@@ -64,7 +65,6 @@ def toy_method(
     method = Method(
         summary="a toy",
         citation="this test",
-        passes=METHODS["qcfs"].passes,
         neuron=rule,
         options=ToyOptions,
         reconstruction="all of it",
@@ -139,6 +139,9 @@ def test_a_new_method_needs_one_entry(
     code, _, said = refsnn("run", file, *common, *few, "--set", "budgets=3")
     assert code == 2
     assert "one of budget, strict, slack" in said
+    code, _, said = refsnn("run", file, "--method", "toy", *few, "--set", "slack=nan")
+    assert code == 2
+    assert "a value of type float" in said
     code, _, said = refsnn("run", file, "--method", "toy", *few, "--set", "strict=1")
     assert code == 2
     assert "a value of type bool" in said
@@ -152,6 +155,22 @@ def test_a_field_must_be_declared() -> None:
             slack: float = 0.1
 
     Neuron.registry.pop("toy-plain", None)
+
+
+def test_a_method_may_rewrite_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph is judged behind the method's own rewrites."""
+    from test_passes import REFUSED, chain
+
+    def averaged(ann):
+        pools = {n.name: AvgPool() for n in ann.nodes if n.op.op == "maxpool"}
+        return ann.with_ops(pools)
+
+    base = METHODS["max-norm"]
+    pooled = dataclasses.replace(base, rewrites=(averaged, *base.rewrites))
+    monkeypatch.setitem(METHODS, "toy-pool", pooled)
+    ann = chain(*REFUSED["max pooling"][0])
+    snn = convert(ann, "toy-pool", images=images(1, 3, (1, 4, 4)))
+    assert len(snn.readout.projections[0].pool) == 1
 
 
 def test_a_method_that_depends_on_T_needs_one(toy_method: type[Neuron]) -> None:  # noqa: ARG001 - registers the method

@@ -13,6 +13,7 @@ from refsnn.errors import DomainError, OptionError
 from refsnn.layers import AvgPool, BatchNorm, Conv2d, Linear, MaxPool, SumPool
 from refsnn.neurons import IF, PRESETS, DualThresholdIF, Neuron, constant_count
 from refsnn.numerics import floor_half_up
+from refsnn.records import tensor
 
 EPS = 2.0**-53  # spacing of float64 just below 1
 SMALL = -(2.0**-10)  # a small negative threshold on the grid
@@ -189,6 +190,13 @@ def test_neuron_table(case: Case) -> None:
     assert state.N[0, 0] == sum(case.s)
 
 
+def test_a_neuron_in_debt_takes_nothing_back() -> None:
+    """With N = -1 (never reached from N = 0) the guard is closed: -1/2 stays."""
+    state = neurons.State(np.array([[0.5]]), np.array([[-1]]))
+    s, state = neurons.unroll(dual(), np.array([[[-1.0]]]), state, np.array(1.0))
+    assert (s.item(), state.v.item(), state.N.item()) == (0, -0.5, -1)
+
+
 def test_there_are_enough_cases() -> None:
     assert len(CASES) >= 25
 
@@ -226,12 +234,29 @@ def test_a_name_belongs_to_one_neuron() -> None:
     assert Neuron.registry["DualThresholdIF"] is DualThresholdIF
 
     class Base(Neuron, abstract=True):
-        """A base of neurons needs no name."""
+        """A base of neurons needs no name; it may declare fields."""
+
+        raised: np.ndarray = tensor("", default=None, unit="potential")
+
+    class Child(Base):
+        op = "toy-child"
+        alphabet = (0, 1)
+
+    for raised in (None, 0.5):
+        child = Child(raised=raised).over((2, 3)).in_units_of(np.array(2.0))
+        assert child.raised == (raised and 0.25)
+    del Neuron.registry["toy-child"]
+
+    with pytest.raises(OptionError, match="no op of its own"):
+
+        class Nameless(IF):
+            """It would be saved as its parent."""
 
     with pytest.raises(OptionError, match="the name of IF"):
 
         class Other(Base):
             op = "IF"
+            alphabet = (0, 1)
 
     assert Neuron.registry["IF"] is IF
 
@@ -258,7 +283,7 @@ def test_constant_count_holds_for_v0_from_0_to_below_theta() -> None:
     one = np.array(1.0)
     assert constant_count(one, np.array(0.0), one, 1) == 1
     assert constant_count(one, np.array(1 - EPS), one, 1) == 1
-    for v0 in (-EPS, 1.0):
+    for v0 in (-EPS, 1.0, 1.5):
         with pytest.raises(DomainError, match="v0"):
             constant_count(one, np.array(v0), one, 1)
 

@@ -101,6 +101,12 @@ def _report(error: Exception) -> int:
     if isinstance(error, (RefsnnError, OSError)):
         print(f"refsnn: error: {printable(error)}", file=sys.stderr)
         return getattr(error, "exit_code", UNUSABLE)
+    if isinstance(error, MemoryError):
+        print(
+            f"refsnn: error: {printable(error)} (try a smaller -T or --batch)",
+            file=sys.stderr,
+        )
+        return UNUSABLE
     name = type(error).__name__
     print(
         f"refsnn: internal error: {name}: {printable(error)} "

@@ -97,17 +97,20 @@ def need_json_target(target: str | None) -> None:
     ----------
     target : str or None
         A file's path, ``-`` for standard output, or None for nothing. An existing file
-        is replaced only if it is JSON.
+        is replaced only if it is empty or such a result.
     """
     if target is None or target == "-":
         return
     path = Path(target)
     io.need_target(path, force=True)
     if path.is_file():
-        with path.open("rb") as file:
-            first = file.read(1)
-        if first not in {b"", b"{"}:
-            got = "a file that is not JSON"
+        try:
+            old = json.loads(path.read_bytes() or b'{"format": "refsnn-"}')
+            ours = old["format"].startswith("refsnn-")
+        except (ValueError, TypeError, KeyError, AttributeError):
+            ours = False
+        if not ours:
+            got = "a file that is no result of refsnn"
             raise OptionError(where=f"--json {target}", got=got, expected="a new name")
 
 

@@ -190,8 +190,10 @@ def write_atomically(path: Path, data: bytes) -> None:
     data : bytes
         Its content.
     """
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)  # a pipe or a device, which must not be replaced
+    device = path.absolute().parts[1:2] in {("dev",), ("proc",)}
+    if device or (path.exists() and not path.is_file()):
+        with path.open("ab") as file:  # a pipe or a device, which must not be replaced
+            file.write(data)
         return
     path = path.resolve()
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

@@ -29,7 +29,7 @@ def check_names(where: str, names: Sequence[str]) -> None:
         raise GraphError(where=where, got="no nodes", expected="at least one")
     seen: set[str] = set()
     for name in names:
-        if not NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             expected = "letters, digits, '_', '.' and '-', and not '.' alone"
             raise GraphError(where=where, got=f"the name {name!r}", expected=expected)
         if name in seen:

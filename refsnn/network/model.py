@@ -10,7 +10,7 @@ import numpy as np
 
 from refsnn.errors import DomainError, ShapeError
 from refsnn.numerics import Array, Shape
-from refsnn.records import Ints, Tensor, frozen, json_values
+from refsnn.records import Ints, Tensor, frozen, json_values, plain_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +40,7 @@ class Model:
 
     def _check_header(self) -> None:
         """Normalise the common fields, or refuse them."""
-        where = f"network {self.name}"
+        where = f"network {plain_text(self.name, 'name of the network')}"
         shape = Ints(length=3, least=1).normalise(self.input_shape, f"{where}, shape")
         classes = Ints(length=None, least=1).normalise(
             self.classes, f"{where}, classes"
@@ -115,11 +115,11 @@ class Model:
         if not isinstance(x, np.ndarray):
             got = f"a {type(x).__name__}"
             raise DomainError(where=where, got=got, expected="an array")
-        if x.dtype.kind != "f":
+        if x.dtype.kind != "f" or x.dtype.itemsize > 8:
             raise DomainError(
                 where=where,
                 got=f"type {x.dtype}",
-                expected="normalised floating-point values",
+                expected="normalised values, float64 or narrower",
                 do="Call network.preprocess(images) first.",
             )
         if x.ndim != 4 or x.shape[1:] != self.input_shape or len(x) == 0:

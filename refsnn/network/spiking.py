@@ -23,7 +23,7 @@ from refsnn.network.model import Model
 from refsnn.neurons import Neuron
 from refsnn.numerics import Array, Shape, per_channel
 from refsnn.profile import REFSNN, Profile
-from refsnn.records import Ints, as_array, frozen, json_values
+from refsnn.records import Ints, as_array, frozen, json_values, plain_text
 
 PROJECTIONS: dict[str, type[LinearMap]] = {
     cls.op: cls for cls in (Conv2d, Linear, Identity)
@@ -267,6 +267,7 @@ class SpikingNetwork(Model):
         """Normalise what says how the network was made, or refuse it."""
         where = f"spiking network {self.name}"
         object.__setattr__(self, "populations", tuple(self.populations))
+        plain_text(self.method, f"{where}, method")
         options = json_values(self.options, f"{where}, options")
         object.__setattr__(self, "options", options)
         if self.T is not None:
@@ -274,7 +275,7 @@ class SpikingNetwork(Model):
             object.__setattr__(self, "T", T)
         if self.samples is not None:
             samples = as_array(self.samples, f"{where}, samples")
-            if samples.ndim != 1 or samples.dtype.kind not in "iu":
+            if samples.ndim != 1 or not samples.size or samples.dtype.kind not in "iu":
                 raise DomainError(
                     where=f"{where}, samples",
                     got=f"type {samples.dtype}, shape {samples.shape}",
