@@ -300,7 +300,10 @@ def _need_key(name: str, key: str, known: list[str]) -> None:
 def _settings(name: str, options: Mapping[str, Any]) -> Any:
     """Make a method's options, refusing unknown keys and values of another type."""
     fields = {f.name: f for f in dataclasses.fields(method_named(name).options)}
-    options = {k: getattr(v, "item", lambda v=v: v)() for k, v in options.items()}
+    options = {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in options.items()
+    }
     for key, value in options.items():
         _need_key(name, key, list(fields))
         kind: type = type(fields[key].default)

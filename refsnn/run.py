@@ -296,7 +296,7 @@ class _Simulation:
             observe,
         )
         self.states: dict[str, State] = {}
-        self.constants = {p.name: self._constant(p) for p in snn.populations}
+        self.constants = {p.name: self._constant(p) for p in snn.hidden}
         self.counts: dict[int, Array] = {}
         self.fan_out = {p.name: snn.fan_out(p.name) for p in snn.hidden}
         self.last = {q.source: p.name for p in snn.populations for q in p.projections}
@@ -337,9 +337,9 @@ class _Simulation:
         """
         leading = tuple(takewhile(lambda q: q.source == INPUT, p.projections))
         acc = np.zeros((len(self.x), *p.shape))
-        for q in leading if p.neuron else ():
+        for q in leading:
             acc = self.impl.accumulate(q.op, acc, q.pooled(self.x))
-        return acc, p.projections[len(leading) :] if p.neuron else p.projections
+        return acc, p.projections[len(leading) :]
 
     def _fire_in_pieces(
         self, p: Population, start: int, length: int, spikes: dict[str, Array]
@@ -426,12 +426,11 @@ class _Simulation:
     def _count(self, p: Population, start: int, s: Array) -> None:
         """Count spikes and the synaptic operations that they cause."""
         alphabet = cast(Neuron, p.neuron).alphabet
-        if s.dtype != np.int8 or not min(alphabet) <= s.min() <= s.max() <= max(
-            alphabet
-        ):
+        least, most = int(s.min()), int(s.max())
+        if least < min(alphabet) or most > max(alphabet):
             raise DomainError(
                 where=f"spiking network {self.snn.name}, population {p.name}",
-                got=f"spikes from {s.min()} to {s.max()}",
+                got=f"spikes from {least} to {most}",
                 expected=f"values of the neuron's alphabet {alphabet}",
             )
         steps = slice(start, start + len(s))

@@ -99,7 +99,11 @@ def test_methods_refuse_what_they_cannot_take() -> None:
         convert(relu, "magic")
     with pytest.raises(OptionError, match="no options"):
         convert(random_net(1), "qcfs", options={"samples": 3})
-    for samples in (-1, 3, 1.0, "1", True, None):
+    two = convert(
+        relu, "max-norm", images=images(1, 2), options={"samples": np.int64(2)}
+    )
+    assert two.options == {"samples": 2}
+    for samples in (-1, 3, 1.0, "1", True, None, np.ones(2)):
         with pytest.raises(OptionError, match="samples"):
             convert(relu, "max-norm", images=images(1, 2), options={"samples": samples})
     with pytest.raises(OptionError, match="a Network"):
