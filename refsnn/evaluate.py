@@ -134,19 +134,49 @@ def evaluate(
     def parts() -> Iterator[Tally]:
         done = 0
         with ThreadPoolExecutor(threads) as pool:
-            starts = range(0, len(data.images), batch)
+            starts = range(0, len(data.labels), batch)
             for part in _in_order(pool, tally, starts, ahead=2 * threads):
                 done += part.images
                 if progress:
-                    progress(done, len(data.images))
+                    progress(done, len(data.labels))
                 yield part
 
     return reduce(operator.add, parts())
 
 
+def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Array:
+    """Return the classes that a trained network predicts.
+
+    Parameters
+    ----------
+    ann : Network
+        The trained network.
+    data : Images
+        Labelled images.
+    impl : str
+        As in :func:`refsnn.run.run_ann`.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        The class with the largest logit, the lowest one on ties.
+    """
+    _need_data(data)
+
+    def predict(start: int) -> Array:
+        x = ann.preprocess(data.images[start : start + BATCH])
+        predicted: Array = run_ann(ann, x, impl=impl).argmax(axis=-1)
+        return predicted
+
+    with ThreadPoolExecutor(processors()) as pool:
+        return np.concatenate(
+            list(pool.map(predict, range(0, len(data.labels), BATCH)))
+        )
+
+
 def _need_data(data: Images) -> None:
     """Refuse anything but labelled images, at least one."""
-    if not isinstance(data, Images) or not len(data.images):
+    if not isinstance(data, Images) or not len(data.labels):
         got = f"no images of {data.name}" if isinstance(data, Images) else type(data)
         expected = "refsnn.datasets.Images with at least 1 image"
         raise OptionError(where="data", got=got, expected=expected)

@@ -93,10 +93,15 @@ class Tensor(Kind):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ints(Kind):
-    """Kind of a field that holds `length` integers, or one if `length` is None."""
+    """Kind of a field that holds `length` integers, or one if `length` is None.
+
+    With `both_ends` it may hold twice as many, those before and those after; if they
+    are equal, one half is stored.
+    """
 
     length: int | None
     least: int
+    both_ends: bool = False
 
     def normalise(self, value: Any, where: str) -> Any:
         items = [value] if self.length is None else value
@@ -104,8 +109,17 @@ class Ints(Kind):
             numbers = tuple(as_int(item) for item in items)
         except TypeError:
             numbers = ()
-        if len(numbers) != (self.length or 1) or min(numbers) < self.least:
+        half = len(numbers) // 2
+        if self.both_ends and half == self.length:
+            if numbers[:half] == numbers[half:]:
+                numbers = numbers[:half]
+            good = min(numbers) >= self.least
+        else:
+            good = len(numbers) == (self.length or 1) and min(numbers) >= self.least
+        if not good:
             what = "an integer" if self.length is None else f"{self.length} integers"
+            if self.both_ends:
+                what = f"{self.length} or {2 * (self.length or 1)} integers"
             raise DomainError(
                 where=where,
                 got=repr(value),
@@ -284,7 +298,7 @@ def tensor(*dims: str, default: Any = dataclasses.MISSING, unit: str = "") -> An
     return field
 
 
-def ints(*, default: Any, least: int) -> Any:
+def ints(*, default: Any, least: int, both_ends: bool = False) -> Any:
     """Declare a field that holds one integer or a tuple of them.
 
     Parameters
@@ -293,6 +307,8 @@ def ints(*, default: Any, least: int) -> Any:
         The default value; its length is the field's.
     least : int
         The smallest value allowed.
+    both_ends : bool
+        Whether twice as many are allowed: those before, then those after.
 
     Returns
     -------
@@ -300,7 +316,7 @@ def ints(*, default: Any, least: int) -> Any:
         The field.
     """
     length = len(default) if isinstance(default, tuple) else None
-    kind = Ints(length=length, least=least)
+    kind = Ints(length=length, least=least, both_ends=both_ends)
     return dataclasses.field(default=default, metadata={"kind": kind})
 
 

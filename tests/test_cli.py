@@ -313,7 +313,8 @@ def test_a_missing_split_is_never_replaced(
 ) -> None:
     for name in ("manifest.json", "digits_test.h5"):
         (tmp_path / name).write_bytes((WEIGHTS / name).read_bytes())
-    monkeypatch.setattr(datasets, "weights_folder", lambda: tmp_path)
+    where = "refsnn.datasets.digits.weights_folder"
+    monkeypatch.setattr(where, lambda: tmp_path)
     said = refsnn("run", RELU, "-m", "max-norm", *FEW)
     assert said.code == 2
     assert "split train" in said.err

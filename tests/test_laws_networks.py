@@ -84,7 +84,7 @@ def test_canonical_form_has_the_same_spikes_and_logits(seed: int) -> None:
     want = simulated_with_thresholds(snn, x, 6)
     got: dict[str, np.ndarray] = {}
 
-    def observe(p, start, x, s, state):  # noqa: ARG001 - an Observer
+    def observe(p, start, x, s, state):
         got[p.name] = s
 
     run = run_snn(canonical_form(snn), x, 6, impl="definition", observe=observe)

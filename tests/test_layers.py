@@ -37,6 +37,8 @@ CONVOLUTIONS = {
     "shortcut": ((2, 5, 5), (4, 2, 1, 1), (2, 2), (0, 0), (1, 1), 1),
     "padding beyond the kernel": ((1, 2, 2), (2, 1, 2, 2), (1, 1), (3, 3), (1, 1), 1),
     "stride beyond the kernel": ((2, 7, 7), (2, 2, 2, 2), (4, 3), (0, 1), (1, 1), 1),
+    "one-sided": ((2, 6, 5), (3, 2, 3, 3), (2, 2), (0, 0, 1, 1), (1, 1), 1),
+    "uneven ends": ((4, 5, 7), (2, 2, 2, 3), (1, 2), (2, 0, 1, 3), (2, 1), 2),
     "everything": ((6, 9, 8), (9, 2, 3, 2), (2, 3), (2, 1), (2, 2), 3),
 }
 
@@ -45,15 +47,17 @@ def conv_matrix(
     weight: np.ndarray,
     shape: tuple[int, ...],
     stride: tuple[int, int],
-    padding: tuple[int, int],
+    padding: tuple[int, ...],
     dilation: tuple[int, int],
     groups: int,
 ) -> scipy.sparse.csr_array:
     """Scatter: visit every input site and find the outputs it reaches."""
     C, H, W = shape
     O, I, P, Q = weight.shape
-    rows = (H + 2 * padding[0] - dilation[0] * (P - 1) - 1) // stride[0] + 1
-    columns = (W + 2 * padding[1] - dilation[1] * (Q - 1) - 1) // stride[1] + 1
+    height = H + padding[0] + padding[-2]
+    width = W + padding[1] + padding[-1]
+    rows = (height - dilation[0] * (P - 1) - 1) // stride[0] + 1
+    columns = (width - dilation[1] * (Q - 1) - 1) // stride[1] + 1
     matrix = scipy.sparse.lil_array((O * rows * columns, C * H * W))
     for c, i, j, o in itertools.product(range(C), range(H), range(W), range(O)):
         if c // I != o // (O // groups):

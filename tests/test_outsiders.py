@@ -30,8 +30,10 @@ def torch_forward(ann: Network, x: np.ndarray) -> np.ndarray:
             out = tensor(x)
         elif isinstance(op, Conv2d):
             bias = None if op.bias is None else tensor(op.bias)
-            how = (op.stride, op.padding, op.dilation, op.groups)
-            out = functional.conv2d(ins[0], tensor(op.weight), bias, *how)
+            (p0, e0), (p1, e1) = op.pads
+            padded = functional.pad(ins[0], (p1, e1, p0, e0))
+            how = (op.stride, 0, op.dilation, op.groups)
+            out = functional.conv2d(padded, tensor(op.weight), bias, *how)
         elif isinstance(op, Linear):
             bias = None if op.bias is None else tensor(op.bias)
             out = functional.linear(ins[0], tensor(op.weight), bias)
@@ -92,7 +94,9 @@ def test_convolutions_agree_with_pytorch_on_a_grid(
     weight = rng.integers(-8, 9, kernel) / 8
     x = rng.integers(-8, 9, (2, *shape)) / 8
     how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    want = functional.conv2d(tensor(x), tensor(weight), **how).numpy()
+    p0, p1, e0, e1 = padding if len(padding) == 4 else 2 * padding
+    padded = functional.pad(tensor(x), (p1, e1, p0, e0))
+    want = functional.conv2d(padded, tensor(weight), **(how | {"padding": 0})).numpy()
     assert (Conv2d(weight=weight, **how)(x) == want).all()
 
 

@@ -58,7 +58,7 @@ def test_the_size_of_the_pieces_changes_nothing(
     want = run_snn(snn, x, 7)
     seen: list[tuple[str, int, int]] = []
 
-    def observe(p, start, x, s, state):  # noqa: ARG001 - an Observer
+    def observe(p, start, x, s, state):
         seen.append((p.name, start, len(s)))
 
     monkeypatch.setattr("refsnn.run.CURRENTS", steps * 8 * 4 * 4 * 8 * 8)
@@ -92,7 +92,7 @@ def test_counts_are_sums_over_the_recorded_spikes() -> None:
     snn = dual_net(7)
     trains: dict[str, np.ndarray] = {}
 
-    def observe(p, start, x, s, state):  # noqa: ARG001 - an Observer
+    def observe(p, start, x, s, state):
         trains[p.name] = s
 
     run = run_snn(snn, snn.preprocess(images(7, 4)), 6, observe=observe)
@@ -125,7 +125,7 @@ def test_logits_are_the_readout_of_counts() -> None:
     snn = dual_net(9)
     trains: dict[str, np.ndarray] = {}
 
-    def observe(p, start, x, s, state):  # noqa: ARG001 - an Observer
+    def observe(p, start, x, s, state):
         trains[p.name] = s.astype(np.int64)
 
     run = run_snn(snn, snn.preprocess(images(9, 3)), 4, observe=observe)
@@ -198,7 +198,7 @@ def test_terms_of_the_image_keep_their_place_in_the_sum() -> None:
     snn, x = mixed(), np.array([[[[0.9, 0.1], [-0.3, 0.7]]]])
     currents, spikes = {}, {}
 
-    def observe(p, start, x, s, state):  # noqa: ARG001 - an Observer
+    def observe(p, start, x, s, state):
         currents[p.name], spikes[p.name] = x, s
 
     run_snn(snn, x, 5, observe=observe)

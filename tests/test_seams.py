@@ -101,7 +101,7 @@ def test_a_new_neuron_needs_one_class(toy_method: type[Neuron], tmp_path: Path) 
 
 
 def test_a_new_method_needs_one_entry(
-    toy_method: type[Neuron],  # noqa: ARG001 - registers the method
+    toy_method: type[Neuron],
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
@@ -173,7 +173,7 @@ def test_a_method_may_rewrite_the_graph(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(snn.readout.projections[0].pool) == 1
 
 
-def test_a_method_that_depends_on_T_needs_one(toy_method: type[Neuron]) -> None:  # noqa: ARG001 - registers the method
+def test_a_method_that_depends_on_T_needs_one(toy_method: type[Neuron]) -> None:
     ann = random_net(1, ACTIVATIONS["clip"])
     with pytest.raises(OptionError, match="got no T"):
         convert(ann, "toy")

@@ -13,8 +13,10 @@ from typing import Annotated
 import typer
 
 import refsnn
+from refsnn.cli import data
 from refsnn.cli.convert import convert
 from refsnn.cli.demo import demo
+from refsnn.cli.import_ import import_
 from refsnn.cli.info import info
 from refsnn.cli.run import run
 from refsnn.errors import RefsnnError, printable
@@ -57,6 +59,8 @@ def options(
 
 for command in (demo, info, convert, run):
     app.command()(command)
+app.command("import")(import_)
+app.add_typer(data.app, name="data")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

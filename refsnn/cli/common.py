@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -308,7 +307,4 @@ def test_images(name: str, limit: int | None) -> Images:
     """
     if limit is not None and limit < 1:
         raise OptionError(where="--limit", got=limit, expected="at least 1 image")
-    data = datasets.load(name, "test")
-    return dataclasses.replace(
-        data, images=data.images[:limit], labels=data.labels[:limit]
-    )
+    return datasets.load(name, "test").head(limit)

@@ -290,8 +290,8 @@ def need_images(images: Array, labels: Array) -> None:
     Parameters
     ----------
     images : ndarray of uint8, shape (n, C, H, W)
-        Pixels.
-    labels : ndarray of uint8, shape (n,)
+        Pixels; or an object with this `dtype` and `shape`.
+    labels : ndarray of uint8 or uint16, shape (n,)
         Classes.
 
     Raises
@@ -300,9 +300,9 @@ def need_images(images: Array, labels: Array) -> None:
         If a type or a shape is another, or the numbers differ.
     """
     types = [getattr(array, "dtype", type(array)) for array in (images, labels)]
-    shapes = [np.shape(array) for array in (images, labels)]
+    shapes = [getattr(array, "shape", ()) for array in (images, labels)]
     fit = len(shapes[0]) == 4 and shapes[1] == shapes[0][:1]
-    if types != [np.uint8, np.uint8] or not fit:
+    if types[0] != np.uint8 or types[1] not in (np.uint8, np.uint16) or not fit:
         raise ShapeError(
             where="labelled images",
             got=f"images of {types[0]} {shapes[0]}, labels of {types[1]} {shapes[1]}",

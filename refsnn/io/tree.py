@@ -223,13 +223,16 @@ def _image(tree: Tree) -> bytes:
     return image
 
 
-def read(path: Path) -> Tree:
+def read(path: Path, *, foreign: bool = False) -> Tree:
     """Read a whole HDF5 file.
 
     Parameters
     ----------
     path : Path
         The file.
+    foreign : bool
+        Whether it is a file of another project: attributes of data sets, and
+        attributes that are no text, number or list of numbers, are then left out.
 
     Returns
     -------
@@ -263,7 +266,7 @@ def read(path: Path) -> Tree:
     tree = Tree(source=where)
     try:
         with h5py.File(path, "r", locking="best-effort") as file:
-            _read_group(tree, file, "/", seen=set())
+            _read_group(tree, file, "/", set(), foreign)
     except FormatError:
         raise
     except Exception as error:  # noqa: BLE001 - a damaged file can make h5py raise anything
@@ -272,10 +275,12 @@ def read(path: Path) -> Tree:
     return tree
 
 
-def _read_group(tree: Tree, group: h5py.Group, path: str, seen: set[Any]) -> None:
+def _read_group(
+    tree: Tree, group: h5py.Group, path: str, seen: set[Any], foreign: bool
+) -> None:
     where = f"{tree.source}:{path}"
     _need_new(group, where, seen)
-    tree.attributes[path] = _read_attributes(group, where)
+    tree.attributes[path] = _read_attributes(group, where, foreign)
     for name in group:
         child = f"{path.rstrip('/')}/{name}"
         where = f"{tree.source}:{child}"
@@ -284,10 +289,10 @@ def _read_group(tree: Tree, group: h5py.Group, path: str, seen: set[Any]) -> Non
             refuse("RSN-H5-008", where, f"a {type(link).__name__}")
         item = group[name]
         if isinstance(item, h5py.Group):
-            _read_group(tree, item, child, seen)
+            _read_group(tree, item, child, seen, foreign)
         elif isinstance(item, h5py.Dataset):
             _need_new(item, where, seen)
-            if len(item.attrs):
+            if len(item.attrs) and not foreign:
                 got = f"attributes {', '.join(item.attrs)} of a data set"
                 refuse("RSN-H5-019", where, got)
             tree.arrays[child] = _read_array(item, where)
@@ -334,11 +339,14 @@ def _read_array(item: h5py.Dataset, where: str) -> Array:
     return frozen(np.asarray(array))
 
 
-def _read_attributes(group: h5py.Group, where: str) -> dict[str, Value]:
+def _read_attributes(group: h5py.Group, where: str, foreign: bool) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for name in group.attrs:
         at = f"{where}@{name}"
-        kind = h5py.h5a.open(group.id, name.encode()).get_type().get_class()
+        attribute = h5py.h5a.open(group.id, name.encode())
+        kind = attribute.get_type().get_class()
+        if foreign and (kind not in ATTRIBUTES or _is_texts(attribute)):
+            continue
         if kind not in ATTRIBUTES:
             refuse("RSN-H5-010", at, "an attribute of a compound or reference type")
         try:
@@ -347,6 +355,12 @@ def _read_attributes(group: h5py.Group, where: str) -> dict[str, Value]:
             refuse("RSN-H5-010", at, f"an attribute that cannot be read ({error})")
         values[name] = _plain(raw, at)
     return values
+
+
+def _is_texts(attribute: h5py.h5a.AttrID) -> bool:
+    """Whether an attribute is a list of texts."""
+    text = attribute.get_type().get_class() == h5py.h5t.STRING
+    return bool(text and attribute.shape != ())
 
 
 def _plain(raw: object, where: str) -> Value:

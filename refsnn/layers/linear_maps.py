@@ -143,13 +143,14 @@ class Conv2d(LinearMap):
 
     with stride s, padding p0 p1, dilation d, group g = o // (O / groups) and C input
     channels a group. Ascending (c, p, q) is ascending (channel, row, column) of x.
+    `padding` is (rows, columns) on both sides, or (top, left, bottom, right).
     """
 
     op = "conv2d"
     weight: Array = tensor("OIHW")
     bias: Array | None = tensor("O", default=None)
     stride: tuple[int, int] = ints(default=(1, 1), least=1)
-    padding: tuple[int, int] = ints(default=(0, 0), least=0)
+    padding: tuple[int, ...] = ints(default=(0, 0), least=0, both_ends=True)
     dilation: tuple[int, int] = ints(default=(1, 1), least=1)
     groups: int = ints(default=1, least=1)
 
@@ -166,14 +167,20 @@ class Conv2d(LinearMap):
             f"({outputs},)",
         )
 
+    @property
+    def pads(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows padded before and after, columns padded before and after."""
+        (p0, p1), (e0, e1) = self.padding[:2], self.padding[-2:]
+        return (p0, e0), (p1, e1)
+
     def out_shape(self, *shapes: Shape) -> Shape:
         (shape,) = shapes
         O, I, *kernel = self.weight.shape
         self._need_map(shape, I * self.groups)
         H, W = (
-            (n + 2 * p - d * (k - 1) - 1) // s + 1
-            for n, p, d, k, s in zip(
-                shape[1:], self.padding, self.dilation, kernel, self.stride, strict=True
+            (n + p + e - d * (k - 1) - 1) // s + 1
+            for n, (p, e), d, k, s in zip(
+                shape[1:], self.pads, self.dilation, kernel, self.stride, strict=True
             )
         )
         self._need(
@@ -187,9 +194,9 @@ class Conv2d(LinearMap):
         O, I, P, Q = self.weight.shape
         G = self.groups
         _, H, W = self.out_shape(x.shape[1:])
-        (s0, s1), (p0, p1), (d0, d1) = self.stride, self.padding, self.dilation
+        (s0, s1), (d0, d1) = self.stride, self.dilation
         weight = self.weight.astype(np.float64).reshape(G, O // G, I, P, Q, 1, 1)
-        x = np.pad(x, ((0, 0), (0, 0), (p0, p0), (p1, p1)))
+        x = np.pad(x, ((0, 0), (0, 0), *self.pads))
         x = x.reshape(len(x), G, 1, I, *x.shape[2:])
         out = acc.reshape(len(x), G, O // G, H, W)
         for c, p, q in np.ndindex(I, P, Q):
@@ -215,12 +222,12 @@ class Conv2d(LinearMap):
         """
         rows, columns = (
             _targets(n, out, k, s, p, d)
-            for n, out, k, s, p, d in zip(
+            for n, out, k, s, (p, _), d in zip(
                 shape[1:],
                 self.out_shape(shape)[1:],
                 self.weight.shape[2:],
                 self.stride,
-                self.padding,
+                self.pads,
                 self.dilation,
                 strict=True,
             )

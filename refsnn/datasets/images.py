@@ -1,0 +1,79 @@
+"""Labelled images."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from refsnn.io import need_images
+from refsnn.numerics import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Images:
+    """Labelled images; those that do not fit each other are refused.
+
+    Attributes
+    ----------
+    name : str
+        The data set.
+    split : str
+        ``train`` or ``test``.
+    sha256 : str
+        Hash of the bytes of the files they came from, in order.
+    images : ndarray of uint8, shape (n, C, H, W)
+        Pixels; or an object with `shape` and `dtype` whose slices are such arrays.
+    labels : ndarray of uint8 or uint16, shape (n,)
+        Classes.
+    """
+
+    name: str
+    split: str
+    sha256: str
+    images: Any
+    labels: Array
+
+    def __post_init__(self) -> None:
+        need_images(self.images, self.labels)
+
+    def head(self, limit: int | None) -> Images:
+        """Return the first images.
+
+        Parameters
+        ----------
+        limit : int or None
+            How many; all for None.
+
+        Returns
+        -------
+        Images
+            They carry the hash of all.
+        """
+        if limit is None or limit >= len(self.labels):
+            return self
+        lazy = getattr(self.images, "head", None)
+        images = lazy(limit) if lazy else self.images[:limit]
+        return dataclasses.replace(self, images=images, labels=self.labels[:limit])
+
+
+def hash_of(*paths: Path) -> str:
+    """Hash the bytes of files, one after the other.
+
+    Parameters
+    ----------
+    *paths : Path
+        The files.
+
+    Returns
+    -------
+    str
+        SHA-256, in hexadecimal.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,406 @@
+"""Networks of other frameworks, from files, without the frameworks."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from refsnn import architectures, datasets, io
+from refsnn.activations import QCFS, Clip
+from refsnn.cli import main
+from refsnn.errors import ConversionError, DataError, FormatError
+from refsnn.evaluate import ann_predictions
+from refsnn.exchange import from_keras, from_state_dict, read_state_dict
+from refsnn.network import Network
+from refsnn.run import run_ann
+
+NAMES = {"gamma": "weight", "beta": "bias", "mean": "running_mean"}
+NAMES |= {"var": "running_var", "weight": "weight", "bias": "bias", "lam": "thresh"}
+
+
+def state_dict(ann: Network, prefix: str = "") -> dict[str, np.ndarray]:
+    """A network's tensors under the keys of the released code."""
+    tensors = {}
+    for node in ann.nodes:
+        for field, key in NAMES.items():
+            value = getattr(node.op, field, None)
+            if value is not None and not node.name.endswith("shortcut"):
+                value = value.reshape(1) if field == "lam" else value
+                tensors[f"{prefix}{node.name}.{key}"] = value
+        if node.op.op == "batchnorm":
+            steps = np.array(7, dtype=np.int64)
+            tensors[f"{prefix}{node.name}.num_batches_tracked"] = steps
+    return tensors
+
+
+CASES = [
+    ("resnet20-a", None),
+    ("resnet20", None),
+    ("resnet20", QCFS(lam=np.float32(3), levels=8)),
+    ("vgg16-single", Clip(lam=np.float32(2))),
+]
+
+
+@pytest.mark.parametrize(("name", "act"), CASES)
+@pytest.mark.parametrize("prefix", ["", "module.", "net.module."])
+def test_state_dict_gives_the_network_back(name: str, act: Any, prefix: str) -> None:
+    ann = architectures.build(name, classes=10, activation=act, seed=3)
+    levels = getattr(act, "levels", None)
+    got = from_state_dict(state_dict(ann, prefix), name, levels=levels)
+    for want, node in zip(ann.nodes, got.nodes, strict=True):
+        assert (want.name, want.inputs, want.op.op) == (
+            node.name,
+            node.inputs,
+            node.op.op,
+        )
+        for field in NAMES:
+            assert np.array_equal(
+                getattr(want.op, field, None), getattr(node.op, field, None)
+            )
+
+
+def test_defaults_of_option_a_networks_and_classes() -> None:
+    ann = architectures.build("resnet20-a", classes=100)
+    got = from_state_dict(state_dict(ann), "resnet20-a")
+    assert got.classes == 100
+    assert got.mean.tolist() == [0.485, 0.456, 0.406]
+    assert got.std.tolist() == [0.229, 0.224, 0.225]
+
+
+def test_every_key_that_does_not_fit_is_named() -> None:
+    tensors = state_dict(architectures.build("resnet20", classes=10))
+    tensors["conv2_x.0.extra"] = tensors.pop("conv2_x.0.residual_function.0.weight")
+    tensors["conv1.1.bias"] = np.zeros(3, dtype=np.float32)
+    with pytest.raises(ConversionError) as error:
+        from_state_dict(tensors, "resnet20")
+    text = str(error.value)
+    for part in (
+        "missing: conv2_x.0.residual_function.0.weight",
+        "left over: conv2_x.0.extra",
+        "conv1.1.bias of shape (3,), not (16,)",
+    ):
+        assert part in text
+    with pytest.raises(ConversionError, match=r"0 tensors fc\.weight"):
+        from_state_dict({"linear.weight": np.zeros((2, 3))}, "resnet20")
+
+
+def test_clips_for_some_activations_only_are_refused() -> None:
+    act = Clip(lam=np.float32(2))
+    tensors = state_dict(architectures.build("resnet20", classes=10, activation=act))
+    del tensors["conv1.2.thresh"]
+    with pytest.raises(ConversionError, match="clips for some activations only"):
+        from_state_dict(tensors, "resnet20")
+    plain = state_dict(architectures.build("resnet20", classes=10))
+    with pytest.raises(ConversionError, match="clips for some activations only"):
+        from_state_dict(plain, "resnet20", levels=4)
+
+
+def test_the_activation_that_one_repository_renamed_is_found() -> None:
+    act = Clip(lam=np.float32(2))
+    tensors = state_dict(architectures.build("resnet20", classes=10, activation=act))
+    renamed = {k.replace(".relu.thresh", ".act.thresh"): v for k, v in tensors.items()}
+    got = from_state_dict(renamed, "resnet20")
+    assert all(node.op.op == "clip" for node in got.activations)
+
+
+def test_state_dict_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tensors = state_dict(architectures.build("resnet20-a", classes=10, seed=5))
+    np.savez(tmp_path / "a.npz", **tensors)
+    for name, separator in (("flat.h5", "."), ("nested.h5", "/")):
+        with h5py.File(tmp_path / name, "w") as file:
+            for key, value in tensors.items():
+                file[key.replace(".", separator)] = value
+    digests = set()
+    for name in ("a.npz", "flat.h5", "nested.h5"):
+        out = str(tmp_path / f"{name}.out.h5")
+        options = ["--arch", "resnet20-a", "--name", "net", "-o", out]
+        with pytest.raises(SystemExit) as end:
+            main(["import", str(tmp_path / name), *options])
+        assert end.value.code == 0
+        ann = io.load_ann(Path(out))
+        assert ann.provenance["data"] == "cifar10"
+        digests.add(
+            b"".join(n.op.weight.tobytes() for n in ann.nodes if n.op.op == "conv2d")
+        )
+    assert len(digests) == 1
+    assert "wrote" in capsys.readouterr().out
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    np.savez(tmp_path / "a.npz", weight=np.array([Trap()], dtype=object))
+    with pytest.raises(DataError, match="nothing is unpickled"):
+        read_state_dict(tmp_path / "a.npz")
+    assert not (tmp_path / "sprung").exists()
+    (tmp_path / "b.npz").write_bytes(b"\x80\x04no zip")
+    with pytest.raises(DataError, match="nothing is unpickled"):
+        read_state_dict(tmp_path / "b.npz")
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file["weight"] = h5py.ExternalLink("/etc/hostname", "x")
+    with pytest.raises(FormatError, match="RSN-H5-008"):
+        read_state_dict(tmp_path / "c.h5")
+
+
+# --- Keras -----------------------------------------------------------------
+
+
+class Keras:
+    """A Keras model's layers, its file, and its arithmetic with channels last."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.layers: list[dict[str, Any]] = []
+        self.tensors: dict[str, dict[str, np.ndarray]] = {}
+        self.values: dict[str, np.ndarray] = {}
+
+    def layer(self, kind: str, name: str, inputs: list[str], **config: Any) -> str:
+        full = {"name": name, **config}
+        self.layers.append(
+            {"class_name": kind, "config": full, "name": name, "inputs": inputs}
+        )
+        return name
+
+    def draw(self, layer: str, **shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
+        drawn = {
+            key: self.rng.standard_normal(shape).astype(np.float32)
+            for key, shape in shapes.items()
+        }
+        if "moving_variance" in drawn:
+            drawn["moving_variance"] = np.abs(drawn["moving_variance"]) + 0.5
+        self.tensors[layer] = drawn
+        return drawn
+
+    def save(self, path: Path, notation: str) -> Path:
+        layers = []
+        for layer in self.layers:
+            inputs = layer["inputs"]
+            if notation == "keras 2":
+                nodes: Any = [[[name, 0, 0, {}] for name in inputs]] if inputs else []
+            else:
+                args = [
+                    {
+                        "class_name": "__keras_tensor__",
+                        "config": {"shape": [None], "keras_history": [name, 0, 0]},
+                    }
+                    for name in inputs
+                ]
+                args = [args] if len(args) > 1 else args
+                nodes = [{"args": args, "kwargs": {}}] if inputs else []
+            layers.append({**layer, "inbound_nodes": nodes})
+        model: Any = {"class_name": "Functional", "config": {"layers": layers}}
+        if notation == "sequential":
+            model = {"class_name": "Sequential", "config": {"layers": layers}}
+        with h5py.File(path, "w") as file:
+            file.attrs["model_config"] = json.dumps(model)
+            weights = file.create_group("model_weights")
+            weights.attrs["layer_names"] = [layer["name"].encode() for layer in layers]
+            for layer, tensors in self.tensors.items():
+                for key, value in tensors.items():
+                    data = weights.create_dataset(
+                        f"{layer}/{layer}/{key}:0", data=value
+                    )
+                    data.attrs["note"] = "of a data set"
+            file["optimizer_weights/Adam/conv/kernel:0"] = np.zeros((1, 1, 1, 1))
+        return path
+
+
+def same_padded(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
+    """Pad as TensorFlow does for 'same': the odd row or column after the image."""
+    pads = []
+    for n in x.shape[1:3]:
+        total = max((-(-n // stride) - 1) * stride + kernel - n, 0)
+        pads.append((total // 2, total - total // 2))
+    return np.pad(x, ((0, 0), *pads, (0, 0)))
+
+
+def conv_last(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
+    """Channels-last convolution of a padded input, depthwise if kernel is HWC1."""
+    P, Q = kernel.shape[:2]
+    H, W = ((n - k) // stride + 1 for n, k in zip(x.shape[1:3], (P, Q), strict=True))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (P, Q), axis=(1, 2))
+    windows = windows[:, ::stride, ::stride][:, :H, :W]
+    return np.einsum("bhwcpq,pqco->bhwo", windows, kernel)
+
+
+@pytest.mark.parametrize("notation", ["keras 2", "keras 3"])
+def test_functional_keras_model(tmp_path: Path, notation: str) -> None:
+    k = Keras(1)
+    images = k.rng.standard_normal((3, 8, 6, 2))
+    k.layer("InputLayer", "in", [], batch_input_shape=[None, 8, 6, 2])
+    pad = {"dilation_rate": [1, 1], "padding": "same", "groups": 1}
+    k.layer("Conv2D", "a", ["in"], strides=[2, 2], activation="relu", **pad)
+    a = k.draw("a", kernel=(3, 3, 2, 4), bias=(4,))
+    k.layer("BatchNormalization", "bn", ["a"], axis=[3], epsilon=0.001)
+    bn = k.draw("bn", gamma=(4,), beta=(4,), moving_mean=(4,), moving_variance=(4,))
+    k.layer("Activation", "act", ["bn"], activation="relu")
+    k.layer("DepthwiseConv2D", "dw", ["act"], strides=[1, 1], use_bias=False, **pad)
+    dw = k.draw("dw", depthwise_kernel=(3, 3, 4, 1))
+    k.layer("Add", "sum", ["dw", "act"])
+    k.layer("ReLU", "relu6", ["sum"], max_value=6.0, negative_slope=0.0, threshold=0.0)
+    k.layer("ZeroPadding2D", "zero", ["relu6"], padding=[[1, 0], [0, 1]])
+    valid = {**pad, "padding": "valid"}
+    k.layer("Conv2D", "b", ["zero"], strides=[1, 1], activation="linear", **valid)
+    b = k.draw("b", kernel=(2, 2, 4, 5), bias=(5,))
+    pool = {"pool_size": [2, 1], "strides": [2, 1], "padding": "valid"}
+    k.layer("AveragePooling2D", "pool", ["b"], **pool)
+    k.layer("Flatten", "flat", ["pool"])
+    k.layer("BatchNormalization", "bn1", ["flat"], axis=-1, epsilon=0.01)
+    wide = (2 * 3 * 5,)
+    bn1 = k.draw("bn1", gamma=wide, beta=wide, moving_mean=wide, moving_variance=wide)
+    k.layer("Dropout", "drop", ["bn1"], rate=0.5)
+    k.layer("Dense", "d", ["drop"], activation="softmax")
+    d = k.draw("d", kernel=(*wide, 7), bias=(7,))
+
+    def norm(x: np.ndarray, t: dict[str, np.ndarray], eps: float) -> np.ndarray:
+        root = np.sqrt(t["moving_variance"] + np.float64(eps))
+        return t["gamma"] * (x - t["moving_mean"]) / root + t["beta"]
+
+    x = np.maximum(conv_last(same_padded(images, 3, 2), a["kernel"], 2) + a["bias"], 0)
+    act = np.maximum(norm(x, bn, 0.001), 0)
+    padded = same_padded(act, 3, 1)
+    depth = np.concatenate(
+        [
+            conv_last(padded[..., [c]], dw["depthwise_kernel"][:, :, [c]], 1)
+            for c in range(4)
+        ],
+        axis=-1,
+    )
+    x = np.clip(depth + act, 0, 6)
+    x = np.pad(x, ((0, 0), (1, 0), (0, 1), (0, 0)))
+    x = conv_last(x, b["kernel"], 1) + b["bias"]
+    x = (x[:, ::2] + x[:, 1::2]) / 2
+    x = norm(x.reshape(3, -1), bn1, 0.01)
+    want = x @ d["kernel"].astype(np.float64) + d["bias"]
+
+    ann = from_keras(k.save(tmp_path / "k.h5", notation))
+    assert ann.input_shape == (2, 8, 6)
+    assert ann["a"].op.padding == (0, 0, 1, 1)
+    assert ann["a_activation"].op.op == "relu"
+    got = run_ann(ann, images.transpose(0, 3, 1, 2))
+    np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-11)
+
+
+def test_sequential_keras_model(tmp_path: Path) -> None:
+    """Flatten comes with rows first and channels last."""
+    k = Keras(2)
+    k.layer(
+        "Conv2D",
+        "c",
+        [],
+        strides=[1, 1],
+        padding="valid",
+        activation="relu",
+        batch_input_shape=[None, 4, 4, 1],
+    )
+    kernel = k.draw("c", kernel=(3, 3, 1, 2), bias=(2,))
+    k.layer("Flatten", "f", [])
+    k.layer("Dense", "d", [], activation="linear", use_bias=False)
+    dense = k.draw("d", kernel=(8, 3))
+    images = k.rng.standard_normal((2, 4, 4, 1))
+    hidden = np.maximum(conv_last(images, kernel["kernel"], 1) + kernel["bias"], 0)
+    want = hidden.reshape(2, 8) @ dense["kernel"].astype(np.float64)
+    ann = from_keras(k.save(tmp_path / "k.h5", "sequential"), name="seq")
+    got = run_ann(ann, images.transpose(0, 3, 1, 2))
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
+def test_keras_layers_without_counterpart_are_listed(tmp_path: Path) -> None:
+    k = Keras(3)
+    k.layer("InputLayer", "in", [], batch_input_shape=[None, 5, 5, 1])
+    plain = {"strides": [1, 1], "padding": "same"}
+    k.layer("Conv2D", "a", ["in"], activation="tanh", **plain)
+    k.draw("a", kernel=(3, 3, 1, 2), bias=(2,))
+    k.layer("LeakyReLU", "leaky", ["in"], alpha=0.1)
+    k.layer(
+        "MaxPooling2D", "p", ["in"], pool_size=[2, 2], strides=[2, 2], padding="same"
+    )
+    k.layer("ReLU", "slope", ["in"], max_value=None, negative_slope=0.2, threshold=0.0)
+    k.layer("Conv2D", "lost", ["in"], activation="relu", **plain)
+    k.layer("Flatten", "flat", ["a"])
+    with pytest.raises(ConversionError) as error:
+        from_keras(k.save(tmp_path / "k.h5", "keras 2"))
+    text = str(error.value)
+    assert "5 layers without a counterpart" in text
+    for part in (
+        "a (Conv2D): the activation tanh",
+        "leaky (LeakyReLU): no layer in scope",
+        "p (MaxPooling2D): padding in pooling",
+        "slope (ReLU): a slope or threshold",
+        "lost (Conv2D): no tensor kernel in the file",
+    ):
+        assert part in text
+
+
+def test_files_that_are_no_keras_model(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["weight"] = np.zeros(3)
+    with pytest.raises(ConversionError, match="no attribute model_config"):
+        from_keras(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file.attrs["model_config"] = "{"
+    with pytest.raises(ConversionError, match="a damaged one"):
+        from_keras(tmp_path / "b.h5")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--mean", "one"], "--mean: got 'one'"),
+        (["--std", "1/0"], "--std: got '1/0'"),
+        (["--levels", "4"], "--arch and a state dict"),
+        (["--arch", "resnet21"], "resnet21"),
+    ],
+)
+def test_import_refuses_bad_options(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros(3))
+    out = tmp_path / "o.h5"
+    with pytest.raises(SystemExit) as end:
+        main(["import", str(tmp_path / "a.npz"), *options, "-o", str(out)])
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+# --- networks trained by others ---------------------------------------------
+
+
+def trained_by_others(name: str) -> Path:
+    """A file in $REFSNN_DATA, or the reason why the test is left out."""
+    path = Path(os.environ.get("REFSNN_DATA", "no REFSNN_DATA")) / name
+    if not path.is_file():
+        pytest.skip(f"{path} is missing: a network trained by others is left out")
+    return path
+
+
+def correct_of_500(ann: Network) -> int:
+    data = datasets.load("cifar10", "test").head(500)
+    return int((ann_predictions(ann, data) == data.labels).sum())
+
+
+def test_a_resnet20_trained_by_others() -> None:
+    """akamaster/pytorch_resnet_cifar10 (BSD-2): 91.73 % of all 10,000 images."""
+    path = trained_by_others("relu-resnet20-cifar10.npz")
+    ann = from_state_dict(read_state_dict(path), "resnet20-a")
+    assert correct_of_500(ann) == 455
+
+
+def test_a_keras_file_made_by_others() -> None:
+    """mlcommons/tiny (Apache-2.0), raw pixels: 87.21 % of all 10,000 images."""
+    path = trained_by_others("mlperf-tiny-resnet8-keras.h5")
+    ann = from_keras(path, std=[1 / 255] * 3)
+    assert ann.parameters == 78_186
+    assert correct_of_500(ann) == 445
