@@ -52,6 +52,9 @@ JsonOption = Annotated[
     typer.Option("--json", metavar="F|-", help="Write JSON to a file, or - to stdout."),
 ]
 
+PAGE, RESULT = "report.html", "result.json"
+MARK = "<!-- refsnn report -->"
+
 stdout = Console(highlight=False, soft_wrap=True, emoji=False)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
@@ -111,6 +114,62 @@ def need_json_target(target: str | None) -> None:
         if not ours:
             got = "a file that is no result of refsnn"
             raise OptionError(where=f"--json {target}", got=got, expected="a new name")
+
+
+def need_report_folder(folder: Path | None) -> None:
+    """Refuse a report's folder that cannot be written, before anything is computed.
+
+    Parameters
+    ----------
+    folder : Path or None
+        The folder; it is made if need be. A file ``report.html`` in it is replaced only
+        if it is such a report.
+    """
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(where=str(folder), got="a file", expected="a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / PAGE
+    io.need_target(page, force=True)
+    if page.is_file() and MARK not in page.read_text(errors="replace")[:200]:
+        got = "a page that is no report of refsnn"
+        raise OptionError(where=str(page), got=got, expected="another folder")
+    need_json_target(str(folder / RESULT))
+
+
+def write_report(
+    folder: Path | None,
+    snn: SpikingNetwork,
+    images: Images,
+    result: dict[str, Any],
+    steps: Sequence[int],
+) -> None:
+    """Write a result as a page and as JSON.
+
+    Parameters
+    ----------
+    folder : Path or None
+        The folder, or None for nothing.
+    snn : SpikingNetwork
+        The network that ran.
+    images : Images
+        What it ran on.
+    result : dict
+        The result.
+    steps : sequence of int
+        The T that tables show.
+    """
+    if folder is None:
+        return
+    from refsnn import report  # noqa: PLC0415 - matplotlib takes a second to import
+
+    with progress("report"):
+        seen = report.observe(snn, images, result["T"])
+        html = report.page(result, seen, list(steps))
+    io.write_atomically(folder / PAGE, html.encode())
+    write_json(result, str(folder / RESULT))
+    stderr.print(f"wrote {folder / PAGE}", markup=False)
 
 
 def write_json(value: Any, target: str | None) -> None:

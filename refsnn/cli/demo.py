@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from refsnn import datasets, io
 from refsnn.cli import common
@@ -14,10 +18,17 @@ METHOD = "qcfs"
 STEPS = (1, 2, 4, 8, 16, 32)
 
 
-def demo(json: common.JsonOption = None) -> None:
+def demo(
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write DIR/report.html and DIR/result.json."),
+    ] = None,
+    json: common.JsonOption = None,
+) -> None:
     """Convert a network trained on handwritten digits and run it on test images."""
     clock = time.perf_counter()
     common.need_json_target(json)
+    common.need_report_folder(out)
     ann = io.load_ann(datasets.weights_folder() / NETWORK)
     data = common.test_images(common.data_name(ann, None), None)
     snn = common.converted(ann, METHOD, None, None, None)
@@ -32,5 +43,6 @@ def demo(json: common.JsonOption = None) -> None:
         ann=ann,
     )
     common.write_json(answer, json)
+    common.write_report(out, snn, data, answer, STEPS)
     if json != "-":
         print_result(answer, STEPS)

@@ -44,6 +44,10 @@ def run(
         common.Mode, typer.Option("--mode", help="Arithmetic mode.")
     ] = common.Mode["ordered"],
     json: common.JsonOption = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="Write DIR/report.html and DIR/result.json."),
+    ] = None,
 ) -> None:
     """Run a network over test images: accuracy, spikes, operations, energy.
 
@@ -52,6 +56,7 @@ def run(
     """
     clock = time.perf_counter()
     common.need_json_target(json)
+    common.need_report_folder(report)
     network = common.load(file)
     if isinstance(network, Network):
         if ann is not None:
@@ -66,7 +71,7 @@ def run(
             )
         snn, trained = network, _trained(ann, network)
         images = common.test_images(common.data_name(network, data), limit)
-    with common.progress("running") as report:
+    with common.progress("running") as tell:
         tally = evaluate(
             snn,
             images,
@@ -76,7 +81,7 @@ def run(
             threads=threads,
             impl=impl.value,
             schedule=schedule.value,
-            progress=report,
+            progress=tell,
         )
     answer = result(
         snn,
@@ -89,6 +94,7 @@ def run(
         schedule=schedule.value,
     )
     common.write_json(answer, json)
+    common.write_report(report, snn, images, answer, marks(T))
     if json != "-":
         print_result(answer, marks(T))
 

@@ -1,0 +1,173 @@
+"""A result as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from refsnn import datasets, plotting
+from refsnn.accounting import ENERGY_TABLES
+from refsnn.convert import METHODS
+from refsnn.datasets import Images
+from refsnn.network import Population, SpikingNetwork
+from refsnn.neurons import State
+from refsnn.numerics import Array
+from refsnn.run import run_snn
+
+NEURONS = 40
+"""Neurons of a population in the raster."""
+
+PANELS = 4
+"""Populations in the raster."""
+
+OBSERVED = 4
+"""Images whose potentials are drawn."""
+
+LINES = 8
+"""Populations whose potentials are drawn."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What was seen of a few images.
+
+    Attributes
+    ----------
+    images : int
+        How many.
+    trains : dict of str to ndarray of int8, shape (T, n)
+        Spikes of some neurons of some populations, for the first image.
+    potentials : dict of str to ndarray, shape (B, *S)
+        Potentials of some populations behind the last step.
+    """
+
+    images: int
+    trains: dict[str, Array]
+    potentials: dict[str, Array]
+
+
+def observe(snn: SpikingNetwork, data: Images, T: int) -> Observation:
+    """Run a few images and keep what the figures show.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network in canonical form.
+    data : Images
+        Labelled images.
+    T : int
+        Number of steps.
+
+    Returns
+    -------
+    Observation
+        Spike trains and potentials.
+    """
+    few = data.head(OBSERVED)
+    names = [p.name for p in snn.hidden]
+    shown, drawn = set(_spread(names, PANELS)), set(_spread(names, LINES))
+    trains: dict[str, list[Array]] = {name: [] for name in names if name in shown}
+    potentials: dict[str, Array] = {}
+
+    def watch(
+        population: Population,
+        start: int,  # noqa: ARG001 - an observer is told everything
+        x: Array,  # noqa: ARG001
+        s: Array,
+        state: State,
+    ) -> None:
+        p = population
+        if p.name in shown:
+            of_one = s[:, 0].reshape(len(s), -1)
+            trains[p.name].append(of_one[:, _spread(range(of_one.shape[1]), NEURONS)])
+        if p.name in drawn:
+            potentials[p.name] = state.v.copy()
+
+    run_snn(snn, snn.preprocess(few.images[: len(few.labels)]), T, observe=watch)
+    return Observation(
+        images=len(few.labels),
+        trains={name: np.concatenate(parts) for name, parts in trains.items()},
+        potentials={name: potentials[name] for name in names if name in potentials},
+    )
+
+
+def _spread(items: Any, count: int) -> list[Any]:
+    """Choose at most `count` items, evenly spaced, the first and last among them."""
+    size = len(items)
+    chosen = np.unique(np.linspace(0, size - 1, min(count, size)).round().astype(int))
+    return [items[index] for index in chosen]
+
+
+def page(result: dict[str, Any], observation: Observation, steps: list[int]) -> str:
+    """Lay out a result as a page.
+
+    Parameters
+    ----------
+    result : dict
+        A ``refsnn-result``.
+    observation : Observation
+        What :func:`observe` returned.
+    steps : list of int
+        The t that tables show.
+
+    Returns
+    -------
+    str
+        HTML with its figures inside, which loads nothing. Texts that come from files
+        are escaped.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("refsnn"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    figures = {
+        "accuracy": plotting.accuracy(result),
+        "rates": plotting.spike_rates(result),
+        "raster": plotting.raster(observation.trains),
+        "membranes": plotting.membranes(observation.potentials),
+    }
+    if result["ann"]:
+        figures["energy"] = plotting.operations(result, steps)
+    return environment.get_template("report.html").render(
+        result=result,
+        method=METHODS[result["method"]],
+        variant=datasets.variant(result["data"]["sha256"]),
+        figures={"energy": "", **{k: plotting.svg(f) for k, f in figures.items()}},
+        steps=steps,
+        rows=_rows(result),
+        energy=_energy(result, steps),
+        tables={name: ENERGY_TABLES[name] for name in result["energy"]},
+        observed=observation.images,
+        shown=NEURONS,
+        percent=lambda correct: f"{100 * correct / result['images']:.2f} %",
+    )
+
+
+def _rows(result: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for name, p in result["snn"]["populations"].items():
+        both = sum(p["spikes"]) + sum(p["negative"])
+        rate = both / (p["neurons"] * result["images"] * result["T"])
+        counts = (sum(p["spikes"]), sum(p["negative"]), sum(p["synops"]))
+        spikes, negative, synops = (f"{count:,}" for count in counts)
+        row = [name, f"{p['neurons']:,}", spikes, negative, f"{rate:.4f}", synops]
+        rows.append(row)
+    return rows
+
+
+def _energy(result: dict[str, Any], steps: list[int]) -> list[list[str]]:
+    def cell(picojoule: float | None) -> str:
+        if picojoule is None:
+            return "-"
+        return f"{picojoule / result['images'] / 1e6:,.3f}"
+
+    tables = result["energy"].values()
+    rows = [["trained network", *(cell(table["ann_pJ"]) for table in tables)]]
+    rows += [
+        [f"T = {t}", *(cell(table["snn_pJ"][t - 1]) for table in tables)] for t in steps
+    ]
+    return rows
