@@ -25,6 +25,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's palette, told apart by colour-blind readers."""
 
 STYLE: Any = {
+    "axes.axisbelow": True,
     "axes.edgecolor": INK,
     "axes.facecolor": "none",
     "axes.grid": True,
@@ -138,11 +139,12 @@ def raster(trains: Mapping[str, Array]) -> Figure:
         for axes, (name, s) in zip(panels, trains.items(), strict=True):
             for sign, colour in ((1, COLOURS[0]), (-1, COLOURS[1])):
                 t, neuron = np.nonzero(s == sign)
-                axes.plot(t + 1, neuron, "|", color=colour, markersize=3)
+                axes.plot(t + 1, neuron, "|", color=colour, markersize=4)
             axes.set_ylim(-1, s.shape[1])
             axes.set_yticks([])
             axes.set_ylabel(name, rotation=0, ha="right", va="center")
-            axes.grid(visible=False, axis="y")
+            axes.grid(visible=False)
+            axes.set_xlim(0.5, len(s) + 0.5)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[-1].set_xlabel("step")
         return figure
@@ -159,7 +161,8 @@ def membranes(potentials: Mapping[str, Array]) -> Figure:
     Returns
     -------
     Figure
-        Shares of neurons in bins of 0.1; what lies outside -2..3 is in the end bins.
+        Shares of neurons in bins of 0.1, on a logarithmic axis; what lies outside
+        -2..3 is in the end bins.
         Potentials from 0 to 1 leave no spike out or over.
     """
     edges = np.linspace(-2, 3, 51)
@@ -172,6 +175,7 @@ def membranes(potentials: Mapping[str, Array]) -> Figure:
             axes.stairs(counts / v.size, edges, label=name, linestyle=style)
         axes.set_xlabel("potential v(T) / threshold")
         axes.set_ylabel("share of neurons")
+        axes.set_yscale("log")
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.legend(fontsize=8, ncols=1 + len(potentials) // 9)
         return figure
