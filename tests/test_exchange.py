@@ -352,6 +352,24 @@ def test_files_that_are_no_keras_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "config",
+    [
+        {"layers": [{}]},
+        {"layers": [{"class_name": "Conv2D", "config": 3, "name": "c"}]},
+        {"layers": [{"class_name": "Dense", "config": {}, "name": "d"}]},
+        {"layers": []},
+        {},
+    ],
+)
+def test_malformed_configurations_are_refused(tmp_path: Path, config: Any) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        model = {"class_name": "Functional", "config": config}
+        file.attrs["model_config"] = json.dumps(model)
+    with pytest.raises(ConversionError, match=r"malformed|without a counterpart"):
+        from_keras(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--mean", "one"], "--mean: got 'one'"),

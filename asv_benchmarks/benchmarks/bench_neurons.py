@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from refsnn import kernels, neurons
-from refsnn.neurons import IF, PRESETS
+from refsnn.neurons import IF, DualThresholdIF
 
 from .common import currents
 
 SHAPE = (16, 32, 32)
-MODELS = {"if": IF(), "fast-snn": PRESETS["fast-snn"]}
+MODELS = {"if": IF(), "dual": DualThresholdIF(theta_neg=np.array(-0.001))}
 IMPLS = {"kernel": kernels.unroll, "definition": neurons.unroll}
 
 

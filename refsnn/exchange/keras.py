@@ -35,6 +35,9 @@ from refsnn.numerics import Array, Shape
 
 Config = dict[str, Any]
 
+MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError)
+"""What a configuration raises that is not as Keras writes it."""
+
 
 class _Walk:
     """The nodes of a model, and reasons for the layers it has not."""
@@ -52,9 +55,14 @@ class _Walk:
             name = config["name"]
             try:
                 self._visit(kind, config, inputs)
-            except (Reason, RefsnnError, KeyError) as reason:
+            except (Reason, RefsnnError, *MALFORMED) as reason:
                 if "?" not in {self.names.get(i) for i in inputs}:
-                    self.reasons.append(f"{name} ({kind}): {reason}")
+                    why = (
+                        f"malformed, {reason!r}"
+                        if type(reason) in MALFORMED
+                        else reason
+                    )
+                    self.reasons.append(f"{name} ({kind}): {why}")
                 self.names[name] = "?"
 
     def _visit(self, kind: str, config: Config, inputs: list[str]) -> None:
@@ -413,9 +421,18 @@ def from_keras(
             expected="a Keras model in HDF5, with its architecture",
             do="For a state dict give --arch.",
         )
-    walk = _Walk(tree, model)
+    try:
+        walk = _Walk(tree, model)
+        channels = walk.shapes["input"][0]
+    except MALFORMED as error:
+        if isinstance(error, RefsnnError):
+            raise
+        raise ConversionError(
+            where=str(path),
+            got=f"a malformed model_config ({error!r})",
+            expected="a model as Keras 2 or 3 writes it",
+        ) from None
     refuse(f"Keras model {path}", walk.reasons)
-    channels = walk.shapes["input"][0]
     classes = walk.shapes[walk.nodes[-1].name][0]
     return Network(
         name=name,
