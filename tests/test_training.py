@@ -35,15 +35,12 @@ def test_crops_and_flips_keep_the_pixels(scripts: Any) -> None:
     out = augment.augmented(images, rng, policy=False)
     assert (images == before).all()
     shifts, flips = set(), set()
-    for image, got in zip(
-        np.pad(images, ((0, 0), (0, 0), (4, 4), (4, 4))), out, strict=True
-    ):
+    padded = np.pad(images, ((0, 0), (0, 0), (4, 4), (4, 4)))
+    for image, got in zip(padded, out, strict=True):
         found = [
             (i, j, flip)
             for i, j, flip in np.ndindex(9, 9, 2)
-            if (
-                image[:, i : i + 32, j : j + 32][:, :, :: -1 if flip else 1] == got
-            ).all()
+            if (image[:, i : i + 32, j : j + 32][..., :: 1 - 2 * flip] == got).all()
         ]
         assert len(found) == 1
         shifts.add(found[0][:2])
@@ -152,6 +149,6 @@ def test_a_resumed_training_is_the_uninterrupted_one(
     ann = io.load_ann(tmp_path / "net.h5")
     assert ann.provenance["data"] == "cifar10"
     assert {node.op.op for node in ann.activations} == {"qcfs"}
+    changed = train.Training("net", {**recipe, "seed": 1}, "cpu")
     with pytest.raises(SystemExit, match="another recipe"):
-        changed = train.Training("net", {**recipe, "seed": 1}, "cpu")
         changed.resume(path)
