@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,10 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     (tmp_path / "b.npz").write_bytes(b"\x80\x04no zip")
     with pytest.raises(DataError, match="nothing is unpickled"):
         read_state_dict(tmp_path / "b.npz")
+    with zipfile.ZipFile(tmp_path / "d.pth", "w") as archive:  # as torch.save writes
+        archive.writestr("d/data.pkl", b"\x80\x02}q\x00.")
+    with pytest.raises(DataError, match=r"holds d/data\.pkl.*weights_only=True"):
+        read_state_dict(tmp_path / "d.pth")
     with h5py.File(tmp_path / "c.h5", "w") as file:
         file["weight"] = h5py.ExternalLink("/etc/hostname", "x")
     with pytest.raises(FormatError, match="RSN-H5-008"):

@@ -18,7 +18,7 @@ import numpy as np
 from refsnn import architectures
 from refsnn.activations import QCFS, Activation, Clip
 from refsnn.errors import ConversionError, DataError
-from refsnn.io.tree import read
+from refsnn.io.tree import SIGNATURE, read
 from refsnn.layers import BatchNorm, Linear, LinearMap
 from refsnn.network import Network, Node
 from refsnn.numerics import Array
@@ -64,20 +64,28 @@ def read_state_dict(path: Path) -> dict[str, Array]:
     DataError, FormatError
         If it is neither, or holds anything but numbers.
     """
-    if path.suffix != ".npz":
+    with path.open("rb") as file:
+        head = file.read(len(SIGNATURE))
+    if head == SIGNATURE:
         tree = read(path, foreign=True)
         return {key.strip("/").replace("/", "."): a for key, a in tree.arrays.items()}
+    got: object
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+        with zipfile.ZipFile(path) as archive:
+            strange = [n for n in archive.namelist() if not n.endswith(".npy")]
+        if not strange:
+            with np.load(path, allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in arrays.files}
+        got = f"an archive that holds {strange[0]}"
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(
-            where=str(path),
-            got=error,
-            expected="an .npz file of numeric arrays (nothing is unpickled)",
-            do="Write one with numpy.savez(path, **{k: v.numpy() for k, v in "
-            "torch.load(file, weights_only=True).items()}).",
-        ) from None
+        got = error
+    raise DataError(
+        where=str(path),
+        got=got,
+        expected="HDF5, or an .npz file of numbers (nothing is unpickled)",
+        do="Write one with numpy.savez(path, **{k: v.numpy() for k, v in "
+        "torch.load(file, weights_only=True).items()}).",
+    )
 
 
 def from_state_dict(
