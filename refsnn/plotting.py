@@ -176,7 +176,7 @@ def membranes(potentials: Mapping[str, Array]) -> Figure:
         axes.set_xlabel("potential v(T) / threshold")
         axes.set_ylabel("share of neurons")
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
         axes.legend(fontsize=8, ncols=1 + len(potentials) // 9)
         return figure
 
