@@ -127,16 +127,17 @@ def page(result: dict[str, Any], observation: Observation, steps: list[int]) -> 
     figures = {
         "accuracy": plotting.accuracy(result),
         "rates": plotting.spike_rates(result),
-        "raster": plotting.raster(observation.trains),
-        "membranes": plotting.membranes(observation.potentials),
     }
+    if observation.trains:
+        figures["raster"] = plotting.raster(observation.trains)
+        figures["membranes"] = plotting.membranes(observation.potentials)
     if result["ann"]:
         figures["energy"] = plotting.operations(result, steps)
     return environment.get_template("report.html").render(
         result=result,
-        method=METHODS[result["method"]],
+        method=METHODS.get(result["method"]),
         variant=datasets.variant(result["data"]["sha256"]),
-        figures={"energy": "", **{k: plotting.svg(f) for k, f in figures.items()}},
+        figures={name: plotting.svg(figure) for name, figure in figures.items()},
         steps=steps,
         rows=_rows(result),
         energy=_energy(result, steps),

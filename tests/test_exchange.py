@@ -345,6 +345,20 @@ def test_keras_layers_without_counterpart_are_listed(tmp_path: Path) -> None:
         assert part in text
 
 
+def test_flattened_features_are_never_mixed_up(tmp_path: Path) -> None:
+    """A sum with, or an output of, features in another order than Keras has them."""
+    for mixed in (True, False):
+        k = Keras(4)
+        k.layer("InputLayer", "in", [], batch_input_shape=[None, 2, 3, 2])
+        k.layer("Flatten", "f", ["in"])
+        if mixed:
+            k.layer("Dense", "d", ["f"], activation="linear")
+            k.draw("d", kernel=(12, 12), bias=(12,))
+            k.layer("Add", "s", ["f", "d"])
+        with pytest.raises(ConversionError, match="flattened features"):
+            from_keras(k.save(tmp_path / f"{mixed}.h5", "keras 2"))
+
+
 def test_files_that_are_no_keras_model(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["weight"] = np.zeros(3)

@@ -126,6 +126,16 @@ def test_page_stands_alone_and_escapes(made: Any) -> None:
     assert f"{answer['ann']['correct'] / 30:.2%}".replace("%", " %") in html
 
 
+def test_page_of_an_unnamed_method_one_step_and_no_neurons(made: Any) -> None:
+    _, _, answer = made
+    short = {**answer["snn"], "correct": answer["snn"]["correct"][:1]}
+    answer = {**answer, "method": "", "T": 1, "snn": {**short, "populations": {}}}
+    nothing = report.Observation(images=4, trains={}, potentials={})
+    html = report.page(answer, nothing, [1])
+    assert html.count("<svg") == 3
+    assert "Source:" not in html
+
+
 def test_equal_figures_are_equal_bytes(made: Any) -> None:
     *_, answer = made
     figure = plotting.accuracy(answer)

@@ -101,6 +101,8 @@ class _Walk:
             isinstance(op, Conv2d) or not any(s in self.padding for s in sources),
             "zero padding in front of anything but a convolution",
         )
+        orders = {self.flat.get(s) for s in sources}
+        need(len(orders) == 1, "a sum of flattened features and others")
         shape = op.out_shape(*(self.shapes[s] for s in sources))
         if not isinstance(op, (Linear, Flatten)) and sources[0] in self.flat:
             self.flat[name] = self.flat[sources[0]]
@@ -312,7 +314,8 @@ def _flatten(walk: _Walk, config: Config, sources: list[str]) -> str:
     if len(shape) == 1:
         return source
     walk.put(name, Flatten(), sources)
-    walk.flat[name] = shape
+    if shape[1:] != (1, 1):  # one row and column have one order
+        walk.flat[name] = shape
     return name
 
 
@@ -432,6 +435,8 @@ def from_keras(
             got=f"a malformed model_config ({error!r})",
             expected="a model as Keras 2 or 3 writes it",
         ) from None
+    if not walk.reasons and walk.nodes[-1].name in walk.flat:
+        walk.reasons.append(f"{walk.nodes[-1].name}: an output of flattened features")
     refuse(f"Keras model {path}", walk.reasons)
     classes = walk.shapes[walk.nodes[-1].name][0]
     return Network(
