@@ -213,7 +213,7 @@ def method_named(name: str) -> Method:
     return METHODS[name]
 
 
-def need_fit(ann: Network, name: str) -> None:
+def need_fit(ann: Network, name: str, *, max_pool_on_spikes: bool = False) -> None:
     """Refuse a network that a method cannot take, before anything is computed.
 
     Parameters
@@ -222,6 +222,8 @@ def need_fit(ann: Network, name: str) -> None:
         A trained network.
     name : str
         The method.
+    max_pool_on_spikes : bool
+        Whether max pooling is taken to mean the maximum of spikes.
 
     Raises
     ------
@@ -240,7 +242,11 @@ def need_fit(ann: Network, name: str) -> None:
     for rewrite in method.rewrites:
         ann = rewrite(ann)
     clipped = {node.name: np.array(1.0) for node in ann.activations}
-    activations_to_neurons(set_thresholds(ann, clipped), lambda theta: (IF(), theta))
+    activations_to_neurons(
+        set_thresholds(ann, clipped),
+        lambda theta: (IF(), theta),
+        max_pool_on_spikes=max_pool_on_spikes,
+    )
 
 
 def parse_options(name: str, settings: Mapping[str, str]) -> dict[str, Any]:
@@ -341,6 +347,7 @@ def convert(
     T: int | None = None,
     images: Array | None = None,
     options: Mapping[str, Any] | None = None,
+    max_pool_on_spikes: bool = False,
     impl: str = "kernel",
     progress: Progress | None = None,
 ) -> SpikingNetwork:
@@ -358,6 +365,9 @@ def convert(
         Training images, for methods that look at them.
     options : mapping, optional
         The method's options; others keep their defaults.
+    max_pool_on_spikes : bool
+        Whether max pooling is taken to mean the maximum of the spikes at every step,
+        whatever the method; a network with max pooling is refused otherwise.
     impl : str
         ``kernel`` or ``definition``, for runs of the trained network.
     progress : callable, optional
@@ -388,7 +398,7 @@ def convert(
             got="no T",
             expected="the number of steps to convert for",
         )
-    need_fit(ann, method)
+    need_fit(ann, method, max_pool_on_spikes=max_pool_on_spikes)
     samples = None
     seen = np.empty((0, *ann.input_shape), dtype=np.uint8)
     if chosen.needs_images:
@@ -401,7 +411,11 @@ def convert(
             ready = rewrite(ready)
         for step in chosen.passes:
             ready = step(ready, context)
-        snn = canonical_form(activations_to_neurons(ready, chosen.neuron(context)))
+        snn = canonical_form(
+            activations_to_neurons(
+                ready, chosen.neuron(context), max_pool_on_spikes=max_pool_on_spikes
+            )
+        )
     return dataclasses.replace(
         snn,
         method=method,

@@ -111,7 +111,9 @@ NeuronRule = Callable[[Array], tuple[Neuron, Array]]
 """From a threshold to a neuron and its initial potential, both in potential units."""
 
 
-def activations_to_neurons(ann: Network, rule: NeuronRule) -> SpikingNetwork:
+def activations_to_neurons(
+    ann: Network, rule: NeuronRule, *, max_pool_on_spikes: bool = False
+) -> SpikingNetwork:
     """Replace every activation by a population with the threshold theta = lam.
 
     A dead channel (lam = 0) gets theta = 1 and outgoing weights 0.
@@ -123,6 +125,9 @@ def activations_to_neurons(ann: Network, rule: NeuronRule) -> SpikingNetwork:
         ``lam``: trained (clip, QCFS), or set by :func:`set_thresholds`.
     rule : callable
         Neuron model and v(0) for a threshold.
+    max_pool_on_spikes : bool
+        Whether max pooling behind neurons is taken to mean the maximum of their spikes
+        at every step; refused otherwise. (Of the image it is exact.)
 
     Returns
     -------
@@ -143,6 +148,8 @@ def activations_to_neurons(ann: Network, rule: NeuronRule) -> SpikingNetwork:
             f"an output behind the activation {output.op.op}",
             "a network that ends in a conv2d or linear layer",
         )
+    if not max_pool_on_spikes:
+        _refuse_max_pool(ann)
     populations = [_population(ann, node, rule) for node in ann.activations]
     projections, bias = _incoming(ann, output.name)
     readout = Population(
@@ -162,6 +169,23 @@ def activations_to_neurons(ann: Network, rule: NeuronRule) -> SpikingNetwork:
         populations=(*populations, readout),
         canonical=False,
     )
+
+
+def _refuse_max_pool(ann: Network) -> None:
+    """Refuse max pooling behind neurons."""
+    for node in ann.nodes:
+        if isinstance(node.op, MaxPool):
+            paths, _ = _paths(ann, node)
+            if any(path.source != INPUT for path in paths):
+                _refuse(
+                    ann,
+                    node,
+                    "max pooling",
+                    "average pooling",
+                    do="The maximum of spikes is not the spikes of the maximum. Train "
+                    "with average pooling, or ask for it by name: "
+                    "max_pool_on_spikes=True, --max-pool-on-spikes.",
+                )
 
 
 def _population(ann: Network, node: Node, rule: NeuronRule) -> Population:
@@ -190,7 +214,7 @@ class _Path:
     """The layers from a source up to some node: pooling, then at most one map."""
 
     source: str
-    pool: tuple[SumPool, ...] = ()
+    pool: tuple[MaxPool | SumPool, ...] = ()
     flat: bool = False
     op: LinearMap | None = None
 
@@ -214,15 +238,6 @@ def _paths(ann: Network, node: Node) -> tuple[list[_Path], Array | None]:
         return [_Path(source=INPUT)], None
     if node in ann.activations:
         return [_Path(source=node.name)], None
-    if isinstance(op, MaxPool):
-        _refuse(
-            ann,
-            node,
-            "max pooling",
-            "average pooling",
-            do="The maximum of spikes is not the spikes of the maximum; train with "
-            "average pooling instead.",
-        )
     if isinstance(op, BatchNorm):
         _refuse(ann, node, "a batch norm", "a network behind fold_batchnorm")
     before = [_paths(ann, ann[name]) for name in node.inputs]
@@ -242,6 +257,12 @@ def _paths(ann: Network, node: Node) -> tuple[list[_Path], Array | None]:
     if isinstance(op, LinearMap):
         paths = [dataclasses.replace(path, op=op) for path in paths]
         return paths, None if op.bias is None else op.bias.astype(np.float64)
+    if isinstance(op, MaxPool) and any(
+        isinstance(pool, SumPool) for path in paths for pool in path.pool
+    ):
+        _refuse(
+            ann, node, "max pooling of averages", "max pooling in front of averages"
+        )
     pool, flat = _pool(ann, node)
     return [
         dataclasses.replace(path, pool=path.pool + pool, flat=path.flat or flat)
@@ -249,9 +270,11 @@ def _paths(ann: Network, node: Node) -> tuple[list[_Path], Array | None]:
     ], None
 
 
-def _pool(ann: Network, node: Node) -> tuple[tuple[SumPool, ...], bool]:
+def _pool(ann: Network, node: Node) -> tuple[tuple[MaxPool | SumPool, ...], bool]:
     """Return the pooling that a layer stands for, and whether it flattens."""
     op = node.op
+    if isinstance(op, MaxPool):
+        return (op,), False
     if isinstance(op, AvgPool):
         return (SumPool(kernel=op.kernel, stride=op.stride),), False
     if isinstance(op, GlobalAvgPool):

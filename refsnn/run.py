@@ -299,6 +299,10 @@ class _Simulation:
         self.constants = {p.name: self._constant(p) for p in snn.hidden}
         self.counts: dict[int, Array] = {}
         self.fan_out = {p.name: snn.fan_out(p.name) for p in snn.hidden}
+        self.selecting = {
+            p.name: [q for _, q in snn.projections(p.name) if q.maxima]
+            for p in snn.hidden
+        }
         self.last = {q.source: p.name for p in snn.populations for q in p.projections}
 
         def zeros() -> dict[str, Array]:
@@ -443,9 +447,16 @@ class _Simulation:
             self.result.negative[p.name][steps] = negative.reshape(len(s), -1).sum(
                 axis=1
             )
-        self.result.synops[p.name][steps] = np.tensordot(
-            both, self.fan_out[p.name], axes=len(p.shape)
-        )
+        synops = np.tensordot(both, self.fan_out[p.name], axes=len(p.shape))
+        for q in self.selecting[p.name]:
+            passed = q.selected(merge(s))
+            passed = np.count_nonzero(
+                passed.reshape(*s.shape[:2], *passed.shape[1:]), axis=1
+            )
+            synops = synops + np.tensordot(
+                passed, q.fan_out(p.shape), axes=passed.ndim - 1
+            )
+        self.result.synops[p.name][steps] = synops
 
 
 def merge(x: Array) -> Array:

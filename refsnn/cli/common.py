@@ -47,6 +47,13 @@ DataOption = Annotated[
     str | None,
     typer.Option("--data", help="Data set; by default the one named in the file."),
 ]
+MaxPoolOption = Annotated[
+    bool,
+    typer.Option(
+        "--max-pool-on-spikes",
+        help="Take max pooling to mean the maximum of spikes; refused otherwise.",
+    ),
+]
 JsonOption = Annotated[
     str | None,
     typer.Option("--json", metavar="F|-", help="Write JSON to a file, or - to stdout."),
@@ -301,6 +308,8 @@ def converted(
     pairs: list[str] | None,
     data: str | None,
     impl: str = "kernel",
+    *,
+    max_pool: bool = False,
 ) -> SpikingNetwork:
     """Convert a trained network as the options say.
 
@@ -318,6 +327,8 @@ def converted(
         The data set asked for.
     impl : str
         ``kernel`` or ``definition``.
+    max_pool : bool
+        Whether ``--max-pool-on-spikes`` was given.
 
     Returns
     -------
@@ -333,7 +344,7 @@ def converted(
     options = settings(method, pairs)
     if T is not None:
         need_steps(T)
-    need_fit(ann, method)
+    need_fit(ann, method, max_pool_on_spikes=max_pool)
     images = None
     if method_named(method).needs_images:
         images = datasets.load(data_name(ann, data), "train").images
@@ -344,6 +355,7 @@ def converted(
             T=T,
             images=images,
             options=options,
+            max_pool_on_spikes=max_pool,
             impl=impl,
             progress=report,
         )

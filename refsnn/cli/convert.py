@@ -24,6 +24,7 @@ def convert(
         typer.Option("-T", "--steps", help="Steps, for methods that depend on them."),
     ] = None,
     options: common.SetOption = None,
+    max_pool: common.MaxPoolOption = False,
     data: common.DataOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing file.")
@@ -40,7 +41,7 @@ def convert(
         raise OptionError(
             where=f"--out {out}", got="the trained network", expected="another file"
         )
-    snn = common.converted(network, method, T, options, data)
+    snn = common.converted(network, method, T, options, data, max_pool=max_pool)
     io.save(snn, out, force=force)
     for line in snn.describe().splitlines():
         common.show(line)

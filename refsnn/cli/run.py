@@ -21,6 +21,7 @@ def run(
     T: Annotated[int, typer.Option("-T", "--steps", help="Number of time steps.")],
     method: common.MethodOption = None,
     options: common.SetOption = None,
+    max_pool: common.MaxPoolOption = False,
     data: common.DataOption = None,
     ann: Annotated[
         Path | None,
@@ -63,12 +64,13 @@ def run(
             _refuse(network.name, "--ann", "--ann with a converted network only")
         images = common.test_images(common.data_name(network, data), limit)
         trained: Network | None = network
-        snn = common.converted(network, method, T, options, data, impl.value)
+        snn = common.converted(
+            network, method, T, options, data, impl.value, max_pool=max_pool
+        )
     else:
-        if method is not None or options:
-            _refuse(
-                network.name, "--method or --set", "neither: it is converted already"
-            )
+        if method is not None or options or max_pool:
+            got = "--method, --set or --max-pool-on-spikes"
+            _refuse(network.name, got, "none of them: it is converted already")
         snn, trained = network, _trained(ann, network)
         images = common.test_images(common.data_name(network, data), limit)
     with common.progress("running") as tell:

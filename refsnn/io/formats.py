@@ -12,7 +12,7 @@ import numpy as np
 from refsnn.errors import ShapeError
 from refsnn.io.cursor import Cursor, built, encoded, shape_of
 from refsnn.io.tree import Tree, Value, refuse
-from refsnn.layers import SumPool
+from refsnn.layers import MaxPool, SumPool
 from refsnn.network import (
     MODES,
     OPS,
@@ -30,6 +30,9 @@ from refsnn.profile import REFSNN
 from refsnn.records import Record
 
 VERSION = 1
+
+_POOLS: dict[type, list[str]] = {SumPool: [], MaxPool: [MaxPool.op]}
+"""What stands in front of a pooling window's sizes in files."""
 
 
 def compact(value: Any) -> str:
@@ -196,7 +199,9 @@ def _put_population(tree: Tree, index: int, p: Population) -> None:
             q.op,
             op=q.op.op,
             source=q.source,
-            pool=compact([[*pool.kernel, *pool.stride] for pool in q.pool]),
+            pool=compact(
+                [_POOLS[type(pool)] + [*pool.kernel, *pool.stride] for pool in q.pool]
+            ),
             index=number,
         )
 
@@ -269,13 +274,18 @@ def _read_population(cursor: Cursor) -> Population:
 
 def _read_projection(cursor: Cursor) -> Projection:
     source = cursor.attribute("source", str)
+    at = f"{cursor.where}@pool"
     pool = []
     for item in cursor.json("pool", list):
-        if not isinstance(item, list) or len(item) != 4:
-            at = f"{cursor.where}@pool"
+        if not isinstance(item, list) or len(item) < 4:
             refuse("RSN-H5-019", at, item, "two kernel sizes and two strides")
-        sizes = {"kernel": item[:2], "stride": item[2:]}
-        pool.append(built(cursor.where, SumPool, **sizes))
+        *name, k0, k1, s0, s1 = item
+        kind = next((cls for cls, known in _POOLS.items() if known == name), None)
+        if kind is None:
+            expected = 'two kernel sizes and two strides, "maxpool" before them or not'
+            refuse("RSN-H5-019", at, item, expected)
+        sizes = {"kernel": [k0, k1], "stride": [s0, s1]}
+        pool.append(built(cursor.where, kind, **sizes))
     op = cursor.record(_known(cursor, "op", PROJECTIONS))
     cursor.done()
     projection: Projection = built(

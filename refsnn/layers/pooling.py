@@ -110,10 +110,11 @@ class AvgPool(Pool):
 
 
 class MaxPool(Pool):
-    """Maximum over each window; for the trained network only.
+    """Maximum over each window.
 
-    The maximum of spikes is not the spike train of the maximum, so conversion refuses
-    this layer.
+    Of spikes, too, if that is asked for: at every step a window emits its largest
+    spike. That is not the spike train of the largest rate (two neurons that take turns
+    fire at every step), so conversion refuses this layer otherwise.
     """
 
     op = "maxpool"

@@ -1,14 +1,8 @@
 """Graphs: the trained network and the spiking one, validated when they are made."""
 
 from refsnn.network.model import Model
-from refsnn.network.spiking import (
-    INPUT,
-    MODES,
-    PROJECTIONS,
-    Population,
-    Projection,
-    SpikingNetwork,
-)
+from refsnn.network.projection import INPUT, PROJECTIONS, Projection
+from refsnn.network.spiking import MODES, Population, SpikingNetwork
 from refsnn.network.trained import OPS, Network, Node, Op
 
 __all__ = [

@@ -17,116 +17,16 @@ from refsnn.errors import (
     RefsnnError,
     ShapeError,
 )
-from refsnn.layers import Conv2d, Identity, Linear, LinearMap, SumPool
 from refsnn.network.graph import check_names, check_order, check_used, columns
 from refsnn.network.model import Model
+from refsnn.network.projection import INPUT, Projection
 from refsnn.neurons import Neuron
 from refsnn.numerics import Array, Shape, per_channel
 from refsnn.profile import REFSNN, Profile
 from refsnn.records import Ints, as_array, frozen, json_values, plain_text
 
-PROJECTIONS: dict[str, type[LinearMap]] = {
-    cls.op: cls for cls in (Conv2d, Linear, Identity)
-}
-"""Linear maps of the spiking network by the name they have in files."""
-
-INPUT = "@input"
-"""What projections out of the image name as their source; no node can be called so."""
-
-
 MODES = ("ordered",)
 """Arithmetic modes."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Projection:
-    """Synapses from a source to a population.
-
-    Parameters
-    ----------
-    source : str
-        A population's name, or ``INPUT`` for the image.
-    op : LinearMap
-        The map, without bias.
-    pool : tuple of SumPool
-        Pooling in front of the map, applied in order.
-    """
-
-    source: str
-    op: LinearMap
-    pool: tuple[SumPool, ...] = ()
-
-    def __post_init__(self) -> None:
-        known = type(self.op) in PROJECTIONS.values()
-        if not known or not all(type(pool) is SumPool for pool in self.pool):
-            raise GraphError(
-                where=f"projection from {self.source}",
-                got=f"op {self.op!r}, pool {self.pool!r}",
-                expected=f"one of {', '.join(PROJECTIONS)} behind sums over windows",
-            )
-
-    @property
-    def divisor(self) -> int:
-        """Number of source elements in one pooled element."""
-        return int(np.prod([pool.window for pool in self.pool], dtype=np.int64))
-
-    def pooled_shape(self, shape: Shape) -> Shape:
-        """Return the shape of the map's input.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            S of the source.
-
-        Returns
-        -------
-        tuple of int
-            S behind the pooling.
-        """
-        for pool in self.pool:
-            shape = pool.out_shape(shape)
-        return shape
-
-    def pooled(self, x: Array) -> Array:
-        """Pool the source's output.
-
-        Parameters
-        ----------
-        x : ndarray, shape (M, *S)
-            Spikes, or the analog image.
-
-        Returns
-        -------
-        ndarray, shape (M, *S')
-            The map's input: sums over the windows.
-        """
-        for pool in self.pool:
-            x = pool(x)
-        return x
-
-    def fan_out(self, shape: Shape) -> Array:
-        """Count the neurons that each source element reaches, borders exact.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            S of the source.
-
-        Returns
-        -------
-        ndarray of int64, shape S
-            Synaptic operations that one spike causes. Through pooling a spike is
-            delivered once for every window that holds it.
-        """
-        shapes = [shape]
-        for pool in self.pool:
-            shapes.append(pool.out_shape(shapes[-1]))
-        fan_out = self.op.fan_out(shapes[-1])
-        for pool, before in zip(
-            reversed(self.pool), reversed(shapes[:-1]), strict=True
-        ):
-            fan_out = pool.fan_out(fan_out, before)
-        return fan_out
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -380,7 +280,7 @@ class SpikingNetwork(Model):
         return self.input_shape if source == INPUT else self[source].shape
 
     def fan_out(self, source: str) -> Array:
-        """Count the synapses out of each element of a source, borders exact.
+        """Count the synapses that every spike of an element reaches, borders exact.
 
         Parameters
         ----------
@@ -390,12 +290,14 @@ class SpikingNetwork(Model):
         Returns
         -------
         ndarray of int64, shape S
-            Sum over all projections out of it, the readout's included.
+            Sum over all projections out of it, the readout's included, but for those
+            behind max pooling, where it depends on the other spikes.
         """
         shape = self.shape_of(source)
         total = np.zeros(shape, dtype=np.int64)
         for _, projection in self.projections(source):
-            total = total + projection.fan_out(shape)
+            if not projection.maxima:
+                total = total + projection.fan_out(shape)
         return total
 
     def projections(self, source: str) -> Iterator[tuple[Population, Projection]]:
@@ -444,10 +346,12 @@ class SpikingNetwork(Model):
         rows: list[Sequence[object]] = [head.split()]
         for p in self.populations:
             sources = ", ".join(
-                f"{q.source} ({'pool, ' * len(q.pool)}{q.op.op})" for q in p.projections
+                f"{q.source} ({', '.join(layer.op for layer in (*q.pool, q.op))})"
+                for q in p.projections
             )
             neuron = p.neuron.op if p.neuron else "readout"
-            out = int(self.fan_out(p.name).sum()) if p.neuron else ""
+            onward = [q.fan_out(p.shape) for _, q in self.projections(p.name)]
+            out = sum(int(fan_out.sum()) for fan_out in onward) if p.neuron else ""
             rows.append(
                 (
                     p.name,
