@@ -93,6 +93,12 @@ class NumericalError(RefsnnError, ArithmeticError):
     """A NaN or an infinity, reported where it was born."""
 
 
+class AccumulatorError(RefsnnError, ArithmeticError):
+    """A potential that does not fit the accumulator that was asked for."""
+
+    exit_code = 1
+
+
 class ConversionError(RefsnnError, ValueError):
     """A trained network that a conversion method cannot take."""
 

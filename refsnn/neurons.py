@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
 from refsnn.errors import DomainError, OptionError
-from refsnn.numerics import Array, Shape, bind, per_channel
+from refsnn.numerics import Array, Shape, bind, per_channel, round_to_grid
 from refsnn.records import Record, Tensor, flag, kinds, tensor
 
 NeuronType = TypeVar("NeuronType", bound="Neuron")
@@ -51,9 +52,12 @@ class Neuron(Record, abstract=True):
 
     A subclass sets `op` (its name in files and on the command line), `alphabet` (the
     values s can take) and `fire`. Everything else is derived from its fields.
+    `fires_at_theta` says that it emits +1 if and only if u >= theta, and -1 only
+    below 0; then the range of its potential is known before it runs.
     """
 
     alphabet: ClassVar[tuple[int, ...]]
+    fires_at_theta: ClassVar[bool] = False
     registry: ClassVar[dict[str, type[Neuron]]] = {}
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
@@ -112,10 +116,30 @@ class Neuron(Record, abstract=True):
         state : State
             State after the step.
         """
-        u = state.v + x
-        s = self.fire(u, state.N, theta)
+        return self.discharge(state.v + x, state.N, theta)
+
+    def discharge(self, u: Array, N: Array, theta: Array) -> tuple[Array, State]:
+        """Fire, reset and count, behind the charge.
+
+        Parameters
+        ----------
+        u : ndarray, shape (B, *S), potential
+            Membrane potential after the charge.
+        N : ndarray of int64, shape (B, *S)
+            Net spike count before this step.
+        theta : ndarray, potential
+            Threshold, broadcastable over (B, *S), in the type of `u`.
+
+        Returns
+        -------
+        s : ndarray of int8, shape (B, *S)
+            Spikes.
+        state : State
+            State after the step.
+        """
+        s = self.fire(u, N, theta)
         v = u - theta * s
-        N = state.N + s
+        N = N + s
         return s, State(v, N)
 
     def over(self: NeuronType, shape: Shape) -> NeuronType:
@@ -153,17 +177,44 @@ class Neuron(Record, abstract=True):
             The neuron of the canonical network, whose threshold is 1.
         """
         divided = {}
-        for name, kind in kinds(type(self)):
-            value = getattr(self, name)
-            if (
-                isinstance(kind, Tensor)
-                and kind.unit == "potential"
-                and value is not None
-            ):
-                shape = value.shape or theta.shape
-                unit = per_channel(theta, shape, where=f"{self.op}.{name}")
-                divided[name] = value / unit
+        for name, value in self.potentials.items():
+            shape = value.shape or theta.shape
+            unit = per_channel(theta, shape, where=f"{self.op}.{name}")
+            divided[name] = value / unit
         return dataclasses.replace(self, **divided)
+
+    def on_grid(self: NeuronType, q: Array) -> NeuronType:
+        """Round every parameter declared as a potential to multiples of 2^-q.
+
+        Parameters
+        ----------
+        q : ndarray of int, shape (C,)
+            Bits behind the point.
+
+        Returns
+        -------
+        Neuron
+            The rounded neuron, to nearest even; a subclass that can be rounded to an
+            equal one, on potentials of that grid, does that instead.
+        """
+        rounded = {
+            name: round_to_grid(
+                value, per_channel(q, value.shape or q.shape, where=name)
+            )
+            for name, value in self.potentials.items()
+        }
+        return dataclasses.replace(self, **rounded)
+
+    @property
+    def potentials(self) -> dict[str, Array]:
+        """The parameters declared as potentials, by name."""
+        return {
+            name: getattr(self, name)
+            for name, kind in kinds(type(self))
+            if isinstance(kind, Tensor)
+            and kind.unit == "potential"
+            and getattr(self, name) is not None
+        }
 
 
 class IF(Neuron):
@@ -175,6 +226,7 @@ class IF(Neuron):
 
     op = "IF"
     alphabet = (0, 1)
+    fires_at_theta = True
 
     def fire(self, u: Array, N: Array, theta: Array) -> Array:  # noqa: ARG002 - N unused
         return (u >= theta).astype(np.int8)
@@ -210,6 +262,7 @@ class DualThresholdIF(Neuron):
 
     op = "DualThresholdIF"
     alphabet = (-1, 0, 1)
+    fires_at_theta = True
     theta_neg: Array = tensor("", "C", "CHW", unit="potential")
     strict: bool = flag(default=False)
     guard: bool = flag(default=True)
@@ -229,6 +282,29 @@ class DualThresholdIF(Neuron):
         below = u < theta_neg if self.strict else u <= theta_neg
         negative = below & (N > 0) if self.guard else below
         return (u >= theta).astype(np.int8) - negative.astype(np.int8)
+
+    def on_grid(self, q: Array) -> DualThresholdIF:
+        """Return the neuron with the same spikes on potentials of the grid 2^-q.
+
+        ``u <= theta_neg`` holds if and only if it does for theta_neg rounded down, and
+        ``u < theta_neg`` if and only if u is at most the next multiple below.
+
+        Parameters
+        ----------
+        q : ndarray of int, shape (C,)
+            Bits behind the point.
+
+        Returns
+        -------
+        DualThresholdIF
+            The neuron, its test not strict.
+        """
+        q = per_channel(
+            q, self.theta_neg.shape or q.shape, where=f"{self.op}.theta_neg"
+        )
+        steps = np.ldexp(self.theta_neg.astype(np.float64), q)
+        steps = np.ceil(steps) - 1 if self.strict else np.floor(steps)
+        return dataclasses.replace(self, theta_neg=np.ldexp(steps, -q), strict=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -348,6 +424,34 @@ def unroll(neuron: Neuron, x: Array, state: State, theta: Array) -> tuple[Array,
         fired, state = neuron.step(x[t], state, theta)
         np.copyto(s[t], fired, casting="no")
     return s, state
+
+
+def potentials(
+    x: Array, s: Array, v: Array, theta: Array
+) -> Iterator[tuple[Array, Array]]:
+    """Repeat the potentials of a population whose spikes are known.
+
+    Parameters
+    ----------
+    x : ndarray, shape (T, B, *S), potential
+        Input currents.
+    s : ndarray of int8, shape (T, B, *S)
+        Spikes.
+    v : ndarray, shape (B, *S), potential
+        Potential before the first of these steps.
+    theta : ndarray, potential
+        Threshold, broadcastable over S.
+
+    Yields
+    ------
+    u, v : ndarray, shape (B, *S), potential
+        At every step: after the charge, and after the reset; the bits of
+        :meth:`Neuron.step` for arrays of one type.
+    """
+    for t in range(len(s)):
+        u = v + x[t]
+        v = u - theta * s[t]
+        yield u, v
 
 
 def constant_count(x: Array, v0: Array, theta: Array, T: int) -> Array:

@@ -17,6 +17,9 @@ from refsnn.errors import NumericalError, ShapeError
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 
+NO_BITS = -(2**20)
+"""What :func:`bits_behind_point` says of 0: it lies on every grid."""
+
 
 def floor_half_up(x: Array) -> Array:
     """Round to the nearest integer, halves up: floor(x + 1/2).
@@ -35,6 +38,66 @@ def floor_half_up(x: Array) -> Array:
     """
     rounded: Array = np.floor(x + bind(0.5, x))
     return rounded
+
+
+def round_to_grid(x: Array, q: npt.ArrayLike) -> Array:
+    """Round to the nearest multiple of 2^-q, halves to the even multiple.
+
+    Parameters
+    ----------
+    x : ndarray of float64
+        Values.
+    q : array_like of int
+        Bits behind the point, broadcastable over `x`.
+
+    Returns
+    -------
+    ndarray of float64
+        The multiples; exact but for the one rounding.
+    """
+    q = np.asarray(q)
+    rounded: Array = np.ldexp(np.rint(np.ldexp(x, q)), -q)
+    return rounded
+
+
+def bits_behind_point(x: Array) -> Array:
+    """Return the least q of each value for which it is a multiple of 2^-q.
+
+    Parameters
+    ----------
+    x : ndarray of float64
+        Finite values.
+
+    Returns
+    -------
+    ndarray of int64
+        q, negative for multiples of larger powers of two; ``NO_BITS`` for 0.
+    """
+    mantissa, exponent = np.frexp(x)
+    integer = np.ldexp(mantissa, 53).astype(np.int64)
+    lowest = np.frexp((integer & -integer).astype(np.float64))[1] - 1
+    q: Array = np.where(x == 0, NO_BITS, 53 - exponent - lowest).astype(np.int64)
+    return q
+
+
+def outward(bound: Array, g: Array) -> Array:
+    """Make sums of non-negative multiples of g upper bounds in spite of rounding.
+
+    Parameters
+    ----------
+    bound : ndarray of float64
+        Sums and products of non-negative terms, as computed.
+    g : ndarray of float64
+        The terms' grids.
+
+    Returns
+    -------
+    ndarray of float64
+        The same values where they are exact, up to 2^52 g; else enlarged by more than
+        millions of roundings can take away.
+    """
+    larger: Array = np.where(bound > 2.0**52 * g, bound * (1 + 2.0**-30), bound)
+    return larger
 
 
 def bind(value: npt.ArrayLike, like: Array) -> Array:

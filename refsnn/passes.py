@@ -31,7 +31,7 @@ from refsnn.network import (
     SpikingNetwork,
 )
 from refsnn.neurons import Neuron
-from refsnn.numerics import Array
+from refsnn.numerics import Array, per_channel, round_to_grid
 
 
 def fold_batchnorm(ann: Network) -> Network:
@@ -329,22 +329,63 @@ def canonical_form(snn: SpikingNetwork) -> SpikingNetwork:
             )
             for q in p.projections
         )
-        theta = p.over("theta")
+        scaled = dataclasses.replace(p, projections=()).in_units_of(p.theta)
         populations.append(
-            dataclasses.replace(
-                p,
-                neuron=p.neuron and p.neuron.in_units_of(p.theta),
-                projections=projections,
-                bias=None if p.bias is None else _divide(p.over("bias"), theta, p),
-                theta=np.array(1.0),
-                v0=_divide(p.over("v0"), theta, p),
-            )
+            dataclasses.replace(scaled, projections=projections, theta=np.array(1.0))
         )
     return dataclasses.replace(snn, populations=tuple(populations), canonical=True)
 
 
-def _divide(value: Array, theta: Array, population: Population) -> Array:
-    """Divide per channel, and store per channel where the result is."""
-    result = np.asarray(value / theta)
-    channels = population.shape[:1]
-    return result.reshape(channels) if result.size == channels[0] else result
+def round_to_grids(snn: SpikingNetwork, grids: Mapping[str, Array]) -> SpikingNetwork:
+    """Round every operand of a canonical network to a grid for each channel.
+
+    Weights, bias and v(0) to the nearest multiple of 2^-q, halves to even; a negative
+    threshold as its neuron says. Weights from the image, and the bias of a population
+    that it feeds, stay: the current they cause is rounded when it is computed.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        A network in canonical form.
+    grids : mapping of str to ndarray of int, shape (C,)
+        Bits behind the point q, for every population.
+
+    Returns
+    -------
+    SpikingNetwork
+        Another network, each population with its `grid`.
+    """
+    snn.need_canonical()
+    populations = tuple(_on_grid(p, grids[p.name]) for p in snn.populations)
+    return dataclasses.replace(snn, populations=populations)
+
+
+def _on_grid(p: Population, q: Array) -> Population:
+    shaped = per_channel(q, p.shape, where=f"population {p.name}, grid")
+
+    def rounded(field: str) -> Array:
+        value: Array = getattr(p, field)
+        result = round_to_grid(p.over(field), shaped)
+        if (result == value.reshape(-1)[0]).all() and value.ndim == 0:
+            return value
+        per_neuron = p.over(field).size > len(q)
+        return result if per_neuron else result.reshape(q.shape)
+
+    return dataclasses.replace(
+        p,
+        neuron=p.neuron and p.neuron.on_grid(q),
+        projections=tuple(_rounded(projection, q) for projection in p.projections),
+        bias=p.bias if p.bias is None or p.fed_by_image else rounded("bias"),
+        v0=rounded("v0"),
+        grid=q,
+    )
+
+
+def _rounded(projection: Projection, q: Array) -> Projection:
+    """Round a projection's weights row by row, the image's apart."""
+    op = projection.op
+    if projection.source == INPUT:
+        return projection
+    rows = q.reshape(-1, *[1] * (op.weight.ndim - 1))
+    weight = round_to_grid(op.weight.astype(np.float64), rows)
+    return dataclasses.replace(projection, op=dataclasses.replace(op, weight=weight))

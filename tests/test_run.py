@@ -61,7 +61,7 @@ def test_the_size_of_the_pieces_changes_nothing(
     def observe(p, start, x, s, state):
         seen.append((p.name, start, len(s)))
 
-    monkeypatch.setattr("refsnn.run.CURRENTS", steps * 8 * 4 * 4 * 8 * 8)
+    monkeypatch.setattr("refsnn.run.simulation.CURRENTS", steps * 8 * 4 * 4 * 8 * 8)
     assert_equal(run_snn(snn, x, 7, observe=observe), want)
     piece = max(1, steps)
     pieces = [(first, min(piece, 7 - first)) for first in range(0, 7, piece)]

@@ -84,7 +84,7 @@ class Cursor:
             refuse("RSN-H5-019", at, repr(value), f"type {kind.__name__}")
         return value
 
-    def json(self, name: str, kind: type[Any]) -> Any:
+    def json(self, name: str, kind: type[Any], *, optional: bool = False) -> Any:
         """Take a text attribute that holds JSON.
 
         Parameters
@@ -92,7 +92,9 @@ class Cursor:
         name : str
             Its name.
         kind : type
-            Type of the value inside: ``list``, ``dict`` or ``type(None)``.
+            Type of the value inside: ``list`` or ``dict``.
+        optional : bool
+            Whether it may be null.
 
         Returns
         -------
@@ -104,7 +106,7 @@ class Cursor:
             value = json.loads(text, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             value = ...
-        if type(value) is not kind:
+        if type(value) is not kind and not (optional and value is None):
             at = f"{self.where}@{name}"
             refuse("RSN-H5-019", at, text, f"JSON of type {kind.__name__}")
         return value

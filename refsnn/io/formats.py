@@ -171,7 +171,7 @@ def snn_tree(snn: SpikingNetwork) -> Tree:
         "ann_sha256": snn.ann_sha256,
         "profile": compact(dataclasses.asdict(snn.profile)),
         "mode": snn.mode,
-        "certificate": compact(None),
+        "certificate": compact(snn.certificate),
     }
     if snn.samples is not None:
         tree.arrays["/samples"] = snn.samples
@@ -189,6 +189,8 @@ def _put_population(tree: Tree, index: int, p: Population) -> None:
         value = getattr(p, name)
         if value is not None:
             tree.arrays[f"{path}/{name}"] = value
+    if p.grid is not None:
+        tree.arrays[f"{path}/grid"] = p.grid
     if p.neuron:
         _put(tree, f"{path}/neuron", p.neuron, model=p.neuron.op)
     tree.attributes[f"{path}/projections"] = {}
@@ -225,7 +227,7 @@ def read_snn(root: Cursor) -> SpikingNetwork:
     header["T"] = root.attribute("T", int) or None
     header["ann_sha256"] = root.attribute("ann_sha256", str)
     header["mode"] = root.attribute("mode", str)
-    root.json("certificate", type(None))
+    header["certificate"] = root.json("certificate", dict, optional=True)
     profile = root.json("profile", dict)
     if profile != dataclasses.asdict(REFSNN):
         at = f"{root.where}@profile"
@@ -255,6 +257,7 @@ def _read_population(cursor: Cursor) -> Population:
         model.done()
     arrays = {name: cursor.array(name) for name in ("theta", "v0", "scale")}
     bias = cursor.array("bias", optional=True)
+    grid = cursor.array("grid", dtypes=(np.dtype("<i8"),), optional=True)
     group = cursor.group("projections")
     projections = tuple(_read_projection(child) for child in group.children())
     group.done()
@@ -267,6 +270,7 @@ def _read_population(cursor: Cursor) -> Population:
         neuron=neuron,
         projections=projections,
         bias=bias,
+        grid=grid,
         **arrays,
     )
     return population

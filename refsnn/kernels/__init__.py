@@ -26,14 +26,14 @@ def accumulate(op: LinearMap, acc: Array, x: Array) -> Array:
     ----------
     op : LinearMap
         The map.
-    acc : ndarray of float64, shape (M, *S')
+    acc : ndarray, shape (M, *S')
         The sums so far.
     x : ndarray, shape (M, *S)
         The input.
 
     Returns
     -------
-    ndarray of float64, shape (M, *S')
+    ndarray, shape (M, *S')
         The same bits as ``op.accumulate(acc, x)``.
     """
     kernel = PAIRS.get(type(op))

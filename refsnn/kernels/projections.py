@@ -14,9 +14,9 @@ from refsnn.layers import Conv2d, Linear
 from refsnn.numerics import Array
 
 
-def _events(x: Array) -> Array:
-    """Return `x` as contiguous int8 (spikes) or float64 (all else, exactly)."""
-    return np.ascontiguousarray(x, dtype=None if x.dtype == np.int8 else np.float64)
+def _events(x: Array, carrier: Array) -> Array:
+    """Return `x` as contiguous int8 (spikes) or in the type of the sums."""
+    return np.ascontiguousarray(x, dtype=None if x.dtype == np.int8 else carrier.dtype)
 
 
 @kernel_of(Conv2d)
@@ -27,20 +27,20 @@ def conv2d(op: Conv2d, acc: Array, x: Array) -> Array:
     ----------
     op : Conv2d
         The map.
-    acc : ndarray of float64, shape (M, O, H', W')
+    acc : ndarray, shape (M, O, H', W')
         The sums so far.
     x : ndarray, shape (M, C, H, W)
         The input.
 
     Returns
     -------
-    ndarray of float64, shape (M, O, H', W')
+    ndarray, shape (M, O, H', W')
         The sums with every term added.
     """
-    out = np.array(acc.transpose(0, 2, 3, 1), dtype=np.float64, order="C")
-    weight = np.array(op.weight.transpose(1, 2, 3, 0), dtype=np.float64, order="C")
+    out = np.array(acc.transpose(0, 2, 3, 1), order="C")
+    weight = np.array(op.weight.transpose(1, 2, 3, 0), dtype=acc.dtype, order="C")
     rows, columns = op.targets(x.shape[1:])
-    _conv2d(out, _events(x), weight, rows, columns, op.groups)
+    _conv2d(out, _events(x, acc), weight, rows, columns, op.groups)
     return np.ascontiguousarray(out.transpose(0, 3, 1, 2))
 
 
@@ -48,13 +48,14 @@ def conv2d(op: Conv2d, acc: Array, x: Array) -> Array:
 def _conv2d(out, x, weight, rows, columns, groups):  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; one nest of loops
     M, C, H, W = x.shape
     I, P, Q, O = weight.shape
+    carried = out.dtype.type
     width = O // groups
     for m in range(M):
         for c in range(C):
             first = (c // I) * width
             for i in range(H):
                 for j in range(W):
-                    s = np.float64(x[m, c, i, j])
+                    s = carried(x[m, c, i, j])
                     if s == 0:
                         continue
                     for p in range(P):
@@ -67,7 +68,7 @@ def _conv2d(out, x, weight, rows, columns, groups):  # type: ignore[no-untyped-d
                             sums = target[first : first + width]
                             terms = weight[c % I, p, q, first : first + width]
                             for o in range(width):
-                                sums[o] += terms[o] * s
+                                sums[o] += carried(terms[o] * s)
 
 
 @kernel_of(Linear)
@@ -78,19 +79,19 @@ def linear(op: Linear, acc: Array, x: Array) -> Array:
     ----------
     op : Linear
         The map.
-    acc : ndarray of float64, shape (M, O)
+    acc : ndarray, shape (M, O)
         The sums so far.
     x : ndarray, shape (M, *S)
         The input.
 
     Returns
     -------
-    ndarray of float64, shape (M, O)
+    ndarray, shape (M, O)
         The sums with every term added.
     """
-    out = np.array(acc, dtype=np.float64, order="C")
-    weight = np.array(op.weight.T, dtype=np.float64, order="C")
-    _linear(out, _events(x.reshape(len(x), len(weight))), weight)
+    out = np.array(acc, order="C")
+    weight = np.array(op.weight.T, dtype=acc.dtype, order="C")
+    _linear(out, _events(x.reshape(len(x), len(weight)), acc), weight)
     return out
 
 
@@ -98,12 +99,13 @@ def linear(op: Linear, acc: Array, x: Array) -> Array:
 def _linear(out, x, weight):  # type: ignore[no-untyped-def]  # typed by Numba
     M, I = x.shape
     O = out.shape[1]
+    carried = out.dtype.type
     for m in range(M):
         sums = out[m]
         for i in range(I):
-            s = np.float64(x[m, i])
+            s = carried(x[m, i])
             if s == 0:
                 continue
             terms = weight[i]
             for o in range(O):
-                sums[o] += terms[o] * s
+                sums[o] += carried(terms[o] * s)

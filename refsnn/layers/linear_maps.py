@@ -7,6 +7,7 @@ left to right, in ascending (channel, row, column) order of the input.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -33,18 +34,77 @@ class LinearMap(Layer, abstract=True):
 
         Parameters
         ----------
-        acc : ndarray of float64, shape (M, *S')
-            The sums so far.
+        acc : ndarray, shape (M, *S')
+            The sums so far; terms are computed and added in its type, float64 but in
+            certified arithmetic of other carriers.
         x : ndarray, shape (M, *S)
             The input: analog values, or integers (spikes, pooled spikes).
 
         Returns
         -------
-        ndarray of float64, shape (M, *S')
+        ndarray, shape (M, *S')
             The sums with every term added; `acc` is left as it was. Terms with x = 0
             add a zero and may be skipped without changing a bit, since no sum is -0.
         """
+        out = acc
+        for term in self.terms(x.astype(acc.dtype)):
+            out = out + term.reshape(acc.shape)
+        return out
+
+    def terms(self, x: Array) -> Iterator[Array]:
+        """Walk the terms of every output, in the order of mode `ordered`.
+
+        Parameters
+        ----------
+        x : ndarray, shape (M, *S)
+            The input; the weights are cast to its type.
+
+        Yields
+        ------
+        ndarray, shape (M, *S'), or one that has as many elements
+            The next term of every output, 0 where the padding supplies it.
+        """
         raise NotImplementedError
+
+    def tap_sums(self, weight: Array, shape: Shape) -> Array:
+        """Add up weights over the taps of each output that are inside the input.
+
+        Parameters
+        ----------
+        weight : ndarray, the shape of this map's weight
+            Any weights.
+        shape : tuple of int
+            S.
+
+        Returns
+        -------
+        ndarray, shape S'
+            What the map with these weights gives of an input of ones.
+        """
+        raise NotImplementedError
+
+    def extremes(self, low: Array, high: Array, shape: Shape) -> tuple[Array, Array]:
+        """Bound every sub-sum of every output's terms, inputs within [low, high].
+
+        Parameters
+        ----------
+        low, high : ndarray, shape (C,)
+            Least and largest input of each channel of the map, low <= 0 <= high.
+        shape : tuple of int
+            S.
+
+        Returns
+        -------
+        P, Nn : ndarray of float64, shape S'
+            Every sum of some of the terms lies in [-Nn, P]; the sums of the terms'
+            largest positive and negative parts.
+        """
+        plus = np.maximum(self.weight.astype(np.float64), 0)
+        minus = np.maximum(-self.weight.astype(np.float64), 0)
+        up, down = self._input_factor(high), self._input_factor(-low)
+        P = self.tap_sums(plus * up + minus * down, shape)
+        Nn = self.tap_sums(plus * down + minus * up, shape)
+        return P, Nn
 
     def add_bias(self, acc: Array) -> Array:
         """Add the bias, the last term of every sum.
@@ -190,20 +250,29 @@ class Conv2d(LinearMap):
         )
         return (O, H, W)
 
-    def accumulate(self, acc: Array, x: Array) -> Array:
+    def terms(self, x: Array) -> Iterator[Array]:
         O, I, P, Q = self.weight.shape
         G = self.groups
         _, H, W = self.out_shape(x.shape[1:])
         (s0, s1), (d0, d1) = self.stride, self.dilation
-        weight = self.weight.astype(np.float64).reshape(G, O // G, I, P, Q, 1, 1)
+        weight = self.weight.astype(x.dtype).reshape(G, O // G, I, P, Q, 1, 1)
         x = np.pad(x, ((0, 0), (0, 0), *self.pads))
         x = x.reshape(len(x), G, 1, I, *x.shape[2:])
-        out = acc.reshape(len(x), G, O // G, H, W)
         for c, p, q in np.ndindex(I, P, Q):
             rows = slice(p * d0, p * d0 + (H - 1) * s0 + 1, s0)
             columns = slice(q * d1, q * d1 + (W - 1) * s1 + 1, s1)
-            out = out + weight[:, :, c, p, q] * x[:, :, :, c, rows, columns]
-        return out.reshape(acc.shape)
+            yield weight[:, :, c, p, q] * x[:, :, :, c, rows, columns]
+
+    def tap_sums(self, weight: Array, shape: Shape) -> Array:
+        rows, columns = (
+            np.stack([(reached == i).any(axis=0) for i in range(n)])
+            for reached, n in zip(
+                self.targets(shape), self.out_shape(shape)[1:], strict=True
+            )
+        )
+        by_tap = weight.sum(axis=1)
+        sums: Array = np.einsum("opq,ip,jq->oij", by_tap, rows, columns)
+        return sums
 
     def targets(self, shape: Shape) -> tuple[Array, Array]:
         """Find the outputs that each input row and column reaches.
@@ -282,13 +351,15 @@ class Linear(LinearMap):
         )
         return (len(self.weight),)
 
-    def accumulate(self, acc: Array, x: Array) -> Array:
-        weight = self.weight.astype(np.float64)
+    def terms(self, x: Array) -> Iterator[Array]:
+        weight = self.weight.astype(x.dtype)
         x = x.reshape(len(x), weight.shape[1])
-        out = acc
         for i in range(weight.shape[1]):
-            out = out + weight[:, i] * x[:, i, None]
-        return out
+            yield weight[:, i] * x[:, i, None]
+
+    def tap_sums(self, weight: Array, shape: Shape) -> Array:  # noqa: ARG002 - all are inside
+        sums: Array = weight.sum(axis=1)
+        return sums
 
     def fan_out(self, shape: Shape) -> Array:
         return np.full(shape, self.out_shape(shape)[0], dtype=np.int64)
@@ -326,11 +397,14 @@ class Identity(LinearMap):
         )
         return shape
 
-    def accumulate(self, acc: Array, x: Array) -> Array:
-        weight = self.weight.astype(np.float64)
-        x = x.reshape(acc.shape)
-        out: Array = acc + per_channel(weight, x.shape[1:], where=self.op) * x
-        return out
+    def terms(self, x: Array) -> Iterator[Array]:
+        x = x.reshape(len(x), *self.out_shape(x.shape[1:]))
+        weight = self.weight.astype(x.dtype)
+        yield per_channel(weight, x.shape[1:], where=self.op) * x
+
+    def tap_sums(self, weight: Array, shape: Shape) -> Array:
+        shape = self.out_shape(shape)
+        return np.broadcast_to(per_channel(weight, shape, where=self.op), shape)
 
     def fan_out(self, shape: Shape) -> Array:
         self.out_shape(shape)

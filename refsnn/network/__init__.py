@@ -1,8 +1,9 @@
 """Graphs: the trained network and the spiking one, validated when they are made."""
 
 from refsnn.network.model import Model
+from refsnn.network.population import Population
 from refsnn.network.projection import INPUT, PROJECTIONS, Projection
-from refsnn.network.spiking import MODES, Population, SpikingNetwork
+from refsnn.network.spiking import MODES, SpikingNetwork
 from refsnn.network.trained import OPS, Network, Node, Op
 
 __all__ = [

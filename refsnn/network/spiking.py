@@ -19,90 +19,14 @@ from refsnn.errors import (
 )
 from refsnn.network.graph import check_names, check_order, check_used, columns
 from refsnn.network.model import Model
+from refsnn.network.population import Population
 from refsnn.network.projection import INPUT, Projection
-from refsnn.neurons import Neuron
-from refsnn.numerics import Array, Shape, per_channel
+from refsnn.numerics import Array, Shape
 from refsnn.profile import REFSNN, Profile
 from refsnn.records import Ints, as_array, frozen, json_values, plain_text
 
-MODES = ("ordered",)
-"""Arithmetic modes."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Population:
-    """Neurons of one model, or the readout.
-
-    Parameters
-    ----------
-    name : str
-        Name of the activation that it replaces; of the output node for the readout.
-    shape : tuple of int
-        S: (C, H, W) or (N,).
-    neuron : Neuron or None
-        The model; None marks the readout, whose currents are summed over the steps.
-    projections : tuple of Projection
-        Incoming synapses, in graph order.
-    bias : ndarray, shape (C,), (S) or (), potential, or None
-        Added to the current at every step, after all synaptic terms.
-    theta : ndarray, shape () or (C,), potential
-        Threshold; 1 in canonical form.
-    v0 : ndarray, shape (), (C,) or S, potential
-        Initial potential.
-    scale : ndarray, shape () or (C,), activation
-        The threshold before normalisation: a spike is worth `scale` of the trained
-        network's activation. 0 marks a dead channel.
-    """
-
-    name: str
-    shape: Shape
-    neuron: Neuron | None
-    projections: tuple[Projection, ...]
-    bias: Array | None = None
-    theta: Array = dataclasses.field(default_factory=lambda: np.array(1.0))
-    v0: Array = dataclasses.field(default_factory=lambda: np.array(0.0))
-    scale: Array = dataclasses.field(default_factory=lambda: np.array(1.0))
-
-    def __post_init__(self) -> None:
-        for field in ("bias", "theta", "v0", "scale"):
-            value = getattr(self, field)
-            if value is None:
-                continue
-            where = f"population {self.name}, {field}"
-            array = np.asarray(value, dtype=np.float64)
-            if not np.isfinite(array).all():
-                raise DomainError(
-                    where=where, got="NaN or infinity", expected="numbers"
-                )
-            per_channel(array, self.shape, where=where)
-            object.__setattr__(self, field, frozen(array))
-        if not (self.theta > 0).all():
-            raise DomainError(
-                where=f"population {self.name}",
-                got=f"a smallest threshold of {self.theta.min()}",
-                expected="theta > 0",
-            )
-
-    @property
-    def neurons(self) -> int:
-        """Number of neurons; 0 for the readout."""
-        return int(np.prod(self.shape)) if self.neuron else 0
-
-    def over(self, field: str) -> Array:
-        """Shape `theta`, `v0`, `bias` or `scale` to broadcast over (..., *S).
-
-        Parameters
-        ----------
-        field : str
-            Name of the parameter.
-
-        Returns
-        -------
-        ndarray
-            The parameter.
-        """
-        where = f"population {self.name}, {field}"
-        return per_channel(getattr(self, field), self.shape, where=where)
+MODES = ("ordered", "exact")
+"""Arithmetic modes that a network can be stored with."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,7 +54,10 @@ class SpikingNetwork(Model):
     profile : Profile
         The conventions.
     mode : str
-        Arithmetic mode, ``ordered``.
+        ``exact`` if it was rounded to certified grids, ``ordered`` otherwise.
+    certificate : mapping or None
+        What the grids were fitted to, if the network was rounded: see
+        :func:`refsnn.snap.snap`.
     """
 
     populations: tuple[Population, ...]
@@ -142,6 +69,7 @@ class SpikingNetwork(Model):
     samples: Array | None = None
     profile: Profile = REFSNN
     mode: str = "ordered"
+    certificate: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self._check_header()
@@ -170,6 +98,8 @@ class SpikingNetwork(Model):
         plain_text(self.method, f"{where}, method")
         options = json_values(self.options, f"{where}, options")
         object.__setattr__(self, "options", options)
+        if self.certificate is not None:
+            self._check_certificate(f"{where}, certificate")
         if self.T is not None:
             T = Ints(length=None, least=1).normalise(self.T, f"{where}, T")
             object.__setattr__(self, "T", T)
@@ -194,6 +124,20 @@ class SpikingNetwork(Model):
                 got=f"mode {self.mode!r}, {self.profile}",
                 expected=f"mode {' or '.join(MODES)} and the conventions {REFSNN}",
             )
+        if self.mode == "exact" and any(p.grid is None for p in self.populations):
+            got, expected = "mode exact", "a grid for every population"
+            raise DomainError(where=where, got=got, expected=expected)
+
+    def _check_certificate(self, where: str) -> None:
+        certificate = json_values(self.certificate or {}, where)
+        seen = certificate.get("recursion", {})
+        keys = {"accumulator", "T", "static", "bits"}
+        keys |= {"recursion", "images"} if "recursion" in certificate else set()
+        known = isinstance(seen, dict) and all(type(b) is int for b in seen.values())
+        if set(certificate) != keys or type(certificate["T"]) is not int or not known:
+            expected = f"the keys {', '.join(sorted(keys))}, integers under recursion"
+            raise DomainError(where=where, got=certificate, expected=expected)
+        object.__setattr__(self, "certificate", certificate)
 
     def _check_population(self, population: Population) -> None:
         where = f"spiking network {self.name}, population {population.name}"

@@ -1,135 +1,26 @@
-"""Running a trained network once, and a spiking network for T steps.
-
-Everything is computed in the mode `ordered`: float64, every sum in the order that
-:mod:`refsnn.layers` states. Results do not depend on the implementation, on the
-schedule, or on which images share a batch.
-"""
+"""The state of a spiking network while it runs."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import Protocol, cast
 
 import numpy as np
 
 from refsnn import neurons
-from refsnn.errors import DomainError, OptionError
-from refsnn.layers import Input, LinearMap
-from refsnn.network import INPUT, Model, Network, Population, Projection, SpikingNetwork
+from refsnn.arithmetic import Arithmetic
+from refsnn.errors import DomainError
+from refsnn.fixed import Fixed
+from refsnn.network import INPUT, Population, Projection, SpikingNetwork
 from refsnn.neurons import Neuron, State
-from refsnn.numerics import Array, require_finite
-
-IMPLS = ("kernel", "definition")
-SCHEDULES = ("layer", "step")
+from refsnn.numerics import Array, bind, per_channel, require_finite
+from refsnn.run.implementation import Impl
 
 CURRENTS = 2**25
 """Bytes of currents held at once; spikes are kept as single bytes for all steps. Only
 memory and time depend on it."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Impl:
-    """An implementation of the two operations that cost time.
-
-    Attributes
-    ----------
-    accumulate : callable
-        Adds the terms of a linear map to sums already begun.
-    unroll : callable
-        Advances a population of neurons.
-    """
-
-    accumulate: Callable[[LinearMap, Array, Array], Array]
-    unroll: Callable[[Neuron, Array, State, Array], tuple[Array, State]]
-
-
-def implementation(name: str) -> Impl:
-    """Return an implementation by its name.
-
-    Parameters
-    ----------
-    name : str
-        ``kernel`` (compiled) or ``definition`` (NumPy); both give the same bits.
-
-    Returns
-    -------
-    Impl
-        The implementation.
-
-    Raises
-    ------
-    OptionError
-        If there is none of that name.
-    """
-    if name == "definition":
-        return Impl(
-            accumulate=lambda op, acc, x: op.accumulate(acc, x), unroll=neurons.unroll
-        )
-    if name == "kernel":
-        from refsnn import kernels  # noqa: PLC0415 - loads Numba, only where it is used
-
-        return Impl(accumulate=kernels.accumulate, unroll=kernels.unroll)
-    raise OptionError(where="impl", got=name, expected=" or ".join(IMPLS))
-
-
-@np.errstate(
-    over="ignore", invalid="ignore"
-)  # reported by require_finite, with a place
-def run_ann(
-    ann: Network,
-    x: Array,
-    *,
-    impl: str = "kernel",
-    observe: Callable[[str, Array], None] | None = None,
-) -> Array:
-    """Evaluate a trained network.
-
-    Parameters
-    ----------
-    ann : Network
-        The network.
-    x : ndarray, shape (B, C, H, W)
-        Analog input, as :meth:`refsnn.network.Model.preprocess` returns it.
-    impl : str
-        ``kernel`` or ``definition``.
-    observe : callable, optional
-        Called with the name and the output, shape (B, *S), of every node in order.
-
-    Returns
-    -------
-    ndarray of float64, shape (B, classes)
-        Logits.
-
-    Raises
-    ------
-    NumericalError
-        At the first node whose output is not finite.
-    """
-    need_network(ann, Network)
-    ann.need_input(x)
-    chosen = implementation(impl)
-    values: dict[str, Array] = {}
-    last = {source: node.name for node in ann.nodes for source in node.inputs}
-    for node in ann.nodes:
-        inputs = [values[name] for name in node.inputs]
-        if isinstance(node.op, Input):
-            value = x.astype(np.float64)
-        elif isinstance(node.op, LinearMap):
-            start = np.zeros((len(x), *ann.shapes[node.name]))
-            value = node.op.add_bias(chosen.accumulate(node.op, start, *inputs))
-        else:
-            value = node.op(*inputs)
-        where = f"network {ann.name}, node {node.name}"
-        require_finite(value, where=where, axes="(sample, *shape)")
-        values[node.name] = value
-        if observe:
-            observe(node.name, value)
-        for source in set(node.inputs):
-            if last[source] == node.name:
-                del values[source]
-    return values[ann.nodes[-1].name]
 
 
 class Observer(Protocol):
@@ -175,117 +66,31 @@ class SpikingRun:
     synops: dict[str, Array]
 
 
-@np.errstate(
-    over="ignore", invalid="ignore"
-)  # reported by require_finite, with a place
-def run_snn(
-    snn: SpikingNetwork,
-    x: Array,
-    T: int,
-    *,
-    impl: str = "kernel",
-    schedule: str = "layer",
-    observe: Observer | None = None,
-) -> SpikingRun:
-    """Simulate a canonical spiking network on a constant analog input.
+class Simulation:
+    """A network's state while it runs.
 
     Parameters
     ----------
     snn : SpikingNetwork
         The network.
     x : ndarray, shape (B, C, H, W)
-        Analog input, as :meth:`refsnn.network.Model.preprocess` returns it; presented
-        unchanged at every step.
+        Analog input.
     T : int
-        Number of steps.
-    impl : str
-        ``kernel`` or ``definition``.
-    schedule : str
-        ``layer``: all steps of a population before the next one; ``step``: all
-        populations in every step. The results are equal.
-    observe : callable, optional
-        An :class:`Observer`, called for every population of neurons.
-
-    Returns
-    -------
-    SpikingRun
-        Logits and counts.
-
-    Raises
-    ------
-    NumericalError
-        At the first population whose current is not finite.
+        Number of steps in all.
+    arithmetic : Arithmetic
+        The numbers.
+    impl : Impl
+        Kernels or definitions.
+    observe : Observer or None
+        Who watches.
     """
-    need_network(snn, SpikingNetwork)
-    snn.need_input(x)
-    snn.need_canonical()
-    need_steps(T)
-    if snn.T not in (None, T):
-        raise OptionError(
-            where=f"spiking network {snn.name}",
-            got=f"T = {T}",
-            expected=f"T = {snn.T}, which method {snn.method} converted it for",
-        )
-    if schedule not in SCHEDULES:
-        raise OptionError(
-            where="schedule", got=schedule, expected=" or ".join(SCHEDULES)
-        )
-    simulation = _Simulation(snn, x, T, implementation(impl), observe)
-    length = T if schedule == "layer" else 1
-    for start in range(0, T, length):
-        simulation.advance(start, length)
-    return simulation.result
-
-
-def need_network(network: object, kind: type[Model]) -> None:
-    """Refuse anything but a network of one kind.
-
-    Parameters
-    ----------
-    network : object
-        What was given.
-    kind : type
-        Network or SpikingNetwork.
-
-    Raises
-    ------
-    OptionError
-        If it is something else.
-    """
-    if not isinstance(network, kind):
-        raise OptionError(
-            where="run",
-            got=f"a {type(network).__name__}",
-            expected=f"a {kind.__name__}",
-            do="run_ann runs a Network; convert() makes a SpikingNetwork of it.",
-        )
-
-
-def need_steps(T: int) -> None:
-    """Refuse what is not a number of steps.
-
-    Parameters
-    ----------
-    T : int
-        The number of steps.
-
-    Raises
-    ------
-    DomainError
-        If it is not an integer of at least one.
-    """
-    if not isinstance(T, (int, np.integer)) or isinstance(T, bool) or T < 1:
-        raise DomainError(where="T", got=repr(T), expected="at least 1 time step")
-
-
-class _Simulation:
-    """A network's state while it runs; `advance` takes it some steps on."""
 
     def __init__(
         self,
         snn: SpikingNetwork,
         x: Array,
         T: int,
+        arithmetic: Arithmetic,
         impl: Impl,
         observe: Observer | None,
     ) -> None:
@@ -295,7 +100,11 @@ class _Simulation:
             impl,
             observe,
         )
+        self.arithmetic = arithmetic
+        self.reading = arithmetic.of_readout
         self.states: dict[str, State] = {}
+        self.ready = {p.name: arithmetic.prepared(p) for p in snn.hidden}
+        self.ready[snn.readout.name] = self.reading.prepared(snn.readout)
         self.constants = {p.name: self._constant(p) for p in snn.hidden}
         self.counts: dict[int, Array] = {}
         self.fan_out = {p.name: snn.fan_out(p.name) for p in snn.hidden}
@@ -316,7 +125,15 @@ class _Simulation:
         )
 
     def advance(self, start: int, length: int) -> None:
-        """Take every population from `start` steps to `start + length`."""
+        """Take every population some steps on.
+
+        Parameters
+        ----------
+        start : int
+            Number of steps before these.
+        length : int
+            Number of these steps.
+        """
         spikes: dict[str, Array] = {}
         for p in self.snn.hidden:
             spikes[p.name] = self._fire_in_pieces(p, start, length, spikes)
@@ -335,15 +152,31 @@ class _Simulation:
             yield slice(first, min(first + piece, length))
 
     def _constant(self, p: Population) -> tuple[Array, tuple[Projection, ...]]:
-        """Add the terms of the leading projections from the image, once.
+        """Add the terms of the projections from the image, once.
 
-        Returns the sums begun, shape (B, *S), and the projections still to be added.
+        Returns the sums begun, shape (B, *S), in the carrier, and the projections still
+        to be added: without a grid those behind the first that is not from the image.
         """
-        leading = tuple(takewhile(lambda q: q.source == INPUT, p.projections))
-        acc = np.zeros((len(self.x), *p.shape))
+        ready = self.ready[p.name]
+        if self.arithmetic.rounds_currents_of(p):
+            return self._image_current(p, self.arithmetic), ready.projections
+        leading = tuple(takewhile(lambda q: q.source == INPUT, ready.projections))
+        acc = np.zeros((len(self.x), *p.shape), dtype=self.arithmetic.dtype)
         for q in leading:
             acc = self.impl.accumulate(q.op, acc, q.pooled(self.x))
-        return acc, p.projections[len(leading) :]
+        return acc, ready.projections[len(leading) :]
+
+    def _image_current(self, p: Population, arithmetic: Arithmetic) -> Array:
+        """Return the image's current and the bias, summed in order, rounded once."""
+        acc = np.zeros((len(self.x), *p.shape))
+        for q in p.projections:
+            if q.source == INPUT:
+                acc = self.impl.accumulate(q.op, acc, q.pooled(self.x))
+        if p.bias is not None:
+            acc = acc + p.over("bias")
+        where = f"spiking network {self.snn.name}, current of population {p.name}"
+        require_finite(acc, where=where, axes="(sample, *shape)")
+        return arithmetic.current(self.snn, p, acc)
 
     def _fire_in_pieces(
         self, p: Population, start: int, length: int, spikes: dict[str, Array]
@@ -360,28 +193,74 @@ class _Simulation:
         self, p: Population, start: int, length: int, spikes: dict[str, Array]
     ) -> Array:
         """Charge and fire one population for a piece of the steps; count."""
-        neuron = cast(Neuron, p.neuron)  # hidden populations have one
+        where = f"spiking network {self.snn.name}"
+        ready = self.ready[p.name]
+        neuron = cast(Neuron, ready.neuron).over(p.shape)  # hidden ones have one
         x = self._current(p, length, spikes)
-        require_finite(
-            x,
-            where=f"spiking network {self.snn.name}, current of population {p.name}",
-            axes=f"(step after {start}, sample, *shape)",
-        )
+        axes = f"(step after {start}, sample, *shape)"
+        require_finite(x, where=f"{where}, current of population {p.name}", axes=axes)
         x = np.broadcast_to(x, (length, *x.shape[1:]))
         state = self.states.get(p.name) or neurons.initial_state(
-            p.over("v0"), x.shape[1:]
+            bind(ready.over("v0"), x), x.shape[1:]
         )
-        s, state = self.impl.unroll(neuron.over(p.shape), x, state, p.over("theta"))
-        require_finite(
-            state.v,
-            where=f"spiking network {self.snn.name}, potential of population {p.name}",
-            axes="(sample, *shape)",
-        )
-        self.states[p.name] = state
+        theta = bind(ready.over("theta"), x)
+        if self.arithmetic.fixed:
+            s, after = self._unroll_fixed(p, neuron, start, x, state, theta, spikes)
+        else:
+            s, after = self.impl.unroll(neuron, x, state, theta)
+        where = f"{where}, potential of population {p.name}"
+        require_finite(after.v, where=where, axes="(sample, *shape)")
+        self.arithmetic.require_room(p, start, x, s, state.v, theta, where)
+        self.states[p.name] = after
         self._count(p, start, s)
         if self.observe:
-            self.observe(p, start, x, s, state)
+            self.observe(p, start, *self._in_potentials(p, x, s, after))
         return s
+
+    def _in_potentials(
+        self, p: Population, x: Array, s: Array, state: State
+    ) -> tuple[Array, Array, State]:
+        """Express what an observer sees in units of theta, whatever the carrier."""
+        if self.arithmetic.dtype is np.float64:
+            return x, s, state
+        unit = per_channel(self.arithmetic.unit(p), p.shape, where="unit")
+        return x * unit, s, State(state.v * unit, state.N)
+
+    def _unroll_fixed(
+        self,
+        p: Population,
+        neuron: Neuron,
+        start: int,
+        x: Array,
+        state: State,
+        theta: Array,
+        spikes: dict[str, Array],
+    ) -> tuple[Array, State]:
+        """Advance a population by T' steps under a fixed-point overflow rule."""
+        fixed = cast(Fixed, self.arithmetic.fixed)
+        s = np.empty(x.shape, dtype=np.int8)
+        for t in range(len(x)):
+            terms: Iterable[Array] = [x[t]]
+            if fixed.overflow == "saturate-each":
+                terms = self._terms(p, {name: a[t] for name, a in spikes.items()})
+            where = (
+                f"spiking network {self.snn.name}, population {p.name}, "
+                f"step {start + t + 1}"
+            )
+            u = fixed.charged(state.v, terms, where)
+            s[t], state = neuron.discharge(u, state.N, theta)
+        return s, state
+
+    def _terms(self, p: Population, spikes: dict[str, Array]) -> Iterator[Array]:
+        """Walk the terms of one step in order, the image's current as the first."""
+        acc, projections = self.constants[p.name]
+        yield acc
+        for q in projections:
+            yield from q.op.terms(q.pooled(spikes[q.source]).astype(acc.dtype))
+        bias = self.ready[p.name].bias
+        if bias is not None:
+            shape = self.ready[p.name].over("bias")
+            yield np.broadcast_to(bind(shape, acc), acc.shape)
 
     def _current(self, p: Population, length: int, spikes: dict[str, Array]) -> Array:
         """Sum the terms of some steps, shape (T', B, *S); T' = 1 if it is constant."""
@@ -391,8 +270,9 @@ class _Simulation:
         for q in projections:
             source = self._source(q, length, spikes)
             acc = self.impl.accumulate(q.op, acc, q.pooled(merge(source)))
-        if p.bias is not None:
-            acc = acc + p.over("bias")
+        ready = self.ready[p.name]
+        if ready.bias is not None:
+            acc = acc + bind(ready.over("bias"), acc)
         return acc.reshape(steps, -1, *p.shape)
 
     def _source(self, q: Projection, length: int, spikes: dict[str, Array]) -> Array:
@@ -403,10 +283,14 @@ class _Simulation:
 
     def _read_out(self, start: int, length: int, spikes: dict[str, Array]) -> None:
         """Evaluate logits(t) = W' counts(t) + t b for some steps."""
-        p = self.snn.readout
-        acc = np.zeros((length * len(self.x), *p.shape))
-        t = np.arange(start + 1, start + length + 1, dtype=np.float64)
-        for index, q in enumerate(p.projections):
+        p, ready = self.snn.readout, self.ready[self.snn.readout.name]
+        dtype = self.reading.dtype
+        acc = np.zeros((length * len(self.x), *p.shape), dtype=dtype)
+        t = np.arange(start + 1, start + length + 1).astype(dtype)
+        if self.reading.rounds_currents_of(p):
+            current = self._image_current(p, self.reading)
+            acc = merge(t[:, None, None] * current)
+        for index, q in enumerate(ready.projections):
             pooled = q.pooled(merge(self._source(q, length, spikes)))
             pooled = pooled.reshape(length, -1, *pooled.shape[1:])
             if q.source == INPUT:
@@ -418,8 +302,9 @@ class _Simulation:
                 self.counts[index] = counts[-1].copy()
             acc = self.impl.accumulate(q.op, acc, merge(counts))
         logits = acc.reshape(length, -1, *p.shape)
-        if p.bias is not None:
-            logits = logits + t[:, None, None] * p.over("bias")
+        if ready.bias is not None:
+            logits = logits + t[:, None, None] * bind(ready.over("bias"), logits)
+        logits = logits * self.reading.unit(p)
         require_finite(
             logits,
             where=f"spiking network {self.snn.name}, readout {p.name}",

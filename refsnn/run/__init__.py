@@ -1,0 +1,25 @@
+"""Running a trained network once, and a spiking network for T steps.
+
+Trained networks are evaluated in float64, every sum in the order that
+:mod:`refsnn.layers` states; spiking ones in the numbers that :mod:`refsnn.arithmetic`
+names. Results do not depend on the implementation, on the schedule, or on which images
+share a batch.
+"""
+
+from refsnn.run.implementation import IMPLS, implementation
+from refsnn.run.simulation import Observer, SpikingRun, merge
+from refsnn.run.spiking import SCHEDULES, need_steps, run_snn
+from refsnn.run.trained import need_network, run_ann
+
+__all__ = [
+    "IMPLS",
+    "SCHEDULES",
+    "Observer",
+    "SpikingRun",
+    "implementation",
+    "merge",
+    "need_network",
+    "need_steps",
+    "run_ann",
+    "run_snn",
+]

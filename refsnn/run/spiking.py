@@ -1,0 +1,107 @@
+"""Simulating a spiking network for T steps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refsnn.arithmetic import resolve
+from refsnn.errors import DomainError, OptionError
+from refsnn.fixed import Fixed
+from refsnn.network import SpikingNetwork
+from refsnn.numerics import Array
+from refsnn.run.implementation import implementation
+from refsnn.run.simulation import Observer, Simulation, SpikingRun
+from refsnn.run.trained import need_network
+
+SCHEDULES = ("layer", "step")
+"""Orders of layers and steps."""
+
+
+@np.errstate(
+    over="ignore", invalid="ignore"
+)  # reported by require_finite, with a place
+def run_snn(
+    snn: SpikingNetwork,
+    x: Array,
+    T: int,
+    *,
+    mode: str | None = None,
+    carrier: str | None = None,
+    fixed: Fixed | None = None,
+    impl: str = "kernel",
+    schedule: str = "layer",
+    observe: Observer | None = None,
+) -> SpikingRun:
+    """Simulate a canonical spiking network on a constant analog input.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network.
+    x : ndarray, shape (B, C, H, W)
+        Analog input, as :meth:`refsnn.network.Model.preprocess` returns it; presented
+        unchanged at every step.
+    T : int
+        Number of steps.
+    mode, carrier, fixed : optional
+        The numbers it is simulated in, as in :func:`refsnn.arithmetic.resolve`.
+    impl : str
+        ``kernel`` or ``definition``.
+    schedule : str
+        ``layer``: all steps of a population before the next one; ``step``: all
+        populations in every step. The results are equal.
+    observe : callable, optional
+        An :class:`Observer`, called for every population of neurons.
+
+    Returns
+    -------
+    SpikingRun
+        Logits and counts.
+
+    Raises
+    ------
+    NumericalError
+        At the first population whose current is not finite.
+    AccumulatorError
+        At the first potential that leaves a fixed-point accumulator, or a carrier whose
+        certificate rests on another run.
+    OptionError
+        If the network has no certificate for the numbers that were asked for.
+    """
+    need_network(snn, SpikingNetwork)
+    snn.need_input(x)
+    snn.need_canonical()
+    need_steps(T)
+    if snn.T not in (None, T):
+        raise OptionError(
+            where=f"spiking network {snn.name}",
+            got=f"T = {T}",
+            expected=f"T = {snn.T}, which method {snn.method} converted it for",
+        )
+    if schedule not in SCHEDULES:
+        raise OptionError(
+            where="schedule", got=schedule, expected=" or ".join(SCHEDULES)
+        )
+    arithmetic = resolve(snn, T, mode=mode, carrier=carrier, fixed=fixed)
+    simulation = Simulation(snn, x, T, arithmetic, implementation(impl), observe)
+    length = T if schedule == "layer" else 1
+    for start in range(0, T, length):
+        simulation.advance(start, length)
+    return simulation.result
+
+
+def need_steps(T: int) -> None:
+    """Refuse what is not a number of steps.
+
+    Parameters
+    ----------
+    T : int
+        The number of steps.
+
+    Raises
+    ------
+    DomainError
+        If it is not an integer of at least one.
+    """
+    if not isinstance(T, (int, np.integer)) or isinstance(T, bool) or T < 1:
+        raise DomainError(where="T", got=repr(T), expected="at least 1 time step")
