@@ -24,6 +24,7 @@ from refsnn.passes import (
     set_thresholds,
 )
 from refsnn.run import need_network, need_steps
+from refsnn.snap import T_MAX, snap
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -348,6 +349,7 @@ def convert(
     images: Array | None = None,
     options: Mapping[str, Any] | None = None,
     max_pool_on_spikes: bool = False,
+    exact: bool = True,
     impl: str = "kernel",
     progress: Progress | None = None,
 ) -> SpikingNetwork:
@@ -368,6 +370,10 @@ def convert(
     max_pool_on_spikes : bool
         Whether max pooling is taken to mean the maximum of the spikes at every step,
         whatever the method; a network with max pooling is refused otherwise.
+    exact : bool
+        Whether to end with rounding to grids that are certified for float64 and every
+        T up to 1024, so that the network runs in mode ``exact``; see
+        :mod:`refsnn.snap`. Without it the network runs in mode ``ordered``.
     impl : str
         ``kernel`` or ``definition``, for runs of the trained network.
     progress : callable, optional
@@ -386,6 +392,11 @@ def convert(
         If the method does not take the network.
     DataError
         If the method needs training images and there are none.
+
+    Warns
+    -----
+    UserWarning
+        If a certificate was asked for and there is none: then nothing is rounded.
     """
     need_network(ann, Network)
     chosen = method_named(method)
@@ -416,7 +427,7 @@ def convert(
                 ready, chosen.neuron(context), max_pool_on_spikes=max_pool_on_spikes
             )
         )
-    return dataclasses.replace(
+    snn = dataclasses.replace(
         snn,
         method=method,
         options=dataclasses.asdict(settings),
@@ -424,3 +435,14 @@ def convert(
         ann_sha256=content_sha256(ann),
         samples=samples,
     )
+    return _snapped(snn) if exact else snn
+
+
+def _snapped(snn: SpikingNetwork) -> SpikingNetwork:
+    """Round to certified grids, or leave the network as it is and say so."""
+    try:
+        return snap(snn, T=T_MAX)
+    except ConversionError as error:
+        text = f"{error}. The network is left as it is and runs in mode ordered."
+        warnings.warn(text, UserWarning, stacklevel=3)
+        return snn

@@ -16,9 +16,11 @@ import numpy as np
 
 import refsnn
 from refsnn.accounting import ENERGY_TABLES
+from refsnn.arithmetic import Arithmetic, resolve, rounding
 from refsnn.calibrate import Progress
 from refsnn.datasets import Images
 from refsnn.errors import OptionError
+from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.run import run_ann, run_snn
@@ -74,6 +76,9 @@ def evaluate(
     ann: Network | None = None,
     batch: int = BATCH,
     threads: int | None = None,
+    mode: str | None = None,
+    carrier: str | None = None,
+    fixed: Fixed | None = None,
     impl: str = "kernel",
     schedule: str = "layer",
     progress: Progress | None = None,
@@ -94,6 +99,8 @@ def evaluate(
         Images simulated at once by each thread.
     threads : int, optional
         Number of threads; as many as the process has processors by default.
+    mode, carrier, fixed : optional
+        The numbers, as in :func:`refsnn.arithmetic.resolve`.
     impl, schedule : str
         As in :func:`refsnn.run.run_snn`.
     progress : callable, optional
@@ -116,7 +123,16 @@ def evaluate(
         images = data.images[start : start + batch]
         labels = data.labels[start : start + batch]
         x = snn.preprocess(images)
-        run = run_snn(snn, x, T, impl=impl, schedule=schedule)
+        run = run_snn(
+            snn,
+            x,
+            T,
+            mode=mode,
+            carrier=carrier,
+            fixed=fixed,
+            impl=impl,
+            schedule=schedule,
+        )
         ann_correct = 0
         if ann:
             ann_correct = _correct(
@@ -254,6 +270,7 @@ def result(
     sha256: str,
     seconds: float,
     ann: Network | None = None,
+    arithmetic: Arithmetic | None = None,
     impl: str = "kernel",
     schedule: str = "layer",
 ) -> dict[str, Any]:
@@ -273,6 +290,8 @@ def result(
         Wall-clock time.
     ann : Network, optional
         The trained network, if it ran too.
+    arithmetic : Arithmetic, optional
+        The numbers it ran in; the network's own by default.
     impl, schedule : str
         How it ran.
 
@@ -305,8 +324,7 @@ def result(
         "set": dict(snn.options),
         "T": len(tally.correct),
         "images": tally.images,
-        "mode": snn.mode,
-        "certificate": None,
+        **_numbers(snn, arithmetic or resolve(snn, len(tally.correct))),
         "ann": {"correct": tally.ann_correct, "macs": ann_macs} if ann else None,
         "snn": {
             "correct": tally.correct.tolist(),
@@ -319,6 +337,21 @@ def result(
         "versions": versions(),
         "seconds": seconds,
     }
+
+
+def _numbers(snn: SpikingNetwork, arithmetic: Arithmetic) -> dict[str, Any]:
+    """Say in which numbers a network ran."""
+    about: dict[str, Any] = {
+        "mode": arithmetic.mode,
+        "carrier": arithmetic.carrier,
+        "certificate": arithmetic.bits,
+    }
+    if arithmetic.fixed:
+        about["fixed"] = {
+            **dataclasses.asdict(arithmetic.fixed),
+            "rounding": rounding(snn, arithmetic.fixed),
+        }
+    return about
 
 
 def versions() -> dict[str, str]:

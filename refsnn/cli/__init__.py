@@ -14,6 +14,7 @@ import typer
 
 import refsnn
 from refsnn.cli import data
+from refsnn.cli.certify import certify
 from refsnn.cli.convert import convert
 from refsnn.cli.demo import demo
 from refsnn.cli.import_ import import_
@@ -57,7 +58,7 @@ def options(
     """
 
 
-for command in (demo, info, convert, run):
+for command in (demo, info, convert, run, certify):
     app.command()(command)
 app.command("import")(import_)
 app.add_typer(data.app, name="data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -23,15 +24,18 @@ from rich.progress import (
 from rich.table import Table
 
 from refsnn import datasets, io
+from refsnn.arithmetic import CARRIERS, MODES
 from refsnn.convert import convert, method_named, need_fit, parse_options
 from refsnn.datasets import Images
 from refsnn.errors import OptionError, printable
+from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
 from refsnn.run import IMPLS, SCHEDULES, need_steps
 
 Impl = StrEnum("Impl", {name: name for name in IMPLS})  # type: ignore[misc]  # made of IMPLS
 Schedule = StrEnum("Schedule", {name: name for name in SCHEDULES})  # type: ignore[misc]  # made of SCHEDULES
-Mode = StrEnum("Mode", {"ordered": "ordered"})
+Mode = StrEnum("Mode", {name: name for name in MODES})  # type: ignore[misc]  # made of MODES
+Carrier = StrEnum("Carrier", {name: name for name in CARRIERS})  # type: ignore[misc]  # made of CARRIERS
 
 MethodOption = Annotated[
     str | None,
@@ -42,6 +46,16 @@ SetOption = Annotated[
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Option of the method; repeatable."
     ),
+]
+ModeOption = Annotated[
+    Mode | None,
+    typer.Option(
+        "--mode", help="Arithmetic; by default exact where certified, else ordered."
+    ),
+]
+CarrierOption = Annotated[
+    Carrier | None,
+    typer.Option("--carrier", help="Number type of sums and potentials in mode exact."),
 ]
 DataOption = Annotated[
     str | None,
@@ -274,20 +288,18 @@ def data_name(network: Network | SpikingNetwork, data: str | None) -> str:
     return named
 
 
-def settings(method: str, pairs: list[str] | None) -> dict[str, Any]:
-    """Read the ``--set`` options of a method.
+def texts_of(pairs: list[str] | None) -> dict[str, str]:
+    """Split the ``--set`` options.
 
     Parameters
     ----------
-    method : str
-        The method.
     pairs : list of str or None
         ``key=value`` texts.
 
     Returns
     -------
-    dict
-        Options.
+    dict of str to str
+        Values by key.
     """
     texts: dict[str, str] = {}
     for pair in pairs or []:
@@ -298,7 +310,41 @@ def settings(method: str, pairs: list[str] | None) -> dict[str, Any]:
                 where="--set", got=got, expected="key=value, each key once"
             )
         texts[key] = value
-    return parse_options(method, texts)
+    return texts
+
+
+def split_fixed(
+    mode: Mode | None, pairs: list[str] | None
+) -> tuple[Fixed | None, list[str]]:
+    """Take the options of mode fixed out of the ``--set`` options.
+
+    Parameters
+    ----------
+    mode : Mode or None
+        The mode asked for.
+    pairs : list of str or None
+        ``key=value`` texts.
+
+    Returns
+    -------
+    fixed : Fixed or None
+        The format, in mode fixed.
+    rest : list of str
+        The options of the method.
+    """
+    if mode is None or mode.value != "fixed":
+        return None, list(pairs or [])
+    texts = texts_of(pairs)
+    own = {
+        f.name: texts.pop(f.name) for f in dataclasses.fields(Fixed) if f.name in texts
+    }
+    bits = own.pop("accumulator", str(Fixed.accumulator))
+    if not bits.isdecimal():
+        raise OptionError(
+            where="option accumulator of mode fixed", got=bits, expected="bits"
+        )
+    fixed = Fixed(accumulator=int(bits), **own)
+    return fixed, [f"{key}={value}" for key, value in texts.items()]
 
 
 def converted(
@@ -310,6 +356,7 @@ def converted(
     impl: str = "kernel",
     *,
     max_pool: bool = False,
+    exact: bool = True,
 ) -> SpikingNetwork:
     """Convert a trained network as the options say.
 
@@ -329,6 +376,8 @@ def converted(
         ``kernel`` or ``definition``.
     max_pool : bool
         Whether ``--max-pool-on-spikes`` was given.
+    exact : bool
+        Whether to round to certified grids.
 
     Returns
     -------
@@ -341,7 +390,7 @@ def converted(
             got="no --method",
             expected="the conversion method (refsnn info lists those it allows)",
         )
-    options = settings(method, pairs)
+    options = parse_options(method, texts_of(pairs))
     if T is not None:
         need_steps(T)
     need_fit(ann, method, max_pool_on_spikes=max_pool)
@@ -356,9 +405,49 @@ def converted(
             images=images,
             options=options,
             max_pool_on_spikes=max_pool,
+            exact=exact,
             impl=impl,
             progress=report,
         )
+
+
+def spiking(
+    file: Path,
+    method: str | None,
+    T: int | None,
+    pairs: list[str] | None,
+    data: str | None,
+) -> SpikingNetwork:
+    """Read a converted network, or convert a trained one as the options say.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+    method : str or None
+        The method asked for.
+    T : int or None
+        The number of steps.
+    pairs : list of str or None
+        ``--set`` texts.
+    data : str or None
+        The data set asked for.
+
+    Returns
+    -------
+    SpikingNetwork
+        The network.
+    """
+    network = load(file)
+    if isinstance(network, Network):
+        return converted(network, method, T, pairs, data)
+    if method is not None or pairs:
+        raise OptionError(
+            where=f"network {network.name}",
+            got="--method or --set",
+            expected="neither: it is converted already",
+        )
+    return network
 
 
 def test_images(name: str, limit: int | None) -> Images:

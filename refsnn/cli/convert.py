@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from refsnn import io
+from refsnn import datasets, io
 from refsnn.cli import common
 from refsnn.errors import OptionError
-from refsnn.network import Network
+from refsnn.network import Network, SpikingNetwork
+from refsnn.snap import changes, snap
+
+Snap = StrEnum("Snap", ["float64", "float32", "int32", "none"])
+
+SNAP_IMAGES = 128
+"""Training images of the run that shows how far potentials go."""
 
 
 def convert(
@@ -21,11 +28,27 @@ def convert(
     method: common.MethodOption = None,
     T: Annotated[
         int | None,
-        typer.Option("-T", "--steps", help="Steps, for methods that depend on them."),
+        typer.Option(
+            "-T", "--steps", help="Steps, for methods and snapping that depend on them."
+        ),
     ] = None,
     options: common.SetOption = None,
     max_pool: common.MaxPoolOption = False,
     data: common.DataOption = None,
+    snapped: Annotated[
+        Snap,
+        typer.Option(
+            "--snap",
+            help="Arithmetic to round the weights for: float64 changes no spike that "
+            "was ever seen; float32 and int32 make another network; none runs ordered.",
+        ),
+    ] = Snap["float64"],
+    static: Annotated[
+        bool,
+        typer.Option(
+            "--static", help="Snap for every input, not for what training images show."
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing file.")
     ] = False,
@@ -41,10 +64,58 @@ def convert(
         raise OptionError(
             where=f"--out {out}", got="the trained network", expected="another file"
         )
-    snn = common.converted(network, method, T, options, data, max_pool=max_pool)
+    narrow = snapped.value in {"float32", "int32"}
+    if narrow and T is None:
+        raise OptionError(
+            where=f"--snap {snapped.value}", got="no -T", expected="the number of steps"
+        )
+    exact = snapped.value == "float64"
+    snn = common.converted(
+        network, method, T, options, data, max_pool=max_pool, exact=exact
+    )
+    if narrow and T is not None:
+        snn = _narrow(network, snn, snapped.value, T, data, static)
     io.save(snn, out, force=force)
     for line in snn.describe().splitlines():
         common.show(line)
     if T is not None and snn.T is None:
         common.show(f"method {snn.method} does not depend on T: runs at any T")
+    if snn.certificate:
+        about = ", ".join(
+            f"{key} {snn.certificate[key]}"
+            for key in ("accumulator", "bits", "T", "static")
+        )
+        common.show(f"mode {snn.mode}, certificate: {about}")
     common.show(f"wrote {out}, sha256 {io.content_sha256(snn)}")
+
+
+def _narrow(
+    network: Network,
+    snn: SpikingNetwork,
+    target: str,
+    T: int,
+    data: str | None,
+    static: bool,
+) -> SpikingNetwork:
+    """Snap for float32 or int32, and say what that changed."""
+    images = None
+    if not static:
+        name = common.data_name(network, data)
+        images = datasets.load(name, "train").head(SNAP_IMAGES).images
+    with common.progress("snapping"):
+        after = snap(snn, target, T=T, images=images)
+    rows = [
+        (
+            name,
+            f"2^-{change.grid[0]} to 2^-{change.grid[1]}",
+            f"{change.weight:.2g}",
+            f"{change.neuron:.2g}",
+            f"{change.relative:.2g}",
+            change.zeroed,
+        )
+        for name, change in changes(snn, after).items()
+    ]
+    head = ("population", "grid", "weight", "neuron", "relative", "zeroed")
+    common.table("Changes by rounding, in units of theta", head, rows)
+    common.show("")
+    return after

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from refsnn import io
+from refsnn.arithmetic import resolve
 from refsnn.cli import common
 from refsnn.cli.summary import marks, print_result
 from refsnn.errors import OptionError
@@ -41,9 +42,8 @@ def run(
     schedule: Annotated[
         common.Schedule, typer.Option("--schedule", help="Order of layers and steps.")
     ] = common.Schedule["layer"],
-    mode: Annotated[  # noqa: ARG001 - one mode so far; the option refuses others
-        common.Mode, typer.Option("--mode", help="Arithmetic mode.")
-    ] = common.Mode["ordered"],
+    mode: common.ModeOption = None,
+    carrier: common.CarrierOption = None,
     json: common.JsonOption = None,
     report: Annotated[
         Path | None,
@@ -56,6 +56,12 @@ def run(
     schedule never change a result.
     """
     clock = time.perf_counter()
+    fixed, options = common.split_fixed(mode, options)
+    numbers: dict[str, Any] = {
+        "mode": mode and mode.value,
+        "carrier": carrier and carrier.value,
+        "fixed": fixed,
+    }
     common.need_json_target(json)
     common.need_report_folder(report)
     network = common.load(file)
@@ -73,6 +79,7 @@ def run(
             _refuse(network.name, got, "none of them: it is converted already")
         snn, trained = network, _trained(ann, network)
         images = common.test_images(common.data_name(network, data), limit)
+    arithmetic = resolve(snn, T, **numbers)
     with common.progress("running") as tell:
         tally = evaluate(
             snn,
@@ -81,6 +88,7 @@ def run(
             ann=trained,
             batch=batch,
             threads=threads,
+            **numbers,
             impl=impl.value,
             schedule=schedule.value,
             progress=tell,
@@ -92,6 +100,7 @@ def run(
         sha256=io.content_sha256(network),
         seconds=round(time.perf_counter() - clock, 3),
         ann=trained,
+        arithmetic=arithmetic,
         impl=impl.value,
         schedule=schedule.value,
     )

@@ -53,7 +53,24 @@ def _print_method(result: dict[str, Any]) -> None:
         show(f"  Source: {method.citation}")
         if method.reconstruction:
             show(f"  Reconstruction: {method.reconstruction}")
+    show(f"  Arithmetic: {_arithmetic(result)}")
     show("")
+
+
+def _arithmetic(result: dict[str, Any]) -> str:
+    """Say in a line in which numbers the network ran."""
+    mode, carrier = result["mode"], result["carrier"]
+    if mode == "exact":
+        return f"exact on {carrier}, certified with {result['certificate']} bits"
+    if mode == "ordered":
+        return "ordered, float64, every sum in one stated order"
+    fixed = result["fixed"]
+    return (
+        f"fixed, {fixed['format']} in {fixed['accumulator']} bits, overflow "
+        f"{fixed['overflow']}; rounding changed weights by at most "
+        f"{fixed['rounding']['max_weight_change']:.2g} of theta and zeroed "
+        f"{fixed['rounding']['zeroed']:,} of {fixed['rounding']['weights']:,}"
+    )
 
 
 def _print_accuracy(result: dict[str, Any], steps: Sequence[int]) -> None:
