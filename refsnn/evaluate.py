@@ -5,16 +5,13 @@ from __future__ import annotations
 import dataclasses
 import operator
 import os
-import platform
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-import refsnn
 from refsnn.accounting import ENERGY_TABLES
 from refsnn.arithmetic import Arithmetic, resolve, rounding
 from refsnn.calibrate import Progress
@@ -23,6 +20,7 @@ from refsnn.errors import OptionError
 from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
+from refsnn.recording import versions
 from refsnn.run import run_ann, run_snn
 
 BATCH = 50
@@ -352,19 +350,3 @@ def _numbers(snn: SpikingNetwork, arithmetic: Arithmetic) -> dict[str, Any]:
             "rounding": rounding(snn, arithmetic.fixed),
         }
     return about
-
-
-def versions() -> dict[str, str]:
-    """Return the versions a result was made with.
-
-    Returns
-    -------
-    dict of str to str
-        refsnn, Python, platform and the numerical libraries.
-    """
-    return {
-        "refsnn": refsnn.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        **{name: version(name) for name in ("numpy", "numba", "h5py")},
-    }

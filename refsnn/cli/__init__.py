@@ -19,7 +19,9 @@ from refsnn.cli.convert import convert
 from refsnn.cli.demo import demo
 from refsnn.cli.import_ import import_
 from refsnn.cli.info import info
+from refsnn.cli.margin import margin
 from refsnn.cli.run import run
+from refsnn.cli.trace import trace
 from refsnn.errors import RefsnnError, printable
 
 INTERNAL_ERROR = 70
@@ -58,7 +60,7 @@ def options(
     """
 
 
-for command in (demo, info, convert, run, certify):
+for command in (demo, info, convert, run, certify, trace, margin):
     app.command()(command)
 app.command("import")(import_)
 app.add_typer(data.app, name="data")

@@ -31,7 +31,7 @@ def certify(
     data: common.DataOption = None,
     json: common.JsonOption = None,
 ) -> None:
-    """Prove that every sum and potential is exact; exit code 1 if that is not proved."""
+    """Prove that every sum and potential is exact; exit code 1 if it is not."""
     common.need_json_target(json)
     need_steps(T)
     network = common.spiking(file, method, T, options, data)
@@ -71,7 +71,7 @@ def _print(certificate: Certificate, name: str, seen: bool) -> None:
     rows = [
         (
             p.name,
-            f"2^-{p.grid[0]} to 2^-{p.grid[1]}",
+            "-".join(map(str, sorted(set(p.grid)))),
             _bits(p.sums),
             _bits(p.recursion),
             _bits(p.membrane),
@@ -83,8 +83,17 @@ def _print(certificate: Certificate, name: str, seen: bool) -> None:
     ]
     how = "as seen in the run it was snapped with" if seen else "for every input"
     title = f"Bits that {name} needs on {certificate.accumulator}, T = {certificate.T}"
-    head = "population grid sums recursion membrane there worst-neuron bound"
-    common.table(title, head.split(), rows)
+    head = (
+        "",
+        "grid 2^-",
+        "sums",
+        "recursion",
+        "membrane",
+        "of",
+        "neuron",
+        "bound",
+    )
+    common.table(title, head, rows)
     common.show("")
     if certificate.holds:
         common.show(f"holds: every sum and potential is exact, potentials {how}")

@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from refsnn.errors import DataError, OptionError
 from refsnn.io.cursor import Cursor
 from refsnn.io.formats import (
-    READERS,
     VERSION,
     ann_tree,
     images_tree,
     need_images,
+    read_ann,
+    read_images,
+    read_snn,
     snn_tree,
 )
+from refsnn.io.traces import read_trace, trace_tree
 from refsnn.io.tree import (
     RULES,
     Tree,
@@ -29,6 +33,7 @@ from refsnn.io.tree import (
 )
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
+from refsnn.trace import Trace
 
 __all__ = [
     "RULES",
@@ -37,12 +42,23 @@ __all__ = [
     "load_ann",
     "load_images",
     "load_snn",
+    "load_trace",
     "need_images",
     "need_target",
     "save",
     "save_images",
+    "save_trace",
     "write_atomically",
 ]
+
+
+READERS: dict[str, Callable[[Cursor], Any]] = {
+    "refsnn-ann": read_ann,
+    "refsnn-snn": read_snn,
+    "refsnn-images": read_images,
+    "refsnn-trace": read_trace,
+}
+"""Reader of each format, version 1."""
 
 
 def _tree(network: Network | SpikingNetwork) -> Tree:
@@ -96,6 +112,23 @@ def save(
     _write(_tree(network), Path(path), force=force)
 
 
+def save_trace(
+    trace: Trace, path: str | os.PathLike[str], *, force: bool = False
+) -> None:
+    """Write a trace to an HDF5 file.
+
+    Parameters
+    ----------
+    trace : Trace
+        The trace.
+    path : path-like
+        The file.
+    force : bool
+        Whether an existing file is replaced.
+    """
+    _write(trace_tree(trace), Path(path), force=force)
+
+
 def save_images(
     images: Array, labels: Array, path: str | os.PathLike[str], *, force: bool = False
 ) -> None:
@@ -131,7 +164,7 @@ def load(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    Network, SpikingNetwork or (images, labels)
+    Network, SpikingNetwork, Trace or (images, labels)
         Its content.
 
     Raises
@@ -177,7 +210,11 @@ def load(path: str | os.PathLike[str]) -> Any:
 def _load_as(path: str | os.PathLike[str], cls: type[Any], what: str) -> Any:
     content = load(path)
     if not isinstance(content, cls):
-        kinds = {Network: "a trained network", SpikingNetwork: "a converted network"}
+        kinds = {
+            Network: "a trained network",
+            SpikingNetwork: "a converted network",
+            Trace: "a trace",
+        }
         got = kinds.get(type(content), "labelled images")
         raise DataError(where=str(path), got=got, expected=what)
     return content
@@ -235,3 +272,20 @@ def load_images(path: str | os.PathLike[str]) -> tuple[Array, Array]:
     """
     images, labels = _load_as(path, tuple, "labelled images (refsnn-images)")
     return images, labels
+
+
+def load_trace(path: str | os.PathLike[str]) -> Trace:
+    """Read a trace.
+
+    Parameters
+    ----------
+    path : path-like
+        A file of the format ``refsnn-trace``.
+
+    Returns
+    -------
+    Trace
+        The trace.
+    """
+    trace: Trace = _load_as(path, Trace, "a trace (refsnn-trace)")
+    return trace

@@ -141,6 +141,21 @@ class Cursor:
             refuse("RSN-H5-010", f"{self.tree.source}:{path}", array.dtype, expected)
         return array
 
+    def has_array(self, name: str) -> bool:
+        """Say whether an array is there.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Returns
+        -------
+        bool
+            Whether :meth:`array` would find it.
+        """
+        return self._child(name) in self.arrays
+
     def has_group(self, name: str) -> bool:
         """Say whether a group is there.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -365,11 +364,3 @@ def read_images(root: Cursor) -> tuple[Array, Array]:
     images, labels = (root.array(name, dtypes=pixel) for name in ("images", "labels"))
     built(root.where, need_images, images=images, labels=labels)
     return cast(Array, images), cast(Array, labels)
-
-
-READERS: dict[str, Callable[[Cursor], Any]] = {
-    "refsnn-ann": read_ann,
-    "refsnn-snn": read_snn,
-    "refsnn-images": read_images,
-}
-"""Reader of each format, version 1."""

@@ -8,7 +8,7 @@ share a batch.
 
 from refsnn.run.implementation import IMPLS, implementation
 from refsnn.run.simulation import Observer, SpikingRun, merge
-from refsnn.run.spiking import SCHEDULES, need_steps, run_snn
+from refsnn.run.spiking import SCHEDULES, image_currents, need_steps, run_snn
 from refsnn.run.trained import need_network, run_ann
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "SCHEDULES",
     "Observer",
     "SpikingRun",
+    "image_currents",
     "implementation",
     "merge",
     "need_network",

@@ -90,6 +90,32 @@ def run_snn(
     return simulation.result
 
 
+def image_currents(
+    snn: SpikingNetwork, x: Array, *, impl: str = "kernel"
+) -> dict[str, Array]:
+    """Return the currents that the image causes, the same at every step.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        A network in canonical form.
+    x : ndarray, shape (B, C, H, W)
+        Analog input.
+    impl : str
+        ``kernel`` or ``definition``.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (B, *S), potential
+        For each population that the image feeds; with the bias, and rounded, if the
+        population has a grid.
+    """
+    simulation = Simulation(snn, x, 1, resolve(snn, 1), implementation(impl), None)
+    return {
+        p.name: simulation.constants[p.name][0] for p in snn.hidden if p.fed_by_image
+    }
+
+
 def need_steps(T: int) -> None:
     """Refuse what is not a number of steps.
 

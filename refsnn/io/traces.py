@@ -1,0 +1,176 @@
+"""The format ``refsnn-trace``, version 1."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import cast
+
+import numpy as np
+
+from refsnn.io.cursor import Cursor, built, shape_of
+from refsnn.io.formats import VERSION, compact
+from refsnn.io.tree import Tree, refuse
+from refsnn.numerics import Array
+from refsnn.profile import Profile
+from refsnn.trace import Recorded, Trace
+
+_F8, _I8, _U1 = (np.dtype(code) for code in ("<f8", "<i8", "u1"))
+_REALS = ("v", "current", "input_current")
+
+
+def packed(spikes: Array) -> Array:
+    """Pack truth values into bits, the first neuron in the lowest bit.
+
+    Parameters
+    ----------
+    spikes : ndarray of bool, shape (T, B, *S)
+        Truth values.
+
+    Returns
+    -------
+    ndarray of uint8, shape (T, B, ceil(N / 8))
+        N = number of neurons, flattened channel by channel, row by row.
+    """
+    T, B, *_ = spikes.shape
+    return np.packbits(spikes.reshape(T, B, -1), axis=-1, bitorder="little")
+
+
+def trace_tree(trace: Trace) -> Tree:
+    """Lay out a trace as the format ``refsnn-trace``.
+
+    Parameters
+    ----------
+    trace : Trace
+        The trace.
+
+    Returns
+    -------
+    Tree
+        The content, without its hash.
+    """
+    tree = Tree()
+    tree.attributes["/"] = {
+        "format": "refsnn-trace",
+        "version": VERSION,
+        "T": trace.T,
+        "network": trace.network,
+        "network_sha256": trace.network_sha256,
+        "input_sha256": trace.input_sha256,
+        "profile": compact(dataclasses.asdict(trace.profile)),
+        "mode": trace.mode,
+        "carrier": trace.carrier,
+        "bits": compact(trace.bits),
+        "versions": compact(dict(trace.versions)),
+    }
+    tree.arrays.update({"/samples": trace.samples, "/readout": trace.readout})
+    tree.attributes["/populations"] = {}
+    first = True
+    for index, (name, recorded) in enumerate(trace.populations.items()):
+        path = f"/populations/{name}"
+        tree.attributes[path] = {"index": index, "shape": list(recorded.shape)}
+        tree.arrays[f"{path}/spikes"] = packed(recorded.spikes > 0)
+        if (recorded.spikes < 0).any():
+            tree.arrays[f"{path}/negative"] = packed(recorded.spikes < 0)
+        flat = (len(trace.samples), -1)
+        tree.arrays[f"{path}/counts"] = recorded.counts.reshape(flat)
+        tree.arrays[f"{path}/theta"] = recorded.theta
+        tree.arrays[f"{path}/v0"] = recorded.v0
+        for field in _REALS:
+            value = getattr(recorded, field)
+            if value is None:
+                continue
+            value = value.reshape(*value.shape[: -len(recorded.shape)], -1)
+            if field == "input_current" and first:
+                tree.arrays["/input_current"], first = value, False
+            else:
+                tree.arrays[f"{path}/{field}"] = value
+    return tree
+
+
+def read_trace(root: Cursor) -> Trace:
+    """Read the format ``refsnn-trace``.
+
+    Parameters
+    ----------
+    root : Cursor
+        The root, its format and version taken.
+
+    Returns
+    -------
+    Trace
+        The trace.
+    """
+    T = root.attribute("T", int)
+    texts = {
+        field: root.attribute(field, str)
+        for field in ("network", "network_sha256", "input_sha256", "mode", "carrier")
+    }
+    profile = built(root.where, Profile, **root.json("profile", dict))
+    bits = root.json("bits", int, optional=True)
+    versions = root.json("versions", dict)
+    samples = cast(Array, root.array("samples", dtypes=(_I8,)))
+    readout = cast(Array, root.array("readout", dtypes=(_F8,)))
+    size = (T, len(samples))
+    first = root.array("input_current", dtypes=(_F8,), optional=True)
+    group = root.group("populations")
+    populations = {}
+    for cursor in group.children():
+        populations[cursor.name] = _read_recorded(cursor, size, first)
+        first = None
+    group.done()
+    trace: Trace = built(
+        root.where,
+        Trace,
+        **texts,
+        profile=profile,
+        bits=bits,
+        versions=versions,
+        samples=samples,
+        readout=readout,
+        populations=populations,
+    )
+    return trace
+
+
+def _read_recorded(
+    cursor: Cursor, size: tuple[int, int], first: Array | None
+) -> Recorded:
+    shape = shape_of(cursor, "shape")
+    spikes = _unpacked(cursor, "spikes", size, shape)
+    if cursor.has_array("negative"):
+        spikes = spikes - _unpacked(cursor, "negative", size, shape)
+    values = {name: cast(Array, cursor.array(name)) for name in ("theta", "v0")}
+    reals = {name: cursor.array(name, dtypes=(_F8,), optional=True) for name in _REALS}
+    if first is not None:
+        reals["input_current"] = first
+    full = {
+        name: None if a is None else _shaped(cursor, name, a, shape)
+        for name, a in reals.items()
+    }
+    counts = cast(Array, cursor.array("counts", dtypes=(_I8,)))
+    recorded: Recorded = built(cursor.where, Recorded, spikes=spikes, **values, **full)
+    if counts.tolist() != recorded.counts.reshape(len(counts), -1).tolist():
+        refuse(
+            "RSN-H5-011", f"{cursor.where}/counts", "other counts", "the spikes' sum"
+        )
+    cursor.done()
+    return recorded
+
+
+def _unpacked(
+    cursor: Cursor, name: str, size: tuple[int, int], shape: tuple[int, ...]
+) -> Array:
+    bits = cast(Array, cursor.array(name, dtypes=(_U1,)))
+    N = int(np.prod(shape))
+    want = (*size, -(-N // 8))
+    if bits.shape != want:
+        refuse("RSN-H5-011", f"{cursor.where}/{name}", bits.shape, f"{want}")
+    spikes = np.unpackbits(bits, axis=-1, count=N, bitorder="little")
+    return spikes.astype(np.int8).reshape(*size, *shape)
+
+
+def _shaped(cursor: Cursor, name: str, a: Array, shape: tuple[int, ...]) -> Array:
+    N = int(np.prod(shape))
+    if a.ndim < 2 or a.shape[-1] != N:
+        refuse("RSN-H5-011", f"{cursor.where}/{name}", a.shape, f"(..., {N})")
+    return a.reshape(*a.shape[:-1], *shape)

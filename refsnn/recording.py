@@ -1,0 +1,128 @@
+"""Recording traces."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+import numpy as np
+
+import refsnn
+from refsnn.arithmetic import resolve
+from refsnn.io import content_sha256
+from refsnn.network import INPUT, Population, SpikingNetwork
+from refsnn.neurons import State, potentials
+from refsnn.numerics import Array
+from refsnn.run import image_currents, run_snn
+from refsnn.trace import Recorded, Trace, images_sha256
+
+
+def versions() -> dict[str, str]:
+    """Return the versions a result was made with.
+
+    Returns
+    -------
+    dict of str to str
+        refsnn, Python, platform and the numerical libraries.
+    """
+    return {
+        "refsnn": refsnn.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: version(name) for name in ("numpy", "numba", "h5py")},
+    }
+
+
+def record(
+    snn: SpikingNetwork,
+    images: Array,
+    T: int,
+    *,
+    samples: Array | None = None,
+    membranes: bool = False,
+    currents: bool = False,
+    impl: str = "kernel",
+) -> Trace:
+    """Run a network and record every spike.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        A network in canonical form.
+    images : ndarray of uint8, shape (B, C, H, W)
+        Images.
+    T : int
+        Number of steps.
+    samples : ndarray of int, shape (B,), optional
+        Numbers of the images in their split; 0, 1, ... by default.
+    membranes : bool
+        Whether to record potentials.
+    currents : bool
+        Whether to record currents.
+    impl : str
+        As in :func:`refsnn.run.run_snn`.
+
+    Returns
+    -------
+    Trace
+        The trace. All of it is held in memory: a byte a neuron, step and image, and 8
+        each for potentials and currents.
+    """
+    parts: dict[str, list[tuple[Array, Array, State]]] = {
+        p.name: [] for p in snn.hidden
+    }
+
+    def watch(
+        population: Population,
+        start: int,  # noqa: ARG001 - an observer is told everything
+        x: Array,
+        s: Array,
+        state: State,
+    ) -> None:
+        kept = x.copy() if currents or membranes else x[:0]
+        parts[population.name].append((kept, s.copy(), state))
+
+    x = snn.preprocess(images)
+    run = run_snn(snn, x, T, impl=impl, observe=watch)
+    fed = image_currents(snn, x, impl=impl)
+    numbers = resolve(snn, T)
+    return Trace(
+        network=snn.name,
+        network_sha256=content_sha256(snn),
+        input_sha256=images_sha256(images),
+        samples=np.arange(len(images)) if samples is None else samples.astype(np.int64),
+        profile=snn.profile,
+        mode=numbers.mode,
+        carrier=numbers.carrier,
+        bits=numbers.bits,
+        populations={
+            p.name: _recorded(p, parts[p.name], fed.get(p.name), membranes, currents)
+            for p in snn.hidden
+        },
+        readout=run.logits,
+        versions=versions(),
+    )
+
+
+def _recorded(
+    p: Population,
+    parts: list[tuple[Array, Array, State]],
+    fed: Array | None,
+    membranes: bool,
+    currents: bool,
+) -> Recorded:
+    """Join the pieces of a population's run."""
+    x, s = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    v = None
+    if membranes:
+        start = np.broadcast_to(p.over("v0"), s.shape[1:])
+        v = np.stack([v for _, v in potentials(x, s, start, p.over("theta"))])
+    constant = all(q.source == INPUT for q in p.projections)
+    return Recorded(
+        spikes=s,
+        theta=p.theta,
+        v0=p.v0,
+        v=v,
+        current=(x[:1] if constant else x) if currents else None,
+        input_current=fed,
+    )

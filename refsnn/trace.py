@@ -1,0 +1,140 @@
+"""Traces: what every neuron of a network did at every step, for others to compare."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from refsnn.errors import DomainError, ShapeError
+from refsnn.numerics import Array, Shape
+from refsnn.profile import Profile
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Recorded:
+    """What a population did.
+
+    Attributes
+    ----------
+    spikes : ndarray of int8, shape (T, B, *S)
+        Spikes: -1, 0 or +1.
+    theta, v0 : ndarray, shape (), (C,) or S, potential
+        Threshold and initial potential.
+    v : ndarray of float64, shape (T, B, *S), potential, or None
+        Potential after the reset of every step.
+    current : ndarray of float64, shape (T or 1, B, *S), potential, or None
+        Current of every step, bias included; one if it is constant.
+    input_current : ndarray of float64, shape (B, *S), potential, or None
+        The part of the current that the image causes, if there is one: with the bias
+        and rounded to the grid, if the population has a grid.
+    """
+
+    spikes: Array
+    theta: Array
+    v0: Array
+    v: Array | None = None
+    current: Array | None = None
+    input_current: Array | None = None
+
+    def __post_init__(self) -> None:
+        if self.spikes.dtype != np.int8 or np.abs(self.spikes).max(initial=0) > 1:
+            expected = "int8, values -1, 0 and +1"
+            raise DomainError(where="spikes", got=self.spikes.dtype, expected=expected)
+        steps, *rest = self.spikes.shape
+        shapes = {
+            "v": [(steps, *rest)],
+            "current": [(steps, *rest), (1, *rest)],
+            "input_current": [tuple(rest)],
+        }
+        for name, allowed in shapes.items():
+            value = getattr(self, name)
+            if value is not None and value.shape not in allowed:
+                raise ShapeError(
+                    where=name, got=f"shape {value.shape}", expected=f"{allowed[0]}"
+                )
+
+    @property
+    def shape(self) -> Shape:
+        """The population's shape S."""
+        return self.spikes.shape[2:]
+
+    @property
+    def counts(self) -> Array:
+        """Net number of spikes, positive minus negative, int64, shape (B, *S)."""
+        counts: Array = self.spikes.sum(axis=0, dtype=np.int64)
+        return counts
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Trace:
+    """What a network did on some images.
+
+    Attributes
+    ----------
+    network : str
+        The network's name.
+    network_sha256 : str
+        Its content hash.
+    input_sha256 : str
+        Hash of the images, see :func:`images_sha256`.
+    samples : ndarray of int64, shape (B,)
+        Numbers of the images in their split.
+    profile : Profile
+        The conventions.
+    mode, carrier : str
+        The numbers it was computed in.
+    bits : int or None
+        Bits of the certificate; None without one.
+    populations : mapping of str to Recorded
+        In graph order.
+    readout : ndarray of float64, shape (T, B, classes)
+        Logits at every t.
+    versions : mapping of str to str
+        Versions of the libraries.
+    """
+
+    network: str
+    network_sha256: str
+    input_sha256: str
+    samples: Array
+    profile: Profile
+    mode: str
+    carrier: str
+    bits: int | None
+    populations: Mapping[str, Recorded]
+    readout: Array
+    versions: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        want = (*self.readout.shape[:1], *self.samples.shape)
+        for name, recorded in self.populations.items():
+            if recorded.spikes.shape[:2] != want or self.readout.shape[:2] != want:
+                raise ShapeError(
+                    where=f"trace of {self.network}, population {name}",
+                    got=f"spikes of shape {recorded.spikes.shape}",
+                    expected=f"{want} steps and samples, as the readout",
+                )
+
+    @property
+    def T(self) -> int:
+        """Number of steps."""
+        return len(self.readout)
+
+
+def images_sha256(images: Array) -> str:
+    """Hash images.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (n, C, H, W)
+        Pixels.
+
+    Returns
+    -------
+    str
+        SHA-256 of the shape, as in ``(2, 3, 32, 32)``, NUL, and the bytes in C order.
+    """
+    return hashlib.sha256(f"{images.shape}\0".encode() + images.tobytes()).hexdigest()
