@@ -26,12 +26,22 @@ LAWS = ("test_tables.py", "test_laws.py", "test_laws_networks.py")
 
 # name: (module, text, replacement, tests that must fail)
 MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
-    "hard reset": ("neurons", "v = u - theta * s", "v = u * (s == 0)", LAWS),
-    "fire before charge": ("neurons", "self.fire(u, ", "self.fire(state.v, ", LAWS),
+    "hard reset": (
+        "neurons",
+        "v = u - theta * s\n        N",
+        "v = u * (s == 0)\n        N",
+        LAWS,
+    ),
+    "no charge": (
+        "neurons",
+        "return self.discharge(state.v + x",
+        "return self.discharge(state.v",
+        LAWS,
+    ),
     "clamped below": (
         "neurons",
-        "v = u - theta * s",
-        "v = np.maximum(u - theta * s, 0)",
+        "v = u - theta * s\n        N",
+        "v = np.maximum(u - theta * s, 0)\n        N",
         LAWS,
     ),
     "v(0) = 0": ("neurons", "np.broadcast_to(v0, shape)", "np.zeros(shape)", LAWS),
@@ -44,8 +54,8 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "unguarded": ("neurons", "below & (N > 0) if self.guard", "below if self", LAWS),
     "negative spikes not counted": (
         "neurons",
-        "N = state.N + s",
-        "N = state.N + abs(s)",
+        "        N = N + s",
+        "        N = N + abs(s)",
         LAWS,
     ),
     "one step short": ("neurons", "range(len(x))", "range(len(x) - 1)", LAWS),
@@ -82,15 +92,57 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         LAWS,
     ),
     "v(0) not normalised": (
-        "passes",
-        'v0=_divide(p.over("v0"), theta, p)',
-        "v0=p.v0",
+        "network/population",
+        'v0=divided("v0")',
+        "v0=self.v0",
         LAWS,
     ),
+    "sums without the threshold": (
+        "certificate",
+        "np.maximum(np.maximum(self.P, self.Nn), 1.0)",
+        "np.maximum(self.P, self.Nn)",
+        ("test_certificate.py",),
+    ),
+    "a step forgotten": (
+        "certificate",
+        "(T - 1) * np.maximum",
+        "(T - 2) * np.maximum",
+        ("test_certificate.py",),
+    ),
+    "one more bit": (
+        "certificate",
+        '"float32": Accumulator(dtype=np.float32, bits=24)',
+        '"float32": Accumulator(dtype=np.float32, bits=25)',
+        ("test_certificate.py",),
+    ),
+    "negative spikes forgotten": (
+        "certificate",
+        "min(*alphabet, 0), max(*alphabet, 0)",
+        "0, max(*alphabet, 0)",
+        ("test_certificate.py",),
+    ),
+    "theta_neg to nearest": (
+        "neurons",
+        "else np.floor(steps)",
+        "else np.rint(steps)",
+        ("test_modes.py",),
+    ),
+    "wrap without the sign": (
+        "fixed",
+        "(u - least) % (2**self.accumulator) + least",
+        "u % (2**self.accumulator)",
+        ("test_modes.py",),
+    ),
+    "a bound that halves the roundings": (
+        "margin",
+        "m = np.where(m > 0, m + extra, m)",
+        "m = np.where(m > 0, m + extra, m) / 2**10",
+        ("test_margin.py",),
+    ),
     "readout bias once": (
-        "run",
-        "t[:, None, None] * p.over",
-        "np.ones_like(t)[:, None, None] * p.over",
+        "run/simulation",
+        "t[:, None, None] * bind",
+        "np.ones_like(t)[:, None, None] * bind",
         LAWS,
     ),
 }

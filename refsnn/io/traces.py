@@ -150,9 +150,8 @@ def _read_recorded(
     counts = cast(Array, cursor.array("counts", dtypes=(_I8,)))
     recorded: Recorded = built(cursor.where, Recorded, spikes=spikes, **values, **full)
     if counts.tolist() != recorded.counts.reshape(len(counts), -1).tolist():
-        refuse(
-            "RSN-H5-011", f"{cursor.where}/counts", "other counts", "the spikes' sum"
-        )
+        at = f"{cursor.where}/counts"
+        refuse("RSN-H5-019", at, "other numbers", "the sums of the spikes")
     cursor.done()
     return recorded
 

@@ -1,0 +1,320 @@
+"""Traces, and the margin: rounding told from errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from nets import images, same
+from refsnn import io
+from refsnn.cli import main
+from refsnn.errors import DataError, FormatError, RefsnnError
+from refsnn.margin import judge, risks
+from refsnn.network import INPUT, SpikingNetwork
+from refsnn.neurons import State, potentials, unroll
+from refsnn.profile import REFSNN
+from refsnn.recording import record
+from refsnn.run import merge, run_snn
+from refsnn.snap import snap
+from refsnn.trace import Recorded, Trace, images_sha256
+from test_modes import raw_net
+
+T = 12
+IMAGES = images(11, 6)
+
+
+def in_binary32(
+    snn: SpikingNetwork, trace: Trace, seed: int, *, theta: float = 1.0
+) -> dict[str, np.ndarray]:
+    """Each population in binary32, fed with the trace's spikes, terms shuffled.
+
+    Its weights, biases and currents are cast; terms are added to the potential itself.
+    """
+    rng = np.random.default_rng(seed)
+    answer = {}
+    for p in snn.hidden:
+        recorded = trace.populations[p.name]
+        size = recorded.spikes.shape
+        parts = []
+        if recorded.input_current is not None:
+            parts.append(np.broadcast_to(recorded.input_current, size))
+        if p.bias is not None and not (p.fed_by_image and p.grid is not None):
+            parts.append(np.broadcast_to(p.over("bias"), size))
+        for q in p.projections:
+            if q.source != INPUT:
+                s = q.pooled(merge(trace.populations[q.source].spikes))
+                parts += [
+                    term.reshape(size) for term in q.op.terms(s.astype(np.float32))
+                ]
+        parts = [parts[i].astype(np.float32) for i in rng.permutation(len(parts))]
+        v = np.broadcast_to(p.over("v0"), size[1:]).astype(np.float32)
+        state, spikes = State(v, np.zeros(size[1:], np.int64)), []
+        neuron = p.neuron.over(p.shape)
+        for t in range(size[0]):
+            u = state.v
+            for part in parts:
+                u = u + part[t]
+            s, state = neuron.discharge(u, state.N, np.float32(theta))
+            spikes.append(s)
+        answer[p.name] = np.array(spikes)
+    return answer
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_spike_of_binary32_lies_outside_the_margin(seed: int) -> None:
+    """Thousands of images' worth of chances, in four orders of the terms."""
+    snn = raw_net(seed)
+    trace = record(snn, IMAGES, T)
+    other = in_binary32(snn, trace, seed)
+    verdicts = judge(snn, trace, other, fed=True)
+    assert list(verdicts) == [p.name for p in snn.hidden]
+    assert [v.errors for v in verdicts.values()] == [0] * len(verdicts)
+    assert all(v.unjudged == 0 for v in verdicts.values())
+
+
+def test_ties_are_decided_by_rounding_and_excused() -> None:
+    """A potential moved onto the threshold, to the last bit, by its own v(0)."""
+    snn = raw_net(1)
+    p = snn["act2"]
+    trace = record(snn, IMAGES[:1], 1, membranes=True)
+    u = trace.populations["act2"].v[0, 0] + trace.populations["act2"].spikes[0, 0]
+    v0 = p.over("v0") + (1 - u)  # now u is 1, or next to it
+    moved = dataclasses.replace(
+        snn,
+        populations=tuple(
+            dataclasses.replace(p, v0=v0) if p.name == "act2" else p
+            for p in snn.populations
+        ),
+    )
+    trace = record(moved, IMAGES[:1], 1)
+    risk = risks(moved, trace)["act2"]
+    assert risk.at_risk == risk.neurons_at_risk == u.size
+    found = judge(moved, trace, in_binary32(moved, trace, 3), fed=True)["act2"]
+    assert found.differing > 0
+    assert (found.rounding, found.errors) == (found.differing, 0)
+
+
+def test_a_bound_is_near_what_happens() -> None:
+    """The largest error of binary32 is within a factor of the bound, never above."""
+    snn = raw_net(2)
+    trace = record(snn, IMAGES, T)
+    for p in snn.hidden:
+        if p.fed_by_image:
+            continue
+        size = trace.populations[p.name].spikes.shape
+        u64, u32 = (np.zeros(size[1:], dtype=kind) for kind in (np.float64, np.float32))
+        for q in p.projections:
+            s = q.pooled(merge(trace.populations[q.source].spikes))
+            s = s.reshape(size[0], size[1], *s.shape[1:])[0]
+            u64 = q.op.accumulate(u64, s)
+            u32 = q.op.accumulate(u32, s)
+        error = np.abs(u64 - u32).max()
+        assert 0 < error <= risks(snn, trace)[p.name].largest_error
+
+
+@pytest.mark.parametrize("fed", [True, False])
+def test_a_wrong_threshold_is_an_error(fed: bool) -> None:
+    snn = raw_net(2)
+    trace = record(snn, IMAGES, T)
+    verdicts = judge(snn, trace, in_binary32(snn, trace, 0, theta=1.01), fed=fed)
+    first = verdicts["act1"].first
+    assert first is not None
+    assert (first.want, first.got) == (1, 0)
+    assert first.distance > first.error
+    where = (first.step - 1, first.sample, *first.neuron)
+    assert trace.populations["act1"].spikes[where] == 1
+    assert verdicts["act1"].errors > 0
+    if not fed:  # behind a difference of act1 nothing is judged
+        assert verdicts["act5"].unjudged > 0
+
+
+def test_a_free_run_is_judged_at_its_first_differences_only() -> None:
+    """One spike flipped in act1 changes what follows; only the flip is an error."""
+    snn = raw_net(2)
+    trace = record(snn, IMAGES, T)
+    other = {name: p.spikes.copy() for name, p in trace.populations.items()}
+    place = tuple(np.argwhere(other["act1"] == 0)[5])
+    other["act1"][place] = 1
+    follower = tuple(np.argwhere(other["act2"][-1, place[1]] == 0)[0])
+    other["act2"][(T - 1, place[1], *follower)] = 1
+    verdicts = judge(snn, trace, other)
+    assert (verdicts["act1"].errors, verdicts["act1"].differing) == (1, 1)
+    assert (verdicts["act2"].errors, verdicts["act2"].unjudged) == (0, 1)
+    assert judge(snn, trace, other, fed=True)["act2"].errors == 1
+
+
+def test_a_trace_of_another_network_or_shape_is_refused() -> None:
+    snn, trace = raw_net(2), record(raw_net(2), IMAGES[:1], 2)
+    with pytest.raises(DataError, match="with the hash"):
+        risks(raw_net(3), trace)
+    with pytest.raises(DataError, match="as in the trace"):
+        judge(snn, trace, {"act1": np.zeros((1, 1, 1), np.int8)})
+
+
+# ---------------------------------------------------------------- traces
+
+
+@pytest.mark.parametrize("snapped", [True, False])
+def test_a_trace_is_what_happened(snapped: bool) -> None:
+    snn = snap(raw_net(2)) if snapped else raw_net(2)
+    trace = record(snn, IMAGES, T, membranes=True, currents=True)
+    x = snn.preprocess(IMAGES)
+    seen: dict[str, tuple] = {}
+
+    def watch(population, start, x, s, state):
+        seen[population.name] = (x.copy(), s, state)
+
+    run = run_snn(snn, x, T, observe=watch, impl="definition")
+    assert same(trace.readout, run.logits)
+    assert (trace.mode, trace.bits is None) == (
+        ("exact", "ordered")[not snapped],
+        not snapped,
+    )
+    for name, (currents, s, state) in seen.items():
+        recorded = trace.populations[name]
+        assert same(recorded.spikes, s)
+        assert same(recorded.v[-1], state.v)
+        assert same(recorded.counts, state.N)
+        assert same(np.broadcast_to(recorded.current, currents.shape).copy(), currents)
+        start = np.broadcast_to(snn[name].over("v0"), s.shape[1:])
+        steps = potentials(currents, s, start, np.array(1.0))
+        assert all((v == recorded.v[t]).all() for t, (_, v) in enumerate(steps))
+    fed = trace.populations["act1"].input_current
+    if snapped:  # everything behind the first current is exact: start from it
+        theta, neuron = np.array(1.0), snn["act1"].neuron.over(snn["act1"].shape)
+        every = np.broadcast_to(fed, (T, *fed.shape))
+        begun = State(
+            np.broadcast_to(snn["act1"].over("v0"), fed.shape), 0 * fed.astype(int)
+        )
+        assert same(
+            unroll(neuron, every, begun, theta)[0], trace.populations["act1"].spikes
+        )
+
+
+def test_files_come_back_and_are_plain_hdf5(tmp_path: Path) -> None:
+    snn = snap(raw_net(2))
+    trace = record(snn, IMAGES, T, membranes=True, currents=True)
+    path = tmp_path / "t.h5"
+    io.save_trace(trace, path)
+    again = io.load_trace(path)
+    assert again.profile == REFSNN
+    for field in ("network", "network_sha256", "input_sha256", "mode", "carrier"):
+        assert getattr(again, field) == getattr(trace, field)
+    assert same(again.readout, trace.readout)
+    for name, recorded in trace.populations.items():
+        for field in ("spikes", "theta", "v0", "v", "current", "input_current"):
+            one, two = getattr(recorded, field), getattr(again.populations[name], field)
+            assert (one is None and two is None) or same(one, two), field
+    io.save_trace(again, tmp_path / "u.h5")
+    assert path.read_bytes() == (tmp_path / "u.h5").read_bytes()
+    with h5py.File(path) as file:
+        assert file.attrs["T"] == T
+        group = file["populations/act5"]
+        N = int(np.prod(group.attrs["shape"]))
+        bits = np.unpackbits(group["spikes"][...], axis=-1, bitorder="little")[..., :N]
+        negative = np.zeros_like(bits)
+        if "negative" in group:
+            negative = np.unpackbits(group["negative"][...], axis=-1, bitorder="little")
+            negative = negative[..., :N]
+        net = bits.sum(axis=0).astype(int) - negative.sum(axis=0)
+        assert net.tolist() == group["counts"][...].tolist()
+        assert file["input_current"].shape == (len(IMAGES), 4 * 8 * 8)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("populations/act1/counts", np.zeros((6, 256), np.int64), "sums of the spikes"),
+        ("populations/act1/spikes", np.zeros((T, 6, 31), np.uint8), "(12, 6, 32)"),
+        ("readout", np.zeros((T, 5, 3)), "steps and samples"),
+        ("populations/act1/v", np.zeros((T, 6, 255)), "256"),
+    ],
+)
+def test_broken_traces_are_refused(
+    tmp_path: Path, path: str, value: np.ndarray, message: str
+) -> None:
+    file = tmp_path / "t.h5"
+    io.save_trace(record(raw_net(2), IMAGES, T, membranes=True), file)
+    with h5py.File(file, "r+") as f:
+        del f[path]
+        f[path] = value
+        del f.attrs["sha256"]
+    with pytest.raises(FormatError) as caught:
+        io.load(file)
+    assert message in str(caught.value)
+
+
+def test_traces_that_do_not_fit_are_refused() -> None:
+    spikes = np.zeros((3, 2, 4), np.int8)
+    about = {"theta": np.array(1.0), "v0": np.array(0.5)}
+    with pytest.raises(RefsnnError, match="int8"):
+        Recorded(spikes=spikes + np.int8(2), **about)
+    with pytest.raises(RefsnnError, match=r"expected \(3, 2, 4\)"):
+        Recorded(spikes=spikes, v=np.zeros((3, 2, 5)), **about)
+    assert images_sha256(IMAGES) != images_sha256(IMAGES.reshape(12, 1, 8, 8))
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refsnn(*arguments: object) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as done:
+            main([str(a) for a in arguments])
+        out = capsys.readouterr()
+        return int(done.value.code or 0), out.out + out.err
+
+    from refsnn import datasets
+
+    ann = datasets.weights_folder() / "digits_relu.h5"
+    net, other, first, second = (tmp_path / f"{n}.h5" for n in "abcd")
+    how = ("--method", "max-norm", "--set", "samples=50")
+    assert refsnn("convert", ann, *how, "--snap", "none", "-o", net)[0] == 0
+    code, said = refsnn("certify", net, "-T", 8)
+    assert (code, "does not hold: population act1" in said) == (1, True)
+    code, said = refsnn("certify", ann, *how, "-T", 8, "--json", "-")
+    answer = json.loads(said)
+    assert (code, answer["holds"], answer["available"]) == (0, True, 53)
+    assert answer["bits"] <= 53
+    code, said = refsnn("convert", ann, *how, "--snap", "float32", "-T", 8, "-o", other)
+    assert (code, "Changes by rounding" in said) == (0, True)
+    assert refsnn("certify", other, "-T", 8, "--accumulator", "float32")[0] == 0
+    assert (
+        refsnn("certify", other, "-T", 8, "--accumulator", "float32", "--static")[0]
+        == 1
+    )
+    few = ("-T", 8, "--limit", 9)
+    code, said = refsnn("run", other, *few, "--carrier", "float32", "--json", "-")
+    result = json.loads(said)
+    assert (result["mode"], result["carrier"]) == ("exact", "float32")
+    assert result["certificate"] == 24
+    code, said = refsnn("run", other, "-T", 9, "--limit", 9, "--carrier", "float32")
+    assert (code, "bits, 24 there" in said) == (2, True)
+    fixed = ("--mode", "fixed", "--set", "format=Q3.8", "--set", "accumulator=20")
+    code, said = refsnn("run", net, "-T", 8, "--limit", 9, *fixed, "--json", "-")
+    result = json.loads(said)
+    assert (result["mode"], result["certificate"]) == ("fixed", None)
+    assert result["fixed"]["rounding"]["max_weight_change"] <= 2.0**-9
+    narrow = (*fixed[:-1], "accumulator=10")
+    code, said = refsnn("run", net, "-T", 8, "--limit", 9, *narrow)
+    assert (code, "which 10 bits hold" in said) == (1, True)
+    code, said = refsnn("run", net, *few, *fixed[:-1], "accumulator=x")
+    assert (code, "option accumulator" in said) == (2, True)
+    assert refsnn("trace", net, "-T", 8, "--samples", 3, "-o", first)[0] == 0
+    assert refsnn("trace", other, "-T", 8, "--samples", 3, "-o", second)[0] == 0
+    assert refsnn("margin", net, first)[0] == 0
+    code, said = refsnn("margin", net, first, "--other", first)
+    assert (code, "rounding explains" in said) == (0, True)
+    with h5py.File(first, "r+") as f:
+        wrong = f["populations/act1/spikes"][...]
+        wrong[2] ^= 1
+        f["populations/act1/spikes"][...] = wrong
+        spikes = np.unpackbits(wrong, axis=-1, bitorder="little").sum(axis=0)
+        f["populations/act1/counts"][...] = spikes
+        del f.attrs["sha256"]
+    good = tmp_path / "good.h5"
+    assert refsnn("trace", net, "-T", 8, "--samples", 3, "-o", good)[0] == 0
+    code, said = refsnn("margin", net, good, "--other", first)
+    assert (code, "error: population act1, sample 0, step 3" in said) == (1, True)
