@@ -182,6 +182,14 @@ class Keras:
         if "moving_variance" in drawn:
             drawn["moving_variance"] = np.abs(drawn["moving_variance"]) + 0.5
         self.tensors[layer] = drawn
+        (config,) = (x["config"] for x in self.layers if x["name"] == layer)
+        for key, shape in shapes.items():
+            if len(shape) == 4:
+                config.setdefault("kernel_size", shape[:2])
+                last = "filters" if key == "kernel" else "depth_multiplier"
+                config.setdefault(last, shape[3])
+            elif len(shape) == 2:
+                config.setdefault("units", shape[1])
         return drawn
 
     def save(self, path: Path, notation: str) -> Path:
@@ -329,7 +337,8 @@ def test_keras_layers_without_counterpart_are_listed(tmp_path: Path) -> None:
         "MaxPooling2D", "p", ["in"], pool_size=[2, 2], strides=[2, 2], padding="same"
     )
     k.layer("ReLU", "slope", ["in"], max_value=None, negative_slope=0.2, threshold=0.0)
-    k.layer("Conv2D", "lost", ["in"], activation="relu", **plain)
+    size = {"filters": 2, "kernel_size": [3, 3]}
+    k.layer("Conv2D", "lost", ["in"], activation="relu", **size, **plain)
     k.layer("Flatten", "flat", ["a"])
     with pytest.raises(ConversionError) as error:
         from_keras(k.save(tmp_path / "k.h5", "keras 2"))
@@ -340,9 +349,124 @@ def test_keras_layers_without_counterpart_are_listed(tmp_path: Path) -> None:
         "leaky (LeakyReLU): no layer in scope",
         "p (MaxPooling2D): padding in pooling",
         "slope (ReLU): a slope or threshold",
-        "lost (Conv2D): no tensor kernel in the file",
+        "lost (Conv2D): no tensors kernel in the file",
     ):
         assert part in text
+
+
+VALID = {"strides": [1, 1], "padding": "valid", "activation": "relu"}
+
+
+def two_convolutions(**first: Any) -> Keras:
+    """Convolutions `a` and `c`, then a mean and a dense layer."""
+    k = Keras(5)
+    k.layer("InputLayer", "in", [], batch_input_shape=[None, 6, 6, 3])
+    k.layer("Conv2D", "a", ["in"], **(VALID | first))
+    k.draw("a", kernel=(3, 3, 3, 3), bias=(3,))
+    k.layer("Conv2D", "c", ["a"], **VALID)
+    k.draw("c", kernel=(3, 3, 3, 3), bias=(3,))
+    k.layer("GlobalAveragePooling2D", "g", ["c"], data_format="channels_last")
+    k.layer("Dense", "d", ["g"], activation="linear")
+    k.draw("d", kernel=(3, 5), bias=(5,))
+    return k
+
+
+def test_a_layer_gets_its_own_tensors_only(tmp_path: Path) -> None:
+    """Whatever the tensors are called below the layer: Keras keeps first names."""
+    k = two_convolutions()
+    path = k.save(tmp_path / "k.h5", "keras 2")
+    with h5py.File(path, "r+") as file:
+        file.move("model_weights/a/a", "model_weights/a/c")
+    ann = from_keras(path)
+    for name in "ac":
+        want = k.tensors[name]["kernel"].transpose(3, 2, 0, 1)
+        assert (ann[name].op.weight == want).all()
+    with h5py.File(path, "r+") as file:
+        file.copy("model_weights/a/c/kernel:0", "model_weights/a/kernel:0")
+    with pytest.raises(ConversionError, match=r"a \(Conv2D\): 2 tensors kernel"):
+        from_keras(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"filters": 4}, "kernel of shape (3, 3, 3, 3), not (3, 3, 3, 4)"),
+        ({"kernel_size": [5, 3]}, "kernel of shape (3, 3, 3, 3), not (5, 3, 3, 3)"),
+        ({"data_format": "channels_first"}, "a (Conv2D): channels first"),
+    ],
+)
+def test_keras_tensors_fit_the_configuration(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    path = two_convolutions(**change).save(tmp_path / "k.h5", "keras 2")
+    with pytest.raises(ConversionError) as error:
+        from_keras(path)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("notation", ["keras 2", "keras 3"])
+def test_a_keras_layer_that_is_called_twice_is_refused(
+    tmp_path: Path, notation: str
+) -> None:
+    path = two_convolutions().save(tmp_path / "k.h5", notation)
+    with h5py.File(path, "r+") as file:
+        model = json.loads(file.attrs["model_config"])
+        model["config"]["layers"][2]["inbound_nodes"] *= 2
+        file.attrs["model_config"] = json.dumps(model)
+    with pytest.raises(ConversionError, match=r"c \(Conv2D\): called more than once"):
+        from_keras(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("Softmax", {"axis": -1}, "x (Softmax): a softmax that is not the last layer"),
+        ("Flatten", {"data_format": "channels_first"}, "x (Flatten): channels first"),
+        (
+            "GlobalAveragePooling2D",
+            {"data_format": "channels_first"},
+            "x (GlobalAveragePooling2D): channels first",
+        ),
+    ],
+)
+def test_keras_layers_that_would_be_read_wrongly(
+    tmp_path: Path, kind: str, options: dict[str, Any], message: str
+) -> None:
+    k = Keras(6)
+    k.layer("InputLayer", "in", [], batch_input_shape=[None, 1, 1, 3])
+    k.layer(kind, "x", ["in"], **options)
+    k.layer("Flatten", "f", ["x"], data_format="channels_last")
+    k.layer("Dense", "d", ["f"], activation="linear")
+    k.draw("d", kernel=(3, 5), bias=(5,))
+    with pytest.raises(ConversionError) as error:
+        from_keras(k.save(tmp_path / "k.h5", "keras 2"))
+    assert f"1 layers without a counterpart: {message}" in str(error.value)
+
+
+def test_zero_padding_reaches_those_who_read_it(tmp_path: Path) -> None:
+    """Through dropout too; and nobody who reads what it pads."""
+    k = Keras(7)
+    k.layer("InputLayer", "in", [], batch_input_shape=[None, 6, 6, 3])
+    k.layer("ZeroPadding2D", "z", ["in"], padding=[[1, 1], [2, 0]])
+    k.layer("Dropout", "drop", ["z"], rate=0.5)
+    for name, source in (("plain", "in"), ("a", "z"), ("b", "drop")):
+        k.layer("Conv2D", name, [source], **VALID)
+        k.draw(name, kernel=(3, 3, 3, 4), bias=(4,))
+        k.layer("GlobalAveragePooling2D", f"g_{name}", [name])
+    k.layer("Add", "sum", ["g_plain", "g_a", "g_b"])
+    ann = from_keras(k.save(tmp_path / "k.h5", "keras 2"))
+    pads = {name: ann[name].op.padding for name in ("plain", "a", "b")}
+    assert pads == {"plain": (0, 0), "a": (1, 2, 1, 0), "b": (1, 2, 1, 0)}
+    k.layer("GlobalAveragePooling2D", "g", ["z"])
+    with pytest.raises(ConversionError, match="in front of anything but a conv"):
+        from_keras(k.save(tmp_path / "k.h5", "keras 2"))
+
+
+def test_keras_layers_behind_the_last_node(tmp_path: Path) -> None:
+    k = two_convolutions()
+    k.layer("Dropout", "drop", ["g"], rate=0.5)
+    with pytest.raises(ConversionError, match="d: the last node, but not the last la"):
+        from_keras(k.save(tmp_path / "k.h5", "keras 2"))
 
 
 def test_flattened_features_are_never_mixed_up(tmp_path: Path) -> None:
