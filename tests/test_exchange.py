@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from refsnn import architectures, datasets, io
 from refsnn.activations import QCFS, Clip
 from refsnn.cli import main
-from refsnn.errors import ConversionError, DataError, FormatError
+from refsnn.errors import ConversionError, DataError, DomainError, FormatError
 from refsnn.evaluate import ann_predictions
 from refsnn.exchange import from_keras, from_state_dict, read_state_dict
 from refsnn.network import Network
@@ -108,6 +109,118 @@ def test_the_activation_that_one_repository_renamed_is_found() -> None:
     renamed = {k.replace(".relu.thresh", ".act.thresh"): v for k, v in tensors.items()}
     got = from_state_dict(renamed, "resnet20")
     assert all(node.op.op == "clip" for node in got.activations)
+
+
+def test_other_tensors_of_an_activation_are_no_clips() -> None:
+    ann = architectures.build("resnet20-calib", classes=10)
+    for name in ("weight", "alpha", "slope"):
+        tensors = state_dict(ann)
+        for node in ann.activations:
+            slopes = np.full(ann.shapes[node.name][0], 0.25, dtype=np.float32)
+            tensors[f"{node.name}.{name}"] = slopes
+        with pytest.raises(ConversionError, match=rf"left over: .*relu\.{name}"):
+            from_state_dict(tensors, "resnet20-calib")
+    for name in ("thresh", "threshold", "up", "lam"):
+        tensors = state_dict(ann)
+        for node in ann.activations:
+            tensors[f"{node.name}.{name}"] = np.float32(2)
+        got = from_state_dict(tensors, "resnet20-calib")
+        assert {float(node.op.lam) for node in got.activations} == {2}
+
+
+def test_the_size_of_the_images_may_be_given() -> None:
+    small = architectures.build("mobilenet", classes=100, input_shape=(3, 32, 32))
+    tensors = state_dict(small)
+    assert from_state_dict(tensors, "mobilenet").input_shape == (3, 224, 224)
+    got = from_state_dict(tensors, "mobilenet", input_shape=[3, 32, 32])
+    assert (got.input_shape, got.macs()) == (small.input_shape, small.macs())
+    for wrong in ((32, 32), (3, 0, 32), (3, 32, 32.5)):
+        with pytest.raises(DomainError, match="input_shape: got"):
+            from_state_dict(tensors, "mobilenet", input_shape=wrong)
+    grey = architectures.build("resnet20-calib", classes=10, input_shape=(1, 28, 28))
+    got = from_state_dict(state_dict(grey), "resnet20-calib", input_shape=(1, 28, 28))
+    assert got.mean.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ([], (3, 224, 224)),
+        (["--data", "cifar100"], (3, 32, 32)),
+        (["--data", "imagenet:anywhere"], (3, 224, 224)),
+        (["--data", "cifar100", "--input-shape", "3,64,48"], (3, 64, 48)),
+        (["--input-shape", "3 64 48"], (3, 64, 48)),
+    ],
+)
+def test_input_shapes_on_the_command_line(
+    tmp_path: Path, options: list[str], shape: tuple[int, ...]
+) -> None:
+    tensors = state_dict(architectures.build("mobilenet", classes=100))
+    np.savez(tmp_path / "a.npz", **tensors)
+    out = tmp_path / "o.h5"
+    command = ["import", str(tmp_path / "a.npz"), "--arch", "mobilenet", "-o", str(out)]
+    with pytest.raises(SystemExit) as end:
+        main([*command, *options])
+    assert end.value.code == 0
+    assert io.load_ann(out).input_shape == shape
+
+
+@pytest.mark.parametrize("key", ["xlinear.weight", "a.b.linear.weight"])
+def test_a_state_dict_of_prefixes_only_is_refused(key: str) -> None:
+    with pytest.raises(ConversionError, match=r"missing: conv1\.weight"):
+        from_state_dict({key: np.zeros((10, 64))}, "resnet20-a")
+
+
+def stored(path: Path, member: bytes) -> Path:
+    """An .npz file of one compressed member."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weight.npy", member)
+    return path
+
+
+def raw(shape: tuple[int, ...]) -> bytes:
+    """An array's file: a header of any shape, and 1000 zeros."""
+    buffer = BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    return buffer.getvalue() + bytes(4000)
+
+
+@pytest.mark.parametrize(
+    ("member", "got"),
+    [
+        (b"no array", "holds weight, no array of numbers"),
+        (raw((1000,))[:40], "ValueError"),
+        (raw((1000,))[:400], "ValueError"),
+        (raw((-1000,)), "ValueError"),
+        (raw((10**13,)), "MemoryError|ValueError"),
+        (raw((10**30,)), "Error"),
+    ],
+    ids=["no array", "header", "end", "negative", "large", "absurd"],
+)
+def test_damaged_arrays_are_refused(tmp_path: Path, member: bytes, got: str) -> None:
+    path = stored(tmp_path / "a.npz", member)
+    with pytest.raises(DataError, match=f"({got}).*nothing is unpickled"):
+        read_state_dict(path)
+
+
+def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.npz", raw((1000,)))
+    whole = path.read_bytes()
+    refused = set()
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            assert read_state_dict(path)["weight"].size == 1000
+        except DataError as error:
+            refused.add(str(error.got).partition(":")[0])
+    assert {"BadZipFile", "error"} <= refused  # zip's and zlib's
+
+
+def test_texts_are_no_numbers(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", weight=np.array(["a", "b"]))
+    with pytest.raises(DataError, match="holds weight, no array of numbers"):
+        read_state_dict(tmp_path / "a.npz")
 
 
 def test_state_dict_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -517,6 +630,12 @@ def test_malformed_configurations_are_refused(tmp_path: Path, config: Any) -> No
     [
         (["--mean", "one"], "--mean: got 'one'"),
         (["--std", "1/0"], "--std: got '1/0'"),
+        (["--std", "1e400 1 1"], "--std: got '1e400 1 1'"),
+        (["--std", "1e999999999 1 1"], "--std: got '1e999999999 1 1'"),
+        (["--mean", "nan 1 1"], "--mean: got 'nan 1 1'"),
+        (["--input-shape", "3,32,32"], "--arch and a state dict"),
+        (["--arch", "mobilenet", "--input-shape", "3,x"], "three integers"),
+        (["--data", "nosuch"], "data set: got nosuch"),
         (["--levels", "4"], "--arch and a state dict"),
         (["--arch", "resnet21"], "resnet21"),
     ],

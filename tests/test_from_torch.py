@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +23,8 @@ from torch.nn import functional  # noqa: E402
 from refsnn import architectures, io  # noqa: E402
 from refsnn.activations import QCFS, Clip, ReLU  # noqa: E402
 from refsnn.convert import need_fit  # noqa: E402
-from refsnn.errors import ConversionError  # noqa: E402
-from refsnn.exchange import from_torch, to_torch  # noqa: E402
+from refsnn.errors import ConversionError, DataError  # noqa: E402
+from refsnn.exchange import from_torch, read_state_dict, to_torch  # noqa: E402
 from refsnn.exchange.torch_activations import recognised  # noqa: E402
 from refsnn.run import run_ann  # noqa: E402
 
@@ -493,6 +495,23 @@ def test_weights_made_by_hooks() -> None:
     utils.parametrizations.weight_norm(model.conv)
     with pytest.raises(ConversionError, match="remove_parametrizations"):
         from_torch(model, x)
+
+
+def test_the_recipe_for_npz_files_takes_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (recipe,) = re.findall(r"```py\n(sd = .*?)```", readme, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    state = nn.Linear(2, 3).state_dict()
+    for content in (state, {"state_dict": state, "best_prec1": 91.7}):
+        torch.save(content, tmp_path / "a.th")
+        exec(recipe, {"torch": torch, "numpy": np, "file": "a.th"})
+        assert read_state_dict(tmp_path / "weights.npz").keys() == state.keys()
+    with pytest.raises(DataError) as error:
+        read_state_dict(tmp_path / "a.th")
+    for line in recipe.splitlines()[:2]:
+        assert line in str(error.value)
 
 
 def test_an_output_that_is_no_vector_of_logits_is_refused() -> None:
