@@ -311,8 +311,8 @@ def build(
     classes: int,
     activation: Activation | None = None,
     input_shape: Shape | None = None,
-    mean: Sequence[float] = (0.0, 0.0, 0.0),
-    std: Sequence[float] = (1.0, 1.0, 1.0),
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     seed: int = 0,
 ) -> Network:
     """Build an untrained network.
@@ -328,7 +328,7 @@ def build(
     input_shape : tuple of int, optional
         (C, H, W) of the images; the architecture's usual one by default.
     mean, std : sequence of float, one for each channel
-        Normalisation of the images.
+        Normalisation of the images; 0 and 1 by default.
     seed : int
         Seed of the weights: convolutions He-normal by outgoing connections, linear
         layers with variance 1/(3 inputs), biases 0, batch norms the identity.
@@ -356,8 +356,8 @@ def build(
         name=name,
         input_shape=shape,
         classes=classes,
-        mean=np.asarray(mean, dtype=np.float64),
-        std=np.asarray(std, dtype=np.float64),
+        mean=np.zeros(shape[0]) if mean is None else np.asarray(mean),
+        std=np.ones(shape[0]) if std is None else np.asarray(std),
         nodes=tuple(graph.nodes),
         provenance={"architecture": name, "seed": seed, "trained": False},
     )

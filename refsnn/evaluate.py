@@ -112,7 +112,7 @@ def evaluate(
         on ties.
     """
     threads = processors() if threads is None else threads
-    _need_data(data)
+    _need_data(data, snn.classes)
     for name, value in (("batch", batch), ("threads", threads)):
         if value < 1:
             raise OptionError(where=name, got=value, expected="at least 1")
@@ -175,7 +175,7 @@ def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Arra
     ndarray of int64, shape (n,)
         The class with the largest logit, the lowest one on ties.
     """
-    _need_data(data)
+    _need_data(data, ann.classes)
 
     def predict(start: int) -> Array:
         x = ann.preprocess(data.images[start : start + BATCH])
@@ -188,12 +188,17 @@ def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Arra
         )
 
 
-def _need_data(data: Images) -> None:
-    """Refuse anything but labelled images, at least one."""
+def _need_data(data: Images, classes: int) -> None:
+    """Refuse anything but labelled images of a network's classes, at least one."""
     if not isinstance(data, Images) or not len(data.labels):
         got = f"no images of {data.name}" if isinstance(data, Images) else type(data)
         expected = "refsnn.datasets.Images with at least 1 image"
         raise OptionError(where="data", got=got, expected=expected)
+    if data.labels.max() >= classes or data.classes not in {None, classes}:
+        known = data.classes is not None
+        got = f"{data.classes} classes" if known else f"the label {data.labels.max()}"
+        expected = f"the {classes} classes of the network"
+        raise OptionError(where=f"data set {data.name}", got=got, expected=expected)
 
 
 def processors() -> int:

@@ -169,15 +169,18 @@ def membranes(potentials: Mapping[str, Array]) -> Figure:
     with mpl.rc_context(STYLE):
         figure, axes = _figure(3.2)
         axes.axvspan(0, 1, color=INK, alpha=0.15, linewidth=0)
-        for index, (name, v) in enumerate(potentials.items()):
+        for index, v in enumerate(potentials.values()):
             counts, _ = np.histogram(np.clip(v, -2, np.nextafter(3, 0)), edges)
             style = ("-", "--", ":")[index // len(COLOURS) % 3]
-            axes.stairs(counts / v.size, edges, label=name, linestyle=style)
+            axes.stairs(counts / v.size, edges, label=str(index), linestyle=style)
         axes.set_xlabel("potential v(T) / threshold")
         axes.set_ylabel("share of neurons")
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-        axes.legend(fontsize=8, ncols=1 + len(potentials) // 9)
+        legend = axes.legend(fontsize=8, ncols=1 + len(potentials) // 9)
+        # a label with an underscore in front would be left out
+        for text, name in zip(legend.get_texts(), potentials, strict=True):
+            text.set_text(name)
         return figure
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nets import ACTIVATIONS, random_net
-from refsnn import cli, datasets, io
+from refsnn import architectures, cli, datasets, io
 from refsnn.accounting import ENERGY_TABLES
 from refsnn.convert import METHODS
 from refsnn.run import run_ann
@@ -340,10 +340,11 @@ def test_text_from_a_file_cannot_command_the_terminal(refsnn, tmp_path: Path) ->
 
 def test_a_data_set_of_another_shape_is_refused(refsnn, tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
-    io.save(random_net(1, ACTIVATIONS["qcfs"]), path)
+    act = ACTIVATIONS["qcfs"](2.0)
+    io.save(architectures.build("resnet20-a", classes=10, activation=act), path)
     said = refsnn("run", path, "-m", "qcfs", "--data", "digits", *FEW)
     assert said.code == 2
-    assert "expected (B, 2, 8, 8)" in said.err
+    assert "expected (B, 3, 32, 32)" in said.err
 
 
 def test_an_internal_error_is_one_line_and_70(

@@ -6,21 +6,23 @@ import dataclasses
 import functools
 import hashlib
 import http.server
-import io
 import os
 import tarfile
 import threading
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from refsnn import datasets
+from refsnn import datasets, io
 from refsnn.cli import main
+from refsnn.convert import convert
 from refsnn.datasets import cifar
 from refsnn.datasets.imagenet import FolderImages, decoded
 from refsnn.errors import DataError, OptionError
+from refsnn.evaluate import ann_predictions, evaluate
 
 REAL = pytest.mark.skipif(
     "REFSNN_DATA" not in os.environ,
@@ -67,6 +69,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cifar.Cifar:
 
 def test_records_are_label_then_channel_major_pixels(small: cifar.Cifar) -> None:
     train = datasets.load("cifar10", "train")
+    assert train.classes == 10
     assert train.images.shape == (6, 3, 32, 32)
     raw = np.frombuffer(records(0, 3) + records(1, 3), dtype=np.uint8)
     assert train.labels.tolist() == raw[::3073].tolist()
@@ -149,7 +152,7 @@ def test_fetch_checks_the_archive_before_anything_is_unpacked(
 ) -> None:
     site = tmp_path / "site"
     site.mkdir()
-    buffer = io.BytesIO()
+    buffer = BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         tar.add(tmp_path / "data/cifar-10-batches-bin", "cifar-10-batches-bin")
     (site / "archive.tar.gz").write_bytes(buffer.getvalue())
@@ -190,8 +193,11 @@ def test_imagenet_folder(tmp_path: Path) -> None:
             pixels = rng.integers(0, 256, (300, 512, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / kind / f"{index}.png")
     (tmp_path / "n01" / "notes.txt").write_text("no image")
+    (tmp_path / "n01" / "._0.png").write_bytes(b"what one system adds")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
     data = datasets.load(f"imagenet:{tmp_path}", "test")
     assert data.labels.tolist() == [0, 0, 1]
+    assert data.classes == 2
     assert isinstance(data.images, FolderImages)
     assert data.images.shape == (3, 3, 224, 224)
     assert data.images[1:3].shape == (2, 3, 224, 224)
@@ -200,6 +206,24 @@ def test_imagenet_folder(tmp_path: Path) -> None:
         datasets.load(f"imagenet:{tmp_path}", "train")
     with pytest.raises(DataError, match="no class folders"):
         datasets.load(f"imagenet:{tmp_path / 'n01'}", "test")
+
+
+def test_data_of_other_classes_are_refused() -> None:
+    ann = io.load_ann(datasets.weights_folder() / "digits_qcfs.h5")
+    snn = convert(ann, "qcfs")
+    data = datasets.load("digits", "test").head(3)
+    labels = np.array([0, 10, 1], dtype=np.uint8)
+    for wrong, got in (
+        (dataclasses.replace(data, labels=labels), "the label 10"),
+        (dataclasses.replace(data, classes=11), "11 classes"),
+        (dataclasses.replace(data, classes=9), "9 classes"),
+    ):
+        for run in (lambda d: evaluate(snn, d, 1), lambda d: ann_predictions(ann, d)):
+            with pytest.raises(
+                OptionError, match=f"got {got}; expected the 10 classes"
+            ):
+                run(wrong)
+    assert evaluate(snn, dataclasses.replace(data, classes=10), 1).images == 3
 
 
 def test_imagenet_images_are_resized_to_256_and_cropped_in_the_middle(

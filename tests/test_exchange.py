@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from refsnn import architectures, datasets, io
 from refsnn.activations import QCFS, Clip
 from refsnn.cli import main
-from refsnn.errors import ConversionError, DataError, FormatError
+from refsnn.errors import ConversionError, DataError, DomainError, FormatError
 from refsnn.evaluate import ann_predictions
 from refsnn.exchange import from_keras, from_state_dict, read_state_dict
 from refsnn.network import Network
@@ -110,6 +111,118 @@ def test_the_activation_that_one_repository_renamed_is_found() -> None:
     assert all(node.op.op == "clip" for node in got.activations)
 
 
+def test_other_tensors_of_an_activation_are_no_clips() -> None:
+    ann = architectures.build("resnet20-calib", classes=10)
+    for name in ("weight", "alpha", "slope"):
+        tensors = state_dict(ann)
+        for node in ann.activations:
+            slopes = np.full(ann.shapes[node.name][0], 0.25, dtype=np.float32)
+            tensors[f"{node.name}.{name}"] = slopes
+        with pytest.raises(ConversionError, match=rf"left over: .*relu\.{name}"):
+            from_state_dict(tensors, "resnet20-calib")
+    for name in ("thresh", "threshold", "up", "lam"):
+        tensors = state_dict(ann)
+        for node in ann.activations:
+            tensors[f"{node.name}.{name}"] = np.float32(2)
+        got = from_state_dict(tensors, "resnet20-calib")
+        assert {float(node.op.lam) for node in got.activations} == {2}
+
+
+def test_the_size_of_the_images_may_be_given() -> None:
+    small = architectures.build("mobilenet", classes=100, input_shape=(3, 32, 32))
+    tensors = state_dict(small)
+    assert from_state_dict(tensors, "mobilenet").input_shape == (3, 224, 224)
+    got = from_state_dict(tensors, "mobilenet", input_shape=[3, 32, 32])
+    assert (got.input_shape, got.macs()) == (small.input_shape, small.macs())
+    for wrong in ((32, 32), (3, 0, 32), (3, 32, 32.5)):
+        with pytest.raises(DomainError, match="input_shape: got"):
+            from_state_dict(tensors, "mobilenet", input_shape=wrong)
+    grey = architectures.build("resnet20-calib", classes=10, input_shape=(1, 28, 28))
+    got = from_state_dict(state_dict(grey), "resnet20-calib", input_shape=(1, 28, 28))
+    assert got.mean.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ([], (3, 224, 224)),
+        (["--data", "cifar100"], (3, 32, 32)),
+        (["--data", "imagenet:anywhere"], (3, 224, 224)),
+        (["--data", "cifar100", "--input-shape", "3,64,48"], (3, 64, 48)),
+        (["--input-shape", "3 64 48"], (3, 64, 48)),
+    ],
+)
+def test_input_shapes_on_the_command_line(
+    tmp_path: Path, options: list[str], shape: tuple[int, ...]
+) -> None:
+    tensors = state_dict(architectures.build("mobilenet", classes=100))
+    np.savez(tmp_path / "a.npz", **tensors)
+    out = tmp_path / "o.h5"
+    command = ["import", str(tmp_path / "a.npz"), "--arch", "mobilenet", "-o", str(out)]
+    with pytest.raises(SystemExit) as end:
+        main([*command, *options])
+    assert end.value.code == 0
+    assert io.load_ann(out).input_shape == shape
+
+
+@pytest.mark.parametrize("key", ["xlinear.weight", "a.b.linear.weight"])
+def test_a_state_dict_of_prefixes_only_is_refused(key: str) -> None:
+    with pytest.raises(ConversionError, match=r"missing: conv1\.weight"):
+        from_state_dict({key: np.zeros((10, 64))}, "resnet20-a")
+
+
+def stored(path: Path, member: bytes) -> Path:
+    """An .npz file of one compressed member."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("weight.npy", member)
+    return path
+
+
+def raw(shape: tuple[int, ...]) -> bytes:
+    """An array's file: a header of any shape, and 1000 zeros."""
+    buffer = BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    return buffer.getvalue() + bytes(4000)
+
+
+@pytest.mark.parametrize(
+    ("member", "got"),
+    [
+        (b"no array", "holds weight, no array of numbers"),
+        (raw((1000,))[:40], "ValueError"),
+        (raw((1000,))[:400], "ValueError"),
+        (raw((-1000,)), "ValueError"),
+        (raw((10**13,)), "MemoryError|ValueError"),
+        (raw((10**30,)), "Error"),
+    ],
+    ids=["no array", "header", "end", "negative", "large", "absurd"],
+)
+def test_damaged_arrays_are_refused(tmp_path: Path, member: bytes, got: str) -> None:
+    path = stored(tmp_path / "a.npz", member)
+    with pytest.raises(DataError, match=f"({got}).*nothing is unpickled"):
+        read_state_dict(path)
+
+
+def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
+    path = stored(tmp_path / "a.npz", raw((1000,)))
+    whole = path.read_bytes()
+    refused = set()
+    for at in range(len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            assert read_state_dict(path)["weight"].size == 1000
+        except DataError as error:
+            refused.add(str(error.got).partition(":")[0])
+    assert {"BadZipFile", "error"} <= refused  # zip's and zlib's
+
+
+def test_texts_are_no_numbers(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", weight=np.array(["a", "b"]))
+    with pytest.raises(DataError, match="holds weight, no array of numbers"):
+        read_state_dict(tmp_path / "a.npz")
+
+
 def test_state_dict_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tensors = state_dict(architectures.build("resnet20-a", classes=10, seed=5))
     np.savez(tmp_path / "a.npz", **tensors)
@@ -182,6 +295,14 @@ class Keras:
         if "moving_variance" in drawn:
             drawn["moving_variance"] = np.abs(drawn["moving_variance"]) + 0.5
         self.tensors[layer] = drawn
+        (config,) = (x["config"] for x in self.layers if x["name"] == layer)
+        for key, shape in shapes.items():
+            if len(shape) == 4:
+                config.setdefault("kernel_size", shape[:2])
+                last = "filters" if key == "kernel" else "depth_multiplier"
+                config.setdefault(last, shape[3])
+            elif len(shape) == 2:
+                config.setdefault("units", shape[1])
         return drawn
 
     def save(self, path: Path, notation: str) -> Path:
@@ -329,7 +450,8 @@ def test_keras_layers_without_counterpart_are_listed(tmp_path: Path) -> None:
         "MaxPooling2D", "p", ["in"], pool_size=[2, 2], strides=[2, 2], padding="same"
     )
     k.layer("ReLU", "slope", ["in"], max_value=None, negative_slope=0.2, threshold=0.0)
-    k.layer("Conv2D", "lost", ["in"], activation="relu", **plain)
+    size = {"filters": 2, "kernel_size": [3, 3]}
+    k.layer("Conv2D", "lost", ["in"], activation="relu", **size, **plain)
     k.layer("Flatten", "flat", ["a"])
     with pytest.raises(ConversionError) as error:
         from_keras(k.save(tmp_path / "k.h5", "keras 2"))
@@ -340,9 +462,124 @@ def test_keras_layers_without_counterpart_are_listed(tmp_path: Path) -> None:
         "leaky (LeakyReLU): no layer in scope",
         "p (MaxPooling2D): padding in pooling",
         "slope (ReLU): a slope or threshold",
-        "lost (Conv2D): no tensor kernel in the file",
+        "lost (Conv2D): no tensors kernel in the file",
     ):
         assert part in text
+
+
+VALID = {"strides": [1, 1], "padding": "valid", "activation": "relu"}
+
+
+def two_convolutions(**first: Any) -> Keras:
+    """Convolutions `a` and `c`, then a mean and a dense layer."""
+    k = Keras(5)
+    k.layer("InputLayer", "in", [], batch_input_shape=[None, 6, 6, 3])
+    k.layer("Conv2D", "a", ["in"], **(VALID | first))
+    k.draw("a", kernel=(3, 3, 3, 3), bias=(3,))
+    k.layer("Conv2D", "c", ["a"], **VALID)
+    k.draw("c", kernel=(3, 3, 3, 3), bias=(3,))
+    k.layer("GlobalAveragePooling2D", "g", ["c"], data_format="channels_last")
+    k.layer("Dense", "d", ["g"], activation="linear")
+    k.draw("d", kernel=(3, 5), bias=(5,))
+    return k
+
+
+def test_a_layer_gets_its_own_tensors_only(tmp_path: Path) -> None:
+    """Whatever the tensors are called below the layer: Keras keeps first names."""
+    k = two_convolutions()
+    path = k.save(tmp_path / "k.h5", "keras 2")
+    with h5py.File(path, "r+") as file:
+        file.move("model_weights/a/a", "model_weights/a/c")
+    ann = from_keras(path)
+    for name in "ac":
+        want = k.tensors[name]["kernel"].transpose(3, 2, 0, 1)
+        assert (ann[name].op.weight == want).all()
+    with h5py.File(path, "r+") as file:
+        file.copy("model_weights/a/c/kernel:0", "model_weights/a/kernel:0")
+    with pytest.raises(ConversionError, match=r"a \(Conv2D\): 2 tensors kernel"):
+        from_keras(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"filters": 4}, "kernel of shape (3, 3, 3, 3), not (3, 3, 3, 4)"),
+        ({"kernel_size": [5, 3]}, "kernel of shape (3, 3, 3, 3), not (5, 3, 3, 3)"),
+        ({"data_format": "channels_first"}, "a (Conv2D): channels first"),
+    ],
+)
+def test_keras_tensors_fit_the_configuration(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    path = two_convolutions(**change).save(tmp_path / "k.h5", "keras 2")
+    with pytest.raises(ConversionError) as error:
+        from_keras(path)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("notation", ["keras 2", "keras 3"])
+def test_a_keras_layer_that_is_called_twice_is_refused(
+    tmp_path: Path, notation: str
+) -> None:
+    path = two_convolutions().save(tmp_path / "k.h5", notation)
+    with h5py.File(path, "r+") as file:
+        model = json.loads(file.attrs["model_config"])
+        model["config"]["layers"][2]["inbound_nodes"] *= 2
+        file.attrs["model_config"] = json.dumps(model)
+    with pytest.raises(ConversionError, match=r"c \(Conv2D\): called more than once"):
+        from_keras(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("Softmax", {"axis": -1}, "x (Softmax): a softmax that is not the last layer"),
+        ("Flatten", {"data_format": "channels_first"}, "x (Flatten): channels first"),
+        (
+            "GlobalAveragePooling2D",
+            {"data_format": "channels_first"},
+            "x (GlobalAveragePooling2D): channels first",
+        ),
+    ],
+)
+def test_keras_layers_that_would_be_read_wrongly(
+    tmp_path: Path, kind: str, options: dict[str, Any], message: str
+) -> None:
+    k = Keras(6)
+    k.layer("InputLayer", "in", [], batch_input_shape=[None, 1, 1, 3])
+    k.layer(kind, "x", ["in"], **options)
+    k.layer("Flatten", "f", ["x"], data_format="channels_last")
+    k.layer("Dense", "d", ["f"], activation="linear")
+    k.draw("d", kernel=(3, 5), bias=(5,))
+    with pytest.raises(ConversionError) as error:
+        from_keras(k.save(tmp_path / "k.h5", "keras 2"))
+    assert f"1 layers without a counterpart: {message}" in str(error.value)
+
+
+def test_zero_padding_reaches_those_who_read_it(tmp_path: Path) -> None:
+    """Through dropout too; and nobody who reads what it pads."""
+    k = Keras(7)
+    k.layer("InputLayer", "in", [], batch_input_shape=[None, 6, 6, 3])
+    k.layer("ZeroPadding2D", "z", ["in"], padding=[[1, 1], [2, 0]])
+    k.layer("Dropout", "drop", ["z"], rate=0.5)
+    for name, source in (("plain", "in"), ("a", "z"), ("b", "drop")):
+        k.layer("Conv2D", name, [source], **VALID)
+        k.draw(name, kernel=(3, 3, 3, 4), bias=(4,))
+        k.layer("GlobalAveragePooling2D", f"g_{name}", [name])
+    k.layer("Add", "sum", ["g_plain", "g_a", "g_b"])
+    ann = from_keras(k.save(tmp_path / "k.h5", "keras 2"))
+    pads = {name: ann[name].op.padding for name in ("plain", "a", "b")}
+    assert pads == {"plain": (0, 0), "a": (1, 2, 1, 0), "b": (1, 2, 1, 0)}
+    k.layer("GlobalAveragePooling2D", "g", ["z"])
+    with pytest.raises(ConversionError, match="in front of anything but a conv"):
+        from_keras(k.save(tmp_path / "k.h5", "keras 2"))
+
+
+def test_keras_layers_behind_the_last_node(tmp_path: Path) -> None:
+    k = two_convolutions()
+    k.layer("Dropout", "drop", ["g"], rate=0.5)
+    with pytest.raises(ConversionError, match="d: the last node, but not the last la"):
+        from_keras(k.save(tmp_path / "k.h5", "keras 2"))
 
 
 def test_flattened_features_are_never_mixed_up(tmp_path: Path) -> None:
@@ -393,6 +630,12 @@ def test_malformed_configurations_are_refused(tmp_path: Path, config: Any) -> No
     [
         (["--mean", "one"], "--mean: got 'one'"),
         (["--std", "1/0"], "--std: got '1/0'"),
+        (["--std", "1e400 1 1"], "--std: got '1e400 1 1'"),
+        (["--std", "1e999999999 1 1"], "--std: got '1e999999999 1 1'"),
+        (["--mean", "nan 1 1"], "--mean: got 'nan 1 1'"),
+        (["--input-shape", "3,32,32"], "--arch and a state dict"),
+        (["--arch", "mobilenet", "--input-shape", "3,x"], "three integers"),
+        (["--data", "nosuch"], "data set: got nosuch"),
         (["--levels", "4"], "--arch and a state dict"),
         (["--arch", "resnet21"], "resnet21"),
     ],

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +23,8 @@ from torch.nn import functional  # noqa: E402
 from refsnn import architectures, io  # noqa: E402
 from refsnn.activations import QCFS, Clip, ReLU  # noqa: E402
 from refsnn.convert import need_fit  # noqa: E402
-from refsnn.errors import ConversionError  # noqa: E402
-from refsnn.exchange import from_torch, to_torch  # noqa: E402
+from refsnn.errors import ConversionError, DataError  # noqa: E402
+from refsnn.exchange import from_torch, read_state_dict, to_torch  # noqa: E402
 from refsnn.exchange.torch_activations import recognised  # noqa: E402
 from refsnn.run import run_ann  # noqa: E402
 
@@ -73,17 +77,79 @@ class Scaled(nn.Module):
         return functional.relu(self.factor * x)
 
 
+class Computes(nn.Module):
+    """Any function of the input, a clip in a parameter or as a number, and levels."""
+
+    def __init__(self, function: Callable, clip: Any, levels: int = 4) -> None:
+        super().__init__()
+        self.function, self.clip, self.L = function, clip, levels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x, self.clip, self.L)
+
+
+def rounded(x: torch.Tensor, clip: Any, L: int) -> torch.Tensor:
+    return clip * torch.clamp(torch.floor(x / clip * L + 0.5) / L, 0, 1)
+
+
+@pytest.mark.parametrize("levels", [3, 4, 6, 32])
+@pytest.mark.parametrize("clip", [1.5, 0.1, 2.71828, 8.0])
+def test_qcfs_is_recognised_however_it_is_written(clip: float, levels: int) -> None:
+    parameter = nn.Parameter(torch.tensor([clip]))
+    for module, lam in (
+        (Quantised(clip, levels), np.float32(clip)),
+        (Computes(rounded, parameter, levels), np.float32(clip)),
+        (Computes(rounded, clip, levels), clip),
+    ):
+        found = recognised(module)
+        assert isinstance(found, QCFS)
+        assert (found.lam, found.levels) == (lam, levels)
+
+
 def test_activations_are_recognised_by_what_they_compute() -> None:
-    found = recognised(Quantised(1.5, 4))
-    assert isinstance(found, QCFS)
-    assert (found.lam, found.levels) == (1.5, 4)
-    clip = recognised(TwoRectifiers())
-    assert isinstance(clip, Clip)
-    assert clip.lam == 4
+    for module, lam in (
+        (TwoRectifiers(), 4),
+        (Computes(lambda x, clip, L: x.clamp(0, clip), 0.1), 0.1),
+        (Computes(lambda x, clip, L: x.relu().clamp(max=clip), 6), 6),
+    ):
+        clip = recognised(module)
+        assert isinstance(clip, Clip)
+        assert clip.lam == lam
+    bounds = nn.Parameter(torch.tensor([1.0, 2.0, 0.5, 3.0]).reshape(1, 4, 1, 1))
+    found = recognised(Computes(lambda x, clip, L: x.relu().minimum(clip), bounds))
+    assert isinstance(found, Clip)
+    assert found.lam.tolist() == [1.0, 2.0, 0.5, 3.0]
     assert recognised(Through()) == "identity"
     assert recognised(Scaled()) is None
     assert recognised(Quantised(1.5, 4, T=8)) is None  # in spiking mode
     assert recognised(nn.Softplus()) is None
+
+
+UNLIKE = {
+    "halves to even": lambda x, clip, L: (
+        clip * torch.clamp(torch.round(x / clip * L) / L, 0, 1)
+    ),
+    "halves down": lambda x, clip, L: (
+        clip * torch.clamp(torch.ceil(x / clip * L - 0.5) / L, 0, 1)
+    ),
+    "samples reversed": lambda x, clip, L: x.flip(0),
+    "channels reversed": lambda x, clip, L: x.flip(1),
+    "rows reversed": lambda x, clip, L: x.flip(2),
+    "columns reversed": lambda x, clip, L: x.flip(3),
+    "a running sum of rows": lambda x, clip, L: x.cumsum(2),
+    "a running sum of columns": lambda x, clip, L: x.cumsum(3),
+    "a softmax over samples": lambda x, clip, L: x * x.softmax(0),
+    "a softmax over channels": lambda x, clip, L: x * x.softmax(1),
+    "a softmax over columns": lambda x, clip, L: x * x.softmax(3),
+    "rectified, channels reversed": lambda x, clip, L: x.relu().flip(1),
+}
+
+
+@pytest.mark.parametrize("clip", [1.0, 1.3])
+@pytest.mark.parametrize("name", UNLIKE)
+def test_what_computes_something_else_is_not_recognised(name: str, clip: float) -> None:
+    parameter = nn.Parameter(torch.tensor([clip]))
+    assert recognised(Computes(UNLIKE[name], parameter)) is None
 
 
 class Block(nn.Module):
@@ -261,10 +327,218 @@ def test_control_flow_on_values_is_refused() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")  # its cost in PyTorch
-def test_a_wrong_translation_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("example", ["drawn", "zero", "one", "small"])
+@pytest.mark.parametrize("wrong", [0.1, 20.0])
+def test_a_wrong_translation_would_be_noticed(
+    monkeypatch: pytest.MonkeyPatch, wrong: float, example: str
+) -> None:
+    """Even beyond the example's range, and in logits of any size."""
     from refsnn.exchange import torch_layers
 
-    wrong = {**torch_layers.MODULES, nn.ReLU: lambda at, m: Clip(lam=np.array(0.1))}
-    monkeypatch.setattr("refsnn.exchange.torch_graph.MODULES", wrong)
+    torch.manual_seed(2)
+    shape = (2, 3, 8, 8)
+    x = {
+        "drawn": torch.randn(shape),
+        "zero": torch.zeros(shape),
+        "one": torch.ones(shape),
+        "small": torch.randn(shape),
+    }[example]
+    model = Functional()
+    if example == "small":
+        model.fc.weight.data *= 1e-9
+        model.fc.bias.data *= 0
+    ann = from_torch(model, x)
+    assert [n.op.op for n in ann.nodes].count("relu") == 2
+    op = Clip(lam=np.array(wrong))
+    changed = {**torch_layers.MODULES, nn.ReLU: lambda at, m: op}
+    monkeypatch.setattr("refsnn.exchange.torch_graph.MODULES", changed)
     with pytest.raises(ConversionError, match="logits that differ by"):
-        from_torch(Functional(), torch.randn(2, 3, 8, 8))
+        from_torch(model, x)
+
+
+class Net(nn.Module):
+    """A convolution, any function of its output (and of the module), a linear layer."""
+
+    def __init__(self, function: Callable, **parts: Any) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.fc = nn.Linear(8 * 8 * 8, 4)
+        self.function = function
+        for name, part in parts.items():
+            if isinstance(part, torch.Tensor):
+                self.register_buffer(name, part)
+            else:
+                setattr(self, name, part)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(torch.flatten(self.function(self, self.conv(x)), 1))
+
+
+class Capped(nn.Module):
+    def forward(self, x: torch.Tensor, cap: float | None = None) -> torch.Tensor:
+        return x.relu() if cap is None else x.clamp(0, cap)
+
+
+CAPPED = Capped()
+CHANNELS = torch.linspace(1, 4, 8)
+REFUSED = {
+    "keyword": (
+        Net(lambda m, x: m.act(x, cap=3.0), act=CAPPED),
+        "act (Capped): called with other arguments than layers' outputs",
+    ),
+    "number": (
+        Net(lambda m, x: m.act(x, 3.0), act=CAPPED),
+        "act (Capped): called with other arguments than layers' outputs",
+    ),
+    "bound of columns": (
+        Net(
+            lambda m, x: torch.clamp(x, m.low, m.top),
+            low=torch.tensor(0.0),
+            top=CHANNELS,
+        ),
+        "clamp (clamp): a bound of shape (8,), not one for each of 8 channels",
+    ),
+    "lower bounds": (
+        Net(lambda m, x: torch.clamp(x, m.low), low=-CHANNELS[:, None, None]),
+        "clamp (clamp): a lower bound of",
+    ),
+    "a computed number": (
+        Net(lambda m, x: torch.clamp(x, 0, x.max())),
+        "clamp (clamp): ",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_arguments_that_a_layer_has_no_place_for(name: str) -> None:
+    model, message = REFUSED[name]
+    with pytest.raises(ConversionError) as error:
+        from_torch(model, 0.1 * torch.randn(2, 3, 8, 8))
+    assert f"1 layers without a counterpart: {message}" in str(error.value)
+
+
+IN_PLACE = {
+    "relu_": lambda m, x: x.relu_() + x,
+    "function": lambda m, x: functional.relu(x, inplace=True) + x,
+    "module": lambda m, x: m.act(x) + x,
+    "clamp_": lambda m, x: x.clamp_(0, 1) + x,
+    "add_": lambda m, x: x.add_(x.relu()) + x,
+    "an argument": lambda m, x: x.clamp_(0, 1).add_(x.relu()),
+    "a view": lambda m, x: torch.flatten(x, 1).relu_() + torch.flatten(x, 1),
+}
+
+
+@pytest.mark.parametrize("name", [*IN_PLACE])
+def test_what_is_changed_in_place_is_not_read_again(name: str) -> None:
+    model = Net(IN_PLACE[name], act=nn.ReLU6(inplace=True))
+    x = torch.randn(2, 3, 8, 8)
+    with pytest.raises(
+        ConversionError, match="conv is changed in place and read again"
+    ):
+        from_torch(model, x)
+
+
+def test_what_is_changed_in_place_may_have_been_read_before() -> None:
+    model = Net(lambda m, x: m.act(x.relu().add_(x)).relu_(), act=nn.ReLU(True))
+    ann = from_torch(model, torch.randn(2, 3, 8, 8))
+    assert [n.op.op for n in ann.nodes[2:-2]] == ["relu", "add", "relu", "relu"]
+
+
+def test_neither_model_nor_example_is_changed() -> None:
+    model = nn.Sequential(
+        nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(12, 3)
+    ).double()
+    x = torch.randn(2, 3, 2, 2, dtype=torch.float64)
+    before = x.clone()
+    with torch.inference_mode():
+        from_torch(model, x)
+    assert torch.equal(x, before)
+    assert model.training
+
+
+def test_bounds_of_channels_are_clips() -> None:
+    low = torch.zeros(8, 1, 1)
+    for top, want in ((CHANNELS[:, None, None], CHANNELS), (torch.tensor(2.0), 2.0)):
+        net = Net(lambda m, x: torch.clamp(x, m.low, m.top), low=low, top=top)
+        net.top = nn.Parameter(net._buffers.pop("top"))
+        (node,) = from_torch(net, torch.randn(2, 3, 8, 8)).activations
+        assert np.array_equal(node.op.lam, np.asarray(want, dtype=np.float32))
+
+
+def test_strides_of_one_number() -> None:
+    net = Net(
+        lambda m, x: functional.conv2d(x, m.weight, None, (1,), padding=[1]),
+        weight=torch.randn(8, 8, 3, 3),
+    )
+    ann = from_torch(net, torch.randn(2, 3, 8, 8))
+    assert ann["conv2d"].op.padding == (1, 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+def test_weights_made_by_hooks() -> None:
+    """Hooks are refused; those that only make the weight may stay."""
+    utils, x = nn.utils, torch.randn(2, 3, 8, 8)
+    for hook in ("register_forward_hook", "register_forward_pre_hook"):
+        model = Net(lambda m, x: x.relu())
+        getattr(model.conv, hook)(lambda *_: None)
+        with pytest.raises(ConversionError, match=r"conv \(Conv2d\): a forward hook"):
+            from_torch(model, x)
+    model = Net(lambda m, x: x.relu())
+    utils.spectral_norm(model.conv)
+    assert from_torch(model, x)["conv"].op.weight.shape == (8, 3, 3, 3)
+    model = Net(lambda m, x: x.relu())
+    utils.weight_norm(model.conv)
+    with pytest.raises(ConversionError, match=r"cannot be copied.*remove_weight_norm"):
+        from_torch(model, x)
+    utils.remove_weight_norm(model.conv)
+    assert from_torch(model, x)["conv"].op.weight.shape == (8, 3, 3, 3)
+    utils.parametrizations.weight_norm(model.conv)
+    with pytest.raises(ConversionError, match="remove_parametrizations"):
+        from_torch(model, x)
+
+
+def test_the_recipe_for_npz_files_takes_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (recipe,) = re.findall(r"```py\n(sd = .*?)```", readme, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    state = nn.Linear(2, 3).state_dict()
+    for content in (state, {"state_dict": state, "best_prec1": 91.7}):
+        torch.save(content, tmp_path / "a.th")
+        exec(recipe, {"torch": torch, "numpy": np, "file": "a.th"})
+        assert read_state_dict(tmp_path / "weights.npz").keys() == state.keys()
+    with pytest.raises(DataError) as error:
+        read_state_dict(tmp_path / "a.th")
+    for line in recipe.splitlines()[:2]:
+        assert line in str(error.value)
+
+
+def test_an_output_that_is_no_vector_of_logits_is_refused() -> None:
+    head = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1))
+    with pytest.raises(
+        ConversionError, match=r"shape \(2, 5, 1, 1\), not \(B, classes\)"
+    ):
+        from_torch(head, torch.randn(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize("name", ["train", "forward", "steps", "a.type"])
+def test_names_that_modules_use_themselves(name: str) -> None:
+    ann = random_net(0)
+    nodes = [
+        dataclasses.replace(
+            node,
+            name=name if node.name == "act1" else node.name,
+            inputs=tuple(name if i == "act1" else i for i in node.inputs),
+        )
+        for node in ann.nodes
+    ]
+    ann = dataclasses.replace(ann, nodes=tuple(nodes))
+    if name == "steps":
+        x = torch.randn(1, *ann.input_shape, dtype=torch.float64)
+        assert [n.name for n in from_torch(to_torch(ann), x).nodes] == [
+            n.name for n in nodes
+        ]
+        return
+    with pytest.raises(ConversionError, match=rf"node {name}: .*Rename the node"):
+        to_torch(ann)

@@ -70,6 +70,8 @@ def test_observation_is_that_of_the_run(made: Any) -> None:
 
     run_snn(snn, snn.preprocess(data.images[:4]), T, observe=watch)
     assert seen.images == 4
+    assert list(seen.trains) == list(seen.potentials) == [p.name for p in snn.hidden]
+    assert any(s.any() for s in seen.trains.values())
     for name, s in seen.trains.items():
         n = trains[name].shape[1]
         chosen = np.linspace(0, n - 1, min(n, report.NEURONS)).round().astype(int)
@@ -89,6 +91,12 @@ def test_raster_and_membranes_draw_what_they_are_given() -> None:
     heights = axes.patches[-1].get_data().values
     assert (heights[0], heights[20], heights[-1]) == (0.25, 0.5, 0.25)
     assert heights.sum() == 1
+
+
+def test_every_population_is_in_the_legend() -> None:
+    names = ["_hidden", "b", "__c"]
+    (axes,) = plotting.membranes({name: np.zeros(4) for name in names}).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == names
 
 
 class Loads(HTMLParser):

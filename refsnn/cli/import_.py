@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from refsnn import datasets, io
-from refsnn.architectures import ARCHITECTURES
+from refsnn.architectures import ARCHITECTURES, CIFAR
 from refsnn.cli import common
 from refsnn.errors import OptionError
 from refsnn.exchange import from_keras, from_state_dict, read_state_dict
@@ -29,6 +30,14 @@ def import_(
     levels: Annotated[
         int | None,
         typer.Option("--levels", help="Levels L, if its clips are those of QCFS."),
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            "--input-shape",
+            help="For a state dict: C,H,W of the images. Default: 3,32,32 with --data "
+            "cifar10 or cifar100, else the architecture's.",
+        ),
     ] = None,
     mean: Annotated[
         str | None,
@@ -56,22 +65,26 @@ def import_(
         )
     if data is None and arch is not None and arch.endswith(CIFAR_ENDING):
         data = "cifar10"
+    if data is not None:
+        datasets.need_known(data)
     provenance = {"imported_from": file.name, "file_sha256": datasets.hash_of(file)}
     if data is not None:
         provenance["data"] = data
     title = name or file.stem
     scale = {"mean": _numbers("--mean", mean), "std": _numbers("--std", std)}
     if arch is None:
-        if levels is not None:
-            raise OptionError(
-                where="--levels", got=levels, expected="--arch and a state dict"
-            )
+        for option, value in (("--levels", levels), ("--input-shape", input_shape)):
+            if value is not None:
+                raise OptionError(
+                    where=option, got=value, expected="--arch and a state dict"
+                )
         network = from_keras(file, name=title, provenance=provenance, **scale)
     else:
         network = from_state_dict(
             read_state_dict(file),
             arch,
             levels=levels,
+            input_shape=_shape(input_shape, data),
             name=title,
             provenance=provenance,
             **scale,
@@ -83,13 +96,33 @@ def import_(
     common.show(f"wrote {out}, sha256 {io.content_sha256(network)}")
 
 
+def _shape(text: str | None, data: str | None) -> Sequence[int] | None:
+    """Read C,H,W; by default CIFAR's where the data are."""
+    if text is None:
+        return CIFAR if data in datasets.CIFARS else None
+    try:
+        return [int(part) for part in text.replace(",", " ").split()]
+    except ValueError:
+        raise OptionError(
+            where="--input-shape", got=repr(text), expected="three integers: C,H,W"
+        ) from None
+
+
 def _numbers(option: str, text: str | None) -> list[float] | None:
     """Read numbers and fractions, separated by spaces or commas."""
     if text is None:
         return None
     try:
-        return [float(Fraction(part)) for part in text.replace(",", " ").split()]
+        return [_number(part) for part in text.replace(",", " ").split()]
     except (ValueError, ZeroDivisionError):
         raise OptionError(
             where=option, got=repr(text), expected="numbers, one for each channel"
         ) from None
+
+
+def _number(text: str) -> float:
+    top, slash, bottom = text.partition("/")
+    value = float(top) / float(bottom if slash else 1)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value

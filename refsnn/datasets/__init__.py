@@ -27,6 +27,7 @@ __all__ = [
     "fetch",
     "hash_of",
     "load",
+    "need_known",
     "variant",
     "verify",
     "weights_folder",
@@ -69,15 +70,31 @@ def load(name: str, split: str) -> Images:
     """
     if split not in SPLITS:
         raise OptionError(where="split", got=split, expected=" or ".join(SPLITS))
-    kind, _, folder = name.partition(":")
+    need_known(name)
     if name == "digits":
         return load_digits(split)
     if name in CIFARS:
         return load_cifar(CIFARS[name], split)
-    if kind == "imagenet" and folder:
-        return load_imagenet(Path(folder), split)
-    expected = f"one of {', '.join(DATASETS)}"
-    raise OptionError(where="data set", got=name or "no name", expected=expected)
+    return load_imagenet(Path(name.partition(":")[2]), split)
+
+
+def need_known(name: str) -> None:
+    """Refuse a name that is no data set's.
+
+    Parameters
+    ----------
+    name : str
+        The name; whether the set's files are there is not asked.
+
+    Raises
+    ------
+    OptionError
+        If there is no such data set.
+    """
+    kind, _, folder = name.partition(":")
+    if name not in {"digits", *CIFARS} and not (kind == "imagenet" and folder):
+        expected = f"one of {', '.join(DATASETS)}"
+        raise OptionError(where="data set", got=name or "no name", expected=expected)
 
 
 def verify(name: str) -> list[Verdict]:

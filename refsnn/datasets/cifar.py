@@ -243,6 +243,7 @@ def load_cifar(cifar: Cifar, split: str) -> Images:
         sha256=hash_of(*paths),
         images=np.ascontiguousarray(images),
         labels=labels,
+        classes=cifar.classes,
     )
 
 

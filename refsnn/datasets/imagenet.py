@@ -96,7 +96,8 @@ def decoded(path: Path) -> Array:
 
 
 def load_imagenet(folder: Path, split: str) -> Images:
-    """Index a validation folder; classes are its subfolders in alphabetical order.
+    """Index a validation folder; classes are its subfolders in alphabetical order,
+    hidden ones apart.
 
     Parameters
     ----------
@@ -122,13 +123,11 @@ def load_imagenet(folder: Path, split: str) -> Images:
             got="a validation folder only",
             expected="a method that needs no training images",
         )
-    classes = (
-        sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-    )
+    classes = [p for p in _visible(folder) if p.is_dir()]
     files = [
         (path, label)
         for label, kind in enumerate(classes)
-        for path in sorted(kind.iterdir())
+        for path in _visible(kind)
         if path.suffix.lower() in SUFFIXES
     ]
     if not files:
@@ -147,4 +146,12 @@ def load_imagenet(folder: Path, split: str) -> Images:
         sha256=digest.hexdigest(),
         images=FolderImages([path for path, _ in files]),
         labels=np.array([label for _, label in files], dtype=np.uint16),
+        classes=len(classes),
     )
+
+
+def _visible(folder: Path) -> list[Path]:
+    """List what a folder holds, in order, without what is hidden."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if not p.name.startswith("."))

@@ -27,6 +27,8 @@ class Images:
         Pixels; or an object with `shape` and `dtype` whose slices are such arrays.
     labels : ndarray of uint8 or uint16, shape (n,)
         Classes.
+    classes : int or None
+        How many classes the whole set has, if that is known.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Images:
     sha256: str
     images: Any
     labels: Array
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         need_images(self.images, self.labels)

@@ -49,14 +49,16 @@ class _Walk:
         self.shapes: dict[str, Shape] = {}
         self.names: dict[str, str] = {}  # of the node that stands for a layer
         self.flat: dict[str, Shape] = {}  # shape before a flatten, by node
-        self.padding: dict[str, tuple[int, ...]] = {}  # by node of a zero-padding layer
+        # what zero padding, no node of its own, stands in front of, and how wide it is
+        self.padded: dict[str, tuple[str, Shape]] = {}
         self.reasons: list[str] = []
-        for kind, config, inputs in self.layers:
+        for kind, config, calls in self.layers:
             name = config["name"]
             try:
-                self._visit(kind, config, inputs)
+                need(len(calls) <= 1, "called more than once")
+                self._visit(kind, config, calls[0] if calls else [])
             except (Reason, RefsnnError, *MALFORMED) as reason:
-                if "?" not in {self.names.get(i) for i in inputs}:
+                if "?" not in {self.names.get(i) for call in calls for i in call}:
                     why = (
                         f"malformed, {reason!r}"
                         if type(reason) in MALFORMED
@@ -64,6 +66,15 @@ class _Walk:
                     )
                     self.reasons.append(f"{name} ({kind}): {why}")
                 self.names[name] = "?"
+        if self.nodes and not self.reasons:
+            self._check_output()
+
+    def _check_output(self) -> None:
+        last = self.nodes[-1].name
+        if self.names[self.layers[-1][1]["name"]] != last:
+            self.reasons.append(f"{last}: the last node, but not the last layer's")
+        if last in self.flat:
+            self.reasons.append(f"{last}: an output of flattened features")
 
     def _visit(self, kind: str, config: Config, inputs: list[str]) -> None:
         sources = [self.names[i] for i in inputs]
@@ -81,24 +92,26 @@ class _Walk:
                 self.names[config["name"]] = "input"
                 return
         need(kind in LAYERS, "no layer in scope")
+        need(config.get("data_format") != "channels_first", "channels first")
         last = LAYERS[kind](self, config, sources)
         self.names[config["name"]] = self._activated(config, last)
 
     def _activated(self, config: Config, source: str) -> str:
         """Add the activation that a layer's configuration names."""
-        op = activation(config.get("activation", "linear"), self._is_last(config))
+        op = activation(config.get("activation", "linear"), self.is_last(config))
         name = _plain(config["name"])
         if name in self.shapes:  # a layer with an activation makes two nodes
             name = f"{name}_activation"
         return source if op is None else self.put(name, op, [source])
 
-    def _is_last(self, config: Config) -> bool:
+    def is_last(self, config: Config) -> bool:
+        """Whether a layer is the model's last."""
         return bool(config["name"] == self.layers[-1][1]["name"])
 
     def put(self, name: str, op: Layer | Activation, sources: list[str]) -> str:
         """Add a node, and keep what its output's order was before a flatten."""
         need(
-            isinstance(op, Conv2d) or not any(s in self.padding for s in sources),
+            not any(s in self.padded for s in sources),
             "zero padding in front of anything but a convolution",
         )
         orders = {self.flat.get(s) for s in sources}
@@ -115,16 +128,23 @@ class _Walk:
         self.shapes[name] = shape
         return name
 
-    def weight(self, config: Config, *names: str, optional: bool = False) -> Any:
-        """Find a layer's tensor by its name in the file."""
-        layer = config["name"]
-        for path, array in self.arrays.items():
-            parts = path.split("/")
-            mine = layer in parts[:-1] and "optimizer_weights" not in parts
-            if mine and parts[-1].removesuffix(":0") in names:
-                return array
-        need(optional, f"no tensor {' or '.join(names)} in the file")
-        return None
+    def weight(self, config: Config, shape: Shape, *names: str) -> Array:
+        """Return a layer's tensor by its name in the file."""
+        home, name = f"/model_weights/{config['name']}/", " or ".join(names)
+        found = [
+            array
+            for path, array in self.arrays.items()
+            if path.startswith(home)
+            and path.rpartition("/")[2].removesuffix(":0") in names
+        ]
+        need(len(found) == 1, f"{len(found) or 'no'} tensors {name} in the file")
+        need(found[0].shape == shape, f"{name} of shape {found[0].shape}, not {shape}")
+        return found[0]
+
+    def bias(self, config: Config, size: int) -> Array | None:
+        """Return a layer's bias, if it has one."""
+        used = config.get("use_bias", True)
+        return self.weight(config, (size,), "bias") if used else None
 
     def ordered(self, values: Array, source: str) -> Array:
         """Put the last axis of a tensor, over flattened features, channels first."""
@@ -139,8 +159,8 @@ def _plain(name: str) -> str:
     return name.replace("/", ".").replace(" ", "_")
 
 
-def _layers(model: Config) -> list[tuple[str, Config, list[str]]]:
-    """List (class, configuration, names of the inputs) of every layer, in order."""
+def _layers(model: Config) -> list[tuple[str, Config, list[list[str]]]]:
+    """List (class, configuration, inputs of every call) of the layers, in order."""
     kind: Any = model.get("class_name")
     config: Any = model.get("config")
     if kind == "Sequential":
@@ -148,7 +168,7 @@ def _layers(model: Config) -> list[tuple[str, Config, list[str]]]:
         names = [layer["config"]["name"] for layer in layers]
         before: list[list[str]] = [[], *([name] for name in names)]
         return [
-            (layer["class_name"], layer["config"], inputs)
+            (layer["class_name"], layer["config"], [inputs])
             for layer, inputs in zip(layers, before, strict=False)
         ]
     if kind in {"Functional", "Model"} and isinstance(config, dict):
@@ -156,7 +176,7 @@ def _layers(model: Config) -> list[tuple[str, Config, list[str]]]:
             (
                 layer["class_name"],
                 {**layer["config"], "name": layer["name"]},
-                list(_sources(layer.get("inbound_nodes", []))),
+                [list(_sources(call)) for call in layer.get("inbound_nodes", [])],
             )
             for layer in config["layers"]
         ]
@@ -219,34 +239,32 @@ def _same(n: int, k: int, s: int, d: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def _padding(walk: _Walk, config: Config, source: str, kernel: Shape) -> Shape:
+def _padding(config: Config, shape: Shape, kernel: Shape, given: Shape) -> Shape:
     stride, dilation = config["strides"], config.get("dilation_rate", (1, 1))
-    given = walk.padding.pop(source, (0, 0, 0, 0))
     if config["padding"] == "valid":
-        return tuple(given)
+        return given
     need(config["padding"] == "same", f"the padding {config['padding']}")
     need(not any(given), "zero padding in front of padding 'same'")
     ends = [
         _same(n, k, s, d)
-        for n, k, s, d in zip(
-            walk.shapes[source][1:], kernel, stride, dilation, strict=True
-        )
+        for n, k, s, d in zip(shape[1:], kernel, stride, dilation, strict=True)
     ]
     (top, bottom), (left, right) = ends
     return top, left, bottom, right
 
 
 def _convolution(walk: _Walk, config: Config, sources: list[str]) -> str:
-    need(config.get("data_format") != "channels_first", "channels first")
-    kernel = walk.weight(config, "kernel")
-    weight = kernel.transpose(3, 2, 0, 1)
-    return _conv(walk, config, sources, weight, config.get("groups", 1))
+    groups = config.get("groups", 1)
+    inputs = walk.shapes[sources[0]][0] // groups
+    shape = (*config["kernel_size"], inputs, config["filters"])
+    weight = walk.weight(config, shape, "kernel").transpose(3, 2, 0, 1)
+    return _conv(walk, config, sources, weight, groups)
 
 
 def _depthwise(walk: _Walk, config: Config, sources: list[str]) -> str:
-    need(config.get("data_format") != "channels_first", "channels first")
-    kernel = walk.weight(config, "depthwise_kernel", "kernel")
-    P, Q, C, M = kernel.shape
+    P, Q = config["kernel_size"]
+    C, M = walk.shapes[sources[0]][0], config["depth_multiplier"]
+    kernel = walk.weight(config, (P, Q, C, M), "depthwise_kernel", "kernel")
     weight = kernel.transpose(2, 3, 0, 1).reshape(C * M, 1, P, Q)
     return _conv(walk, config, sources, weight, C)
 
@@ -255,23 +273,25 @@ def _conv(
     walk: _Walk, config: Config, sources: list[str], weight: Array, groups: int
 ) -> str:
     (source,) = sources
+    node, given = walk.padded.get(source, (source, (0, 0, 0, 0)))
     op = Conv2d(
         weight=weight,
-        bias=walk.weight(config, "bias", optional=not config.get("use_bias", True)),
+        bias=walk.bias(config, len(weight)),
         stride=config["strides"],
-        padding=_padding(walk, config, source, weight.shape[2:]),
+        padding=_padding(config, walk.shapes[node], weight.shape[2:], given),
         dilation=config.get("dilation_rate", (1, 1)),
         groups=groups,
     )
-    return walk.put(_plain(config["name"]), op, sources)
+    return walk.put(_plain(config["name"]), op, [node])
 
 
 def _dense(walk: _Walk, config: Config, sources: list[str]) -> str:
     (source,) = sources
-    need(len(walk.shapes[source]) == 1, "a dense layer over the last axis only")
+    shape = walk.shapes[source]
+    need(len(shape) == 1, "a dense layer over the last axis only")
+    kernel = walk.weight(config, (*shape, config["units"]), "kernel")
     op = Linear(
-        weight=walk.ordered(walk.weight(config, "kernel").T, source),
-        bias=walk.weight(config, "bias", optional=not config.get("use_bias", True)),
+        weight=walk.ordered(kernel.T, source), bias=walk.bias(config, config["units"])
     )
     return walk.put(_plain(config["name"]), op, sources)
 
@@ -281,14 +301,14 @@ def _batchnorm(walk: _Walk, config: Config, sources: list[str]) -> str:
     axis = config["axis"]
     axis = axis[0] if isinstance(axis, list) else axis
     need(axis in {-1, len(walk.shapes[source])}, f"normalisation along axis {axis}")
-    mean = walk.weight(config, "moving_mean")
-    gamma = walk.weight(config, "gamma", optional=not config.get("scale", True))
-    beta = walk.weight(config, "beta", optional=not config.get("center", True))
+    shape = walk.shapes[source][:1]
+    mean = walk.weight(config, shape, "moving_mean")
+    scale, center = config.get("scale", True), config.get("center", True)
     values = {
-        "gamma": np.ones_like(mean) if gamma is None else gamma,
-        "beta": np.zeros_like(mean) if beta is None else beta,
+        "gamma": walk.weight(config, shape, "gamma") if scale else np.ones_like(mean),
+        "beta": walk.weight(config, shape, "beta") if center else np.zeros_like(mean),
         "mean": mean,
-        "var": walk.weight(config, "moving_variance"),
+        "var": walk.weight(config, shape, "moving_variance"),
     }
     ordered = {name: walk.ordered(value, source) for name, value in values.items()}
     op = BatchNorm(eps=config["epsilon"], **ordered)
@@ -337,19 +357,18 @@ def _relu(walk: _Walk, config: Config, sources: list[str]) -> str:
 
 def _zero_padding(walk: _Walk, config: Config, sources: list[str]) -> str:
     (source,) = sources
-    need(source not in walk.padding, "two zero paddings in a row")
-    readers = [
-        config for _, config, inputs in walk.layers if _owner(walk, source) in inputs
-    ]
-    need(len(readers) == 1, "zero padding of what another layer reads too")
+    need(source not in walk.padded, "two zero paddings in a row")
+    name = _plain(config["name"])
     (top, bottom), (left, right) = config["padding"]
-    walk.padding[source] = (top, left, bottom, right)
-    return source
+    C, H, W = walk.shapes[source]
+    walk.shapes[name] = (C, H + top + bottom, W + left + right)
+    walk.padded[name] = source, (top, left, bottom, right)
+    return name
 
 
-def _owner(walk: _Walk, node: str) -> str:
-    """Return the last layer that a node stands for."""
-    return [layer for layer, name in walk.names.items() if name == node][-1]
+def _softmax(walk: _Walk, config: Config, sources: list[str]) -> str:
+    need(walk.is_last(config), "a softmax that is not the last layer")
+    return sources[0]
 
 
 def _passed(walk: _Walk, config: Config, sources: list[str]) -> str:
@@ -369,7 +388,7 @@ LAYERS: dict[str, Callable[[_Walk, Config, list[str]], str]] = {
     "GlobalAveragePooling2D": _global,
     "Flatten": _flatten,
     "ZeroPadding2D": _zero_padding,
-    "Softmax": _passed,
+    "Softmax": _softmax,
     "Dropout": _passed,
     "SpatialDropout2D": _passed,
     "ActivityRegularization": _passed,
@@ -435,8 +454,6 @@ def from_keras(
             got=f"a malformed model_config ({error!r})",
             expected="a model as Keras 2 or 3 writes it",
         ) from None
-    if not walk.reasons and walk.nodes[-1].name in walk.flat:
-        walk.reasons.append(f"{walk.nodes[-1].name}: an output of flattened features")
     refuse(f"Keras model {path}", walk.reasons)
     classes = walk.shapes[walk.nodes[-1].name][0]
     return Network(

@@ -22,6 +22,7 @@ from refsnn.io.tree import SIGNATURE, read
 from refsnn.layers import BatchNorm, Linear, LinearMap
 from refsnn.network import Network, Node
 from refsnn.numerics import Array
+from refsnn.records import Ints
 
 TENSORS: dict[str, dict[str, str]] = {
     "batchnorm": {
@@ -40,6 +41,9 @@ IGNORED = "num_batches_tracked"
 
 ALIASES = {"relu": "act"}
 """Other last names of activation modules: one repository renamed its own."""
+
+CLIPS = {"lam", "thresh", "threshold", "up"}
+"""Names of a clip; any other tensor of an activation, such as a slope, is no clip."""
 
 NORMALISATION = {"-a": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
 """Mean and std that networks of an architecture (by its ending) were trained with."""
@@ -75,17 +79,26 @@ def read_state_dict(path: Path) -> dict[str, Array]:
             strange = [n for n in archive.namelist() if not n.endswith(".npy")]
         if not strange:
             with np.load(path, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
-        got = f"an archive that holds {strange[0]}"
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        got = error
+                tensors = {key: arrays[key] for key in arrays.files}
+            strange = [key for key, a in tensors.items() if not _is_numeric(a)]
+            if not strange:
+                return tensors
+        got = f"an archive that holds {strange[0]}, no array of numbers"
+    except Exception as error:  # noqa: BLE001 - damage shows in zip, zlib, NumPy, memory
+        got = f"{type(error).__name__}: {error}"
     raise DataError(
         where=str(path),
         got=got,
         expected="HDF5, or an .npz file of numbers (nothing is unpickled)",
-        do="Write one with numpy.savez(path, **{k: v.numpy() for k, v in "
-        "torch.load(file, weights_only=True).items()}).",
+        do='Write one: sd = torch.load(file, map_location="cpu", weights_only=True); '
+        'sd = sd.get("state_dict", sd); '
+        "numpy.savez(path, **{k: v.numpy() for k, v in sd.items()}).",
     )
+
+
+def _is_numeric(member: object) -> bool:
+    """Whether a member of an archive was read, as numbers (damage gives bytes)."""
+    return isinstance(member, np.ndarray) and member.dtype.kind in "biuf"
 
 
 def from_state_dict(
@@ -93,6 +106,7 @@ def from_state_dict(
     architecture: str,
     *,
     levels: int | None = None,
+    input_shape: Sequence[int] | None = None,
     name: str = "model",
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -110,6 +124,9 @@ def from_state_dict(
         Quantisation levels L if the clips belong to QCFS activations; a state dict
         does not hold them. Without it clips are learned clips, and a state dict
         without clips is a network of rectifiers.
+    input_shape : sequence of int, optional
+        (C, H, W) of the images; by default the architecture's usual one, with 1000
+        classes ImageNet's. Layers that fit any size do not tell.
     name : str
         Name of the network.
     mean, std : sequence of float, one for each channel
@@ -129,7 +146,7 @@ def from_state_dict(
         With every key that is missing, left over or of another shape.
     """
     where = f"state dict for {architecture}"
-    network = _skeleton(tensors, architecture)
+    network = _skeleton(tensors, architecture, input_shape)
     tensors = _stripped(tensors, [node.name for node in network.nodes])
     left = {key for key in tensors if not key.endswith(IGNORED)}
     problems: list[str] = []
@@ -174,7 +191,11 @@ def _source(architecture: str) -> str:
     return architectures.ARCHITECTURES[architecture].source
 
 
-def _skeleton(tensors: Mapping[str, Array], architecture: str) -> Network:
+def _skeleton(
+    tensors: Mapping[str, Array],
+    architecture: str,
+    input_shape: Sequence[int] | None,
+) -> Network:
     """Build the architecture with the number of classes that the tensors have."""
     network = architectures.build(architecture, classes=10)
     last = next(n for n in reversed(network.nodes) if isinstance(n.op, Linear))
@@ -187,9 +208,11 @@ def _skeleton(tensors: Mapping[str, Array], architecture: str) -> Network:
             do=f"Its keys are those of {_source(architecture)}.",
         )
     classes = len(weights[0])
-    if classes == 10:
+    if classes == 10 and input_shape is None:
         return network
     shape = architectures.IMAGENET if classes == 1000 else None
+    if input_shape is not None:
+        shape = Ints(length=3, least=1).normalise(input_shape, "input_shape")
     return architectures.build(architecture, classes=classes, input_shape=shape)
 
 
@@ -197,7 +220,9 @@ def _stripped(tensors: Mapping[str, Array], names: Iterable[str]) -> dict[str, A
     """Take a common first part off the keys, unless nodes begin with it."""
     firsts = {name.partition(".")[0] for name in names}
     keys = list(tensors)
-    while len({key.partition(".")[0] for key in keys}) == 1:
+    while all("." in key for key in keys):
+        if len({key.partition(".")[0] for key in keys}) != 1:
+            break
         if keys[0].partition(".")[0] in firsts:
             break
         keys = [key.partition(".")[2] for key in keys]
@@ -240,7 +265,8 @@ def _activation(
     """Return an activation with its clip, if the state dict has one."""
     head, dot, last = node.name.rpartition(".")
     owners = {node.name, head + dot + ALIASES.get(last, last)}
-    keys = [key for key in left if key.rpartition(".")[0] in owners]
+    keys = [f"{owner}.{clip}" for owner in owners for clip in CLIPS]
+    keys = [key for key in keys if key in left]
     if len(keys) != 1:
         return node.op, set()
     (key,) = keys

@@ -5,7 +5,7 @@ The QCFS, SRP and COS repositories have a class each with the clip in a paramete
 puts an identity where a layer was taken out; the trainable clipping layer is written as
 two rectifiers. No class or attribute is known by its name here: the numbers that a
 module holds are tried as clip and levels, and a candidate is taken if the module
-computes that activation on a thousand drawn values.
+computes that activation on drawn values of every channel, and at the ties.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from torch import nn
 from refsnn.activations import QCFS, Activation, Clip, ReLU
 from refsnn.numerics import Array
 
-PROBES = 1000
-"""Values tried for each channel: near the clip, and up to a million times beyond."""
+PROBES = (2, 25, 20)
+"""Samples, rows and columns of the values tried in each channel, all of them distinct:
+near the clip, and up to a million times beyond."""
 
 AGREEMENT = 1e-9
 """Largest difference in float64, relative to the clip and the value."""
@@ -80,7 +81,7 @@ def _candidates(
     yield ReLU(), one
     clips = [array(number).reshape(-1) for number in numbers]
     held = [v for v in vars(module).values() if type(v) in (int, float) and v > 0]
-    clips += [np.array([value], dtype=np.float32) for value in held]
+    clips += [np.array([value], dtype=np.float64) for value in held]
     levels = sorted({v for v in held if type(v) is int})
     for clip in clips:
         if not (clip > 0).all():
@@ -93,10 +94,10 @@ def _candidates(
 
 def _computes(probe: nn.Module, candidate: Activation | None, scale: Array) -> bool:
     """Compare a module with an activation, or with the identity, on drawn values."""
-    rng = np.random.default_rng(0)
     scale = scale.astype(np.float64)[:, None, None]
-    z = scale * rng.uniform(-1.5, 2.5, (1, scale.size, PROBES, 1))
-    z[:, :, ::2] *= 10 ** rng.uniform(-3, 6, z[:, :, ::2].shape)  # a clip far away
+    z = _values(scale)
+    if isinstance(candidate, QCFS):
+        _put_ties(z, scale, candidate.levels)
     want = candidate(z) if candidate else z
     try:
         with torch.no_grad():
@@ -106,3 +107,28 @@ def _computes(probe: nn.Module, candidate: Activation | None, scale: Array) -> b
         )
     except Exception:  # noqa: BLE001 - code of others, tried out; it is no activation then
         return False
+
+
+def _values(scale: Array) -> Array:
+    """Draw values for each channel, of three channels where they share a clip."""
+    rng = np.random.default_rng(0)
+    samples, rows, columns = PROBES
+    channels = 3 if scale.size == 1 else scale.size
+    z = scale * rng.uniform(-1.5, 2.5, (samples, channels, rows, columns))
+    z[:, :, ::2] *= 10 ** rng.uniform(-3, 6, z[:, :, ::2].shape)  # a clip far away
+    return z
+
+
+def _put_ties(z: Array, lam: Array, L: int) -> None:
+    """Replace some values by (k + 1/2) lam / L, which QCFS rounds up.
+
+    Only those are taken that remain ties in floating point, however a module writes
+    the quotient.
+    """
+    last = z[-1].reshape(z.shape[1], -1)
+    tie = np.arange(min(L, last.shape[1])) + 0.5
+    lam = lam[:, 0]
+    at = lam * tie / L
+    exact = (at / lam * L == tie) & (at * L / lam == tie) & (at / (lam / L) == tie)
+    part = last[:, : tie.size]
+    part[...] = np.where(exact, at, part)

@@ -6,13 +6,14 @@ import copy
 import dataclasses
 import operator
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
 from refsnn.activations import Activation
 from refsnn.errors import ConversionError, RefsnnError
@@ -27,6 +28,9 @@ from refsnn.run import run_ann
 TOLERANCE = 1e-5
 """Largest difference from the model's own logits, relative to the largest logit."""
 
+SCALES = (1, 10, 100)
+"""Spreads of the inputs drawn beside the example, as multiples of the example's."""
+
 
 class _Tracer(fx.Tracer):
     """Stops at the modules that have a counterpart."""
@@ -38,6 +42,26 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         leaf = super().is_leaf_module(m, module_qualified_name)
         return leaf or type(m) in MODULES or self.found[m] is not None
+
+
+class _Run(fx.Interpreter):
+    """Notes shapes, and what each call reads that was changed in place before.
+
+    Tensors that share memory share their version, so an alias is no way around.
+    """
+
+    def __init__(self, traced: fx.GraphModule) -> None:
+        super().__init__(traced)
+        self.versions: dict[fx.Node, int] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        read = [i for i in n.all_input_nodes if i in self.versions]
+        changed = [i.name for i in read if self.env[i]._version != self.versions[i]]
+        result = super().run_node(n)
+        if isinstance(result, torch.Tensor):
+            self.versions[n] = result._version
+            n.meta.update(shape=tuple(result.shape), changed=changed)
+        return result
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,13 +88,19 @@ class _Walk:
         self.found = {module: recognised(module) for module in model.modules()}
         graph = _Tracer(self.found).trace(model)
         self.traced = fx.GraphModule(model, graph)
-        ShapeProp(self.traced).propagate(example)
+        _Run(self.traced).run(example)
         self.nodes: list[Node] = []
         self.names: dict[fx.Node, str] = {}
         self.strided: dict[fx.Node, _Strided] = {}
-        self.reasons: list[str] = []
+        self.reasons = [
+            f"{name or 'model'} ({type(module).__name__}): a forward hook"
+            for name, module in model.named_modules()
+            if _is_hooked(module)
+        ]
         for node in graph.nodes:
             try:
+                changed = ", ".join(node.meta.get("changed", ()))
+                need(not changed, f"{changed} is changed in place and read again")
                 self._visit(node)
             except (Reason, RefsnnError, TypeError) as reason:
                 self.reasons.append(f"{self._label(node)}: {reason}")
@@ -96,11 +126,26 @@ class _Walk:
             else:
                 self._call(node)
         elif node.op == "output":
-            need(isinstance(node.args[0], fx.Node), "more than one output")
-            need(node.args[0] in self.names, "an output that is no layer's")
+            (output,) = node.args
+            need(isinstance(output, fx.Node), "more than one output")
+            shape = output.meta["shape"]
+            need(len(shape) == 2, f"an output of shape {shape}, not (B, classes)")
+            need(output in self.names, "an output that is no layer's")
+
+    def _is_value(self, argument: Any) -> bool:
+        """Whether an argument is the output of a layer, or the image."""
+        return isinstance(argument, fx.Node) and (
+            argument in self.names or argument in self.strided
+        )
 
     def _module(self, node: fx.Node, module: nn.Module) -> None:
-        inputs = tuple(a for a in node.args if isinstance(a, fx.Node))
+        plain = not node.kwargs and all(self._is_value(a) for a in node.args)
+        need(plain, "called with other arguments than layers' outputs")
+        need(
+            not parametrize.is_parametrized(module),
+            "parametrised weights (remove_parametrizations makes them plain)",
+        )
+        inputs = node.args
         if type(module) in MODULES:
             op = MODULES[type(module)](_at(node, inputs), module)
         else:
@@ -116,8 +161,8 @@ class _Walk:
     def _call(self, node: fx.Node) -> None:
         translate = handler(node.target)
         arguments = [self._constant(a) for a in node.args]
-        inputs = tuple(a for a in arguments if isinstance(a, fx.Node) and _shape(a))
-        rest = [a for a in arguments if not isinstance(a, fx.Node)]
+        inputs = tuple(a for a in arguments if self._is_value(a))
+        rest = [a for a in arguments if not self._is_value(a)]
         kwargs = {name: self._constant(a) for name, a in node.kwargs.items()}
         op = translate(_at(node, inputs), *rest, **kwargs)
         self._append(node, self._path(node), op, inputs)
@@ -159,6 +204,7 @@ class _Walk:
         """Add a layer, or pass the input on where there is none."""
         sources = tuple(self._source(i) for i in inputs)
         if op is None:
+            need(len(sources) == 1, "more than one input")
             (self.names[node],) = sources
             return
         taken = {n.name for n in self.nodes}
@@ -185,10 +231,21 @@ class _Walk:
         return f"{at}.{kind}" if at else kind
 
 
-def _shape(node: Any) -> Shape:
+def _is_hooked(module: nn.Module) -> bool:
+    """Whether hooks may change what a module computes.
+
+    Those of ``torch.nn.utils`` (pruning, spectral norm) make the weight, and no more.
+    """
+    before = module._forward_pre_hooks.values()
+    return bool(module._forward_hooks) or not all(
+        type(hook).__module__.startswith("torch.nn.utils.") for hook in before
+    )
+
+
+def _shape(node: fx.Node) -> Shape:
     """Return S of a tensor that depends on the image; nothing for all else."""
-    meta = node.meta.get("tensor_meta")
-    return tuple(meta.shape[1:]) if hasattr(meta, "shape") else ()
+    shape: Shape = node.meta.get("shape", ())
+    return shape[1:]
 
 
 def _at(node: fx.Node, inputs: tuple[fx.Node, ...]) -> At:
@@ -212,7 +269,8 @@ def from_torch(
     model : torch.nn.Module
         The trained model. It is copied and evaluated; dropout is left out.
     example : torch.Tensor, shape (B, C, H, W)
-        Normalised images, on which the network's logits must equal the model's.
+        Normalised images; a few are enough. The network's logits must equal the
+        model's on them and on drawn inputs of 1, 10 and 100 times their spread.
     name : str
         Name of the network.
     mean, std : sequence of float, one for each channel
@@ -227,7 +285,8 @@ def from_torch(
         Nodes are named after the modules. Parameters keep their bits. Activations are
         recognised by what they compute, whatever their class: ReLU, a (learned) clip,
         QCFS with its clip and levels. Subsampled and zero-padded shortcuts (option A)
-        become 1x1 convolutions of zeros and ones.
+        become 1x1 convolutions of zeros and ones. A module that is called twice becomes
+        two nodes, and its parameters count twice.
 
     Raises
     ------
@@ -237,52 +296,83 @@ def from_torch(
         more than 1e-5 of the largest one, both evaluated in float64.
     """
     where = f"model {name}"
-    model = copy.deepcopy(model).cpu().eval()
-    example = example.detach().cpu()
-    try:
-        walk = _Walk(model, example)
-    except ConversionError:
-        raise
-    except Exception as error:  # code of others, traced
-        cause = error.__cause__ or error
-        text = (str(cause).splitlines() or [""])[0]
-        raise ConversionError(
-            where=where,
-            got=f"{type(cause).__name__}: {text}",
-            expected="a model that torch.fx can trace and that takes the example",
-            do="Control flow that depends on values cannot be traced.",
-        ) from error
+    example = example.detach().cpu().clone()
+    with torch.inference_mode(mode=False), torch.no_grad():
+        model = _copied(where, model)
+        walk = _walked(where, model, example.clone())
     refuse(where, walk.reasons)
     channels = example.shape[1]
     last = walk.nodes[-1].name
-    output = next(n for n in walk.traced.graph.nodes if n.op == "output")
-    if walk.names[output.args[0]] != last:
+    output = next(n for n in walk.traced.graph.nodes if n.op == "output").args[0]
+    if walk.names[output] != last:
         refuse(where, [f"{last}: computed, but the output does not depend on it"])
     network = Network(
         name=name,
         input_shape=tuple(example.shape[1:]),
-        classes=int(np.prod(_shape(output.args[0]))),
+        classes=_shape(output)[0],
         mean=np.zeros(channels) if mean is None else np.asarray(mean),
         std=np.ones(channels) if std is None else np.asarray(std),
         nodes=tuple(walk.nodes),
         provenance=provenance or {},
     )
-    _need_agreement(where, model, example, network)
+    _need_agreement(where, model, example.double().numpy(), network)
     return network
 
 
-def _need_agreement(
-    where: str, model: nn.Module, example: torch.Tensor, network: Network
-) -> None:
-    """Compare logits on the example, in float64 on both sides."""
-    with torch.no_grad():
-        want: Array = model.double()(example.double()).numpy()
-    got = run_ann(network, example.double().numpy())
-    difference = float(np.abs(got - want).max())
-    if not difference <= TOLERANCE * max(1.0, float(np.abs(want).max())):
+def _copied(where: str, model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model).cpu().eval()
+    except (RuntimeError, TypeError) as error:
         raise ConversionError(
             where=where,
-            got=f"logits that differ by {difference:.3g} from the model's",
-            expected=f"a difference of at most {TOLERANCE} of the largest",
-            do="Please report this model: its translation is wrong.",
-        )
+            got=f"a model that cannot be copied ({_first_line(error)})",
+            expected="weights that are parameters or buffers of their own",
+            do="Pruned or normalised weights become plain ones by prune.remove, "
+            "remove_weight_norm or remove_spectral_norm of torch.nn.utils.",
+        ) from error
+
+
+def _walked(where: str, model: nn.Module, example: torch.Tensor) -> _Walk:
+    try:
+        return _Walk(model, example)
+    except ConversionError:
+        raise
+    except Exception as error:  # code of others, traced
+        cause = error.__cause__ or error
+        raise ConversionError(
+            where=where,
+            got=f"{type(cause).__name__}: {_first_line(cause)}",
+            expected="a model that torch.fx can trace and that takes the example",
+            do="Control flow that depends on values cannot be traced.",
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0]
+
+
+def _need_agreement(
+    where: str, model: nn.Module, example: Array, network: Network
+) -> None:
+    """Compare logits on the example and on drawn inputs, in float64 on both sides."""
+    model.double()
+    for x in (example, *_drawn(example)):
+        with torch.no_grad():
+            want: Array = model(torch.from_numpy(x.copy())).numpy()
+        difference = float(np.abs(run_ann(network, x) - want).max())
+        if not difference <= TOLERANCE * float(np.abs(want).max()):
+            raise ConversionError(
+                where=where,
+                got=f"logits that differ by {difference:.3g} from the model's",
+                expected=f"a difference of at most {TOLERANCE} of the largest",
+                do="Does it change a tensor in place (x += y) and read it again, or "
+                "drop out in evaluation? If not, please report it.",
+            )
+
+
+def _drawn(example: Array) -> Iterator[Array]:
+    """Draw inputs around the example's mean, of growing spread."""
+    rng = np.random.default_rng(0)
+    spread = example.std() or 1.0
+    for scale in SCALES:
+        yield example.mean() + scale * spread * rng.standard_normal(example.shape)

@@ -31,7 +31,7 @@ from refsnn.layers import (
     Linear,
     MaxPool,
 )
-from refsnn.numerics import Shape
+from refsnn.numerics import Array, Shape
 
 Op = Layer | Activation | None
 """A layer, or None where the input is passed on."""
@@ -57,7 +57,8 @@ class At:
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
-    first, second = value if isinstance(value, (tuple, list)) else (value, value)
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    first, second = values if len(values) == 2 else values * 2
     return first, second
 
 
@@ -120,13 +121,28 @@ def _batchnorm(at: At, m: Any) -> Op:
 
 def _clamp(
     at: At,
-    min: float | None = None,
-    max: float | None = None,
+    min: float | torch.Tensor | None = None,
+    max: float | torch.Tensor | None = None,
     *,
     inplace: bool = False,
 ) -> Op:
-    need(min == 0, f"a lower bound of {min}, not 0")
-    return ReLU() if max is None else Clip(lam=np.array(max, dtype=np.float32))
+    zero = min is not None and not _bound(at, min).any()
+    need(zero, f"a lower bound of {min}, not 0")
+    return ReLU() if max is None else Clip(lam=_bound(at, max))
+
+
+def _bound(at: At, value: float | torch.Tensor) -> Array:
+    """Return a bound as a scalar or as a value for each channel."""
+    if not isinstance(value, torch.Tensor):
+        return np.array(value, dtype=np.float32)
+    C, *inner = at.shape
+    one = (1,) * len(inner)
+    bound = array(value)
+    need(
+        bound.size == 1 or bound.shape in {(C, *one), (1, C, *one)},
+        f"a bound of shape {bound.shape}, not one for each of {C} channels",
+    )
+    return bound.reshape(() if bound.size == 1 else (C,))
 
 
 def _windows(at: At, kernel: Any, stride: Any, padding: Any, ceil: bool) -> Any:

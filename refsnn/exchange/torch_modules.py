@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from refsnn.activations import QCFS, Clip, ReLU
+from refsnn.errors import ConversionError
 from refsnn.layers import (
     Add,
     AvgPool,
@@ -175,10 +176,19 @@ class TorchNetwork(nn.Module):
         super().__init__()
         first, *nodes = network.nodes
         shapes = network.shapes
-        self.source = first.name
-        self.steps = [(node.name, node.inputs) for node in nodes]
+        self._first = first.name
+        self._steps = [(node.name, node.inputs) for node in nodes]
         for node in sorted(nodes, key=lambda node: node.name.count(".")):
-            self._place(node.name, MODULES[node.op.op](node.op, shapes[node.name]))
+            module = MODULES[node.op.op](node.op, shapes[node.name])
+            try:
+                self._place(node.name, module)
+            except KeyError as error:
+                raise ConversionError(
+                    where=f"network {network.name}, node {node.name}",
+                    got=error.args[0],
+                    expected="a name that a PyTorch module can have",
+                    do="Rename the node.",
+                ) from None
 
     def _place(self, name: str, module: nn.Module) -> None:
         """Set a submodule at a dotted path."""
@@ -191,8 +201,8 @@ class TorchNetwork(nn.Module):
         parent.add_module(last, module)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        values = {self.source: x}
-        for name, inputs in self.steps:
+        values = {self._first: x}
+        for name, inputs in self._steps:
             x = self.get_submodule(name)(*(values[i] for i in inputs))
             values[name] = x
         return x
@@ -211,5 +221,10 @@ def to_torch(network: Network) -> nn.Module:
     torch.nn.Module
         Takes the normalised image, shape (B, C, H, W), and returns the logits. Clips
         are parameters named ``lam``. :func:`refsnn.exchange.from_torch` takes it back.
+
+    Raises
+    ------
+    ConversionError
+        If a node has a name that modules use themselves, such as ``train``.
     """
     return TorchNetwork(network)
