@@ -117,20 +117,13 @@ def evaluate(
         if value < 1:
             raise OptionError(where=name, got=value, expected="at least 1")
 
+    numbers: dict[str, Any] = {"mode": mode, "carrier": carrier, "fixed": fixed}
+
     def tally(start: int) -> Tally:
         images = data.images[start : start + batch]
         labels = data.labels[start : start + batch]
         x = snn.preprocess(images)
-        run = run_snn(
-            snn,
-            x,
-            T,
-            mode=mode,
-            carrier=carrier,
-            fixed=fixed,
-            impl=impl,
-            schedule=schedule,
-        )
+        run = run_snn(snn, x, T, impl=impl, schedule=schedule, **numbers)
         ann_correct = 0
         if ann:
             ann_correct = _correct(

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from refsnn.errors import DomainError, OptionError
-from refsnn.numerics import Array, Shape, bind, per_channel, round_to_grid
+from refsnn.numerics import Array, Shape, bind, collapsed, per_channel, round_to_grid
 from refsnn.records import Record, Tensor, flag, kinds, tensor
 
 NeuronType = TypeVar("NeuronType", bound="Neuron")
@@ -197,12 +197,10 @@ class Neuron(Record, abstract=True):
             The rounded neuron, to nearest even; a subclass that can be rounded to an
             equal one, on potentials of that grid, does that instead.
         """
-        rounded = {
-            name: round_to_grid(
-                value, per_channel(q, value.shape or q.shape, where=name)
-            )
-            for name, value in self.potentials.items()
-        }
+        rounded = {}
+        for name, value in self.potentials.items():
+            bits = per_channel(q, value.shape or q.shape, where=f"{self.op}.{name}")
+            rounded[name] = collapsed(round_to_grid(value, bits), value)
         return dataclasses.replace(self, **rounded)
 
     @property
@@ -304,7 +302,8 @@ class DualThresholdIF(Neuron):
         )
         steps = np.ldexp(self.theta_neg.astype(np.float64), q)
         steps = np.ceil(steps) - 1 if self.strict else np.floor(steps)
-        return dataclasses.replace(self, theta_neg=np.ldexp(steps, -q), strict=False)
+        theta_neg = collapsed(np.ldexp(steps, -q), self.theta_neg)
+        return dataclasses.replace(self, theta_neg=theta_neg, strict=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

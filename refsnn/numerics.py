@@ -60,6 +60,25 @@ def round_to_grid(x: Array, q: npt.ArrayLike) -> Array:
     return rounded
 
 
+def collapsed(value: Array, like: Array) -> Array:
+    """Return equal values as one scalar, if they came from a scalar.
+
+    Parameters
+    ----------
+    value : ndarray
+        Values.
+    like : ndarray
+        What they were computed from.
+
+    Returns
+    -------
+    ndarray
+        One of the values, shape (), or all of them.
+    """
+    first = value.reshape(-1)[0]
+    return np.asarray(first) if like.ndim == 0 and (value == first).all() else value
+
+
 def bits_behind_point(x: Array) -> Array:
     """Return the least q of each value for which it is a multiple of 2^-q.
 

@@ -31,7 +31,7 @@ from refsnn.network import (
     SpikingNetwork,
 )
 from refsnn.neurons import Neuron
-from refsnn.numerics import Array, per_channel, round_to_grid
+from refsnn.numerics import Array, collapsed, per_channel, round_to_grid
 
 
 def fold_batchnorm(ann: Network) -> Network:
@@ -364,12 +364,9 @@ def _on_grid(p: Population, q: Array) -> Population:
     shaped = per_channel(q, p.shape, where=f"population {p.name}, grid")
 
     def rounded(field: str) -> Array:
-        value: Array = getattr(p, field)
-        result = round_to_grid(p.over(field), shaped)
-        if (result == value.reshape(-1)[0]).all() and value.ndim == 0:
-            return value
-        per_neuron = p.over(field).size > len(q)
-        return result if per_neuron else result.reshape(q.shape)
+        value = p.over(field)
+        result = collapsed(round_to_grid(value, shaped), value)
+        return result.reshape(q.shape) if result.size == len(q) else result
 
     return dataclasses.replace(
         p,
