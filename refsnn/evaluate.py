@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import operator
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,11 +20,14 @@ from refsnn.errors import OptionError
 from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
-from refsnn.recording import versions
+from refsnn.recording import spikes_of, versions
 from refsnn.run import run_ann, run_snn
 
 BATCH = 50
 """Images that one thread simulates at once; no result depends on it."""
+
+
+Part = TypeVar("Part", "Tally", "Differences")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,17 +114,10 @@ def evaluate(
         `schedule`. A prediction is the class with the largest logit, the lowest one
         on ties.
     """
-    threads = processors() if threads is None else threads
     _need_data(data, snn.classes)
-    for name, value in (("batch", batch), ("threads", threads)):
-        if value < 1:
-            raise OptionError(where=name, got=value, expected="at least 1")
-
     numbers: dict[str, Any] = {"mode": mode, "carrier": carrier, "fixed": fixed}
 
-    def tally(start: int) -> Tally:
-        images = data.images[start : start + batch]
-        labels = data.labels[start : start + batch]
+    def tally(images: Array, labels: Array) -> Tally:
         x = snn.preprocess(images)
         run = run_snn(snn, x, T, impl=impl, schedule=schedule, **numbers)
         ann_correct = 0
@@ -138,17 +134,95 @@ def evaluate(
             synops=run.synops,
         )
 
-    def parts() -> Iterator[Tally]:
-        done = 0
-        with ThreadPoolExecutor(threads) as pool:
-            starts = range(0, len(data.labels), batch)
-            for part in _in_order(pool, tally, starts, ahead=2 * threads):
-                done += part.images
-                if progress:
-                    progress(done, len(data.labels))
-                yield part
+    return reduce(operator.add, _parts(tally, data, batch, threads, progress))
 
-    return reduce(operator.add, parts())
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Differences:
+    """How two networks of one graph differ on images; integers that add up.
+
+    Attributes
+    ----------
+    images : int
+        Number of images.
+    steps : int
+        Neuron-steps: neurons, steps and images multiplied.
+    spikes : int
+        Spikes of the first network, positive and negative.
+    changed : int
+        Neuron-steps with another spike in the second.
+    predictions : ndarray of int64, shape (T,)
+        Images with another prediction at every t.
+    correct, correct_after : ndarray of int64, shape (T,)
+        Correct predictions of the first and of the second network.
+    """
+
+    images: int
+    steps: int
+    spikes: int
+    changed: int
+    predictions: Array
+    correct: Array
+    correct_after: Array
+
+    def __add__(self, other: Differences) -> Differences:
+        """Add the differences on other images."""
+        sums = {
+            f.name: getattr(self, f.name) + getattr(other, f.name)
+            for f in dataclasses.fields(self)
+        }
+        return Differences(**sums)
+
+
+def differences(
+    before: SpikingNetwork,
+    after: SpikingNetwork,
+    data: Images,
+    T: int,
+    *,
+    batch: int = 16,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Differences:
+    """Run two networks on the same images and compare every spike.
+
+    Parameters
+    ----------
+    before, after : SpikingNetwork
+        Networks of one graph.
+    data : Images
+        Labelled images.
+    T : int
+        Number of steps.
+    batch, threads, progress : optional
+        As in :func:`evaluate`; all spikes of a batch are held, twice.
+
+    Returns
+    -------
+    Differences
+        Sums over the images.
+    """
+    _need_data(data, before.classes)
+
+    def compare(images: Array, labels: Array) -> Differences:
+        x = before.preprocess(images)
+        was, first = spikes_of(before, x, T)
+        now, second = spikes_of(after, x, T)
+        old, new = first.logits, second.logits
+        moved = old.argmax(axis=-1) != new.argmax(axis=-1)
+        return Differences(
+            images=len(images),
+            predictions=np.count_nonzero(moved, axis=-1),
+            correct=_correct(old, labels),
+            correct_after=_correct(new, labels),
+            steps=sum(s.size for s in was.values()),
+            spikes=sum(int(np.count_nonzero(s)) for s in was.values()),
+            changed=sum(
+                int(np.count_nonzero(s != now[name])) for name, s in was.items()
+            ),
+        )
+
+    return reduce(operator.add, _parts(compare, data, batch, threads, progress))
 
 
 def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Array:
@@ -212,9 +286,36 @@ def _correct(logits: Array, labels: Array) -> Any:
     return np.count_nonzero(logits.argmax(axis=-1) == labels, axis=-1)
 
 
+def _parts(
+    work: Callable[[Array, Array], Part],
+    data: Images,
+    batch: int,
+    threads: int | None,
+    progress: Progress | None,
+) -> Iterator[Part]:
+    """Do some work on every batch of images, on threads; yield the answers in order."""
+    threads = processors() if threads is None else threads
+    for name, value in (("batch", batch), ("threads", threads)):
+        if value < 1:
+            raise OptionError(where=name, got=value, expected="at least 1")
+
+    def of(start: int) -> Part:
+        some = slice(start, start + batch)
+        return work(data.images[some], data.labels[some])
+
+    done = 0
+    with ThreadPoolExecutor(threads) as pool:
+        starts = range(0, len(data.labels), batch)
+        for part in _in_order(pool, of, starts, ahead=2 * threads):
+            done += part.images
+            if progress:
+                progress(done, len(data.labels))
+            yield part
+
+
 def _in_order(
-    pool: ThreadPoolExecutor, work: Any, items: range, ahead: int
-) -> Iterator[Tally]:
+    pool: ThreadPoolExecutor, work: Callable[[int], Part], items: range, ahead: int
+) -> Iterator[Part]:
     """Yield results in order, with at most `ahead` batches begun or waiting."""
     futures = []
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from refsnn.io import content_sha256
 from refsnn.network import INPUT, Population, SpikingNetwork
 from refsnn.neurons import State, potentials
 from refsnn.numerics import Array
-from refsnn.run import image_currents, run_snn
+from refsnn.run import SpikingRun, image_currents, run_snn
 from refsnn.trace import Recorded, Trace, images_sha256
 
 
@@ -31,6 +32,44 @@ def versions() -> dict[str, str]:
         "platform": platform.platform(),
         **{name: version(name) for name in ("numpy", "numba", "h5py")},
     }
+
+
+def spikes_of(
+    snn: SpikingNetwork, x: Array, T: int, **how: Any
+) -> tuple[dict[str, Array], SpikingRun]:
+    """Run a network and keep every spike.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        A network in canonical form.
+    x : ndarray, shape (B, C, H, W)
+        Analog input.
+    T : int
+        Number of steps.
+    **how
+        As in :func:`refsnn.run.run_snn`.
+
+    Returns
+    -------
+    spikes : dict of str to ndarray of int8, shape (T, B, *S)
+        By population, in graph order.
+    run : SpikingRun
+        The run.
+    """
+    parts: dict[str, list[Array]] = {p.name: [] for p in snn.hidden}
+
+    def watch(
+        population: Population,
+        start: int,  # noqa: ARG001 - an observer is told everything
+        x: Array,  # noqa: ARG001
+        s: Array,
+        state: State,  # noqa: ARG001
+    ) -> None:
+        parts[population.name].append(s)
+
+    run = run_snn(snn, x, T, observe=watch, **how)
+    return {name: np.concatenate(pieces) for name, pieces in parts.items()}, run
 
 
 def record(

@@ -11,13 +11,14 @@ import typer
 from refsnn import datasets, io
 from refsnn.cli import common
 from refsnn.errors import OptionError
+from refsnn.evaluate import differences
 from refsnn.network import Network, SpikingNetwork
 from refsnn.snap import changes, snap
 
 Snap = StrEnum("Snap", ["float64", "float32", "int32", "none"])
 
 SNAP_IMAGES = 128
-"""Training images of the run that shows how far potentials go."""
+"""Training images that show how far potentials go, and what snapping changes."""
 
 
 def convert(
@@ -98,12 +99,10 @@ def _narrow(
     static: bool,
 ) -> SpikingNetwork:
     """Snap for float32 or int32, and say what that changed."""
-    images = None
-    if not static:
-        name = common.data_name(network, data)
-        images = datasets.load(name, "train").head(SNAP_IMAGES).images
+    name = common.data_name(network, data)
+    sample = datasets.load(name, "train").head(SNAP_IMAGES)
     with common.progress("snapping"):
-        after = snap(snn, target, T=T, images=images)
+        after = snap(snn, target, T=T, images=None if static else sample.images)
     rows = [
         (
             name,
@@ -117,5 +116,14 @@ def _narrow(
     ]
     head = ("population", "grid", "weight", "neuron", "relative", "zeroed")
     common.table("Changes by rounding, in units of theta", head, rows)
+    common.show("")
+    with common.progress("comparing") as tell:
+        seen = differences(snn, after, sample, T, progress=tell)
+    common.show(
+        f"on {seen.images:,} training images, T = {T}: {seen.changed:,} of "
+        f"{seen.steps:,} neuron-steps changed ({seen.spikes:,} spikes), "
+        f"{seen.predictions[-1]:,} predictions changed, "
+        f"{seen.correct[-1]:,} correct before, {seen.correct_after[-1]:,} after"
+    )
     common.show("")
     return after
