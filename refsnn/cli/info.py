@@ -88,6 +88,7 @@ def _about_snn(snn: SpikingNetwork) -> dict[str, Any]:
         "set": dict(snn.options),
         "T": snn.T,
         "mode": snn.mode,
+        "certificate": snn.certificate and dict(snn.certificate),
         "ann_sha256": snn.ann_sha256,
         "kernels": _kernels([*maps, *neurons]),
     }
