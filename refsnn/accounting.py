@@ -59,7 +59,9 @@ class EnergyTable:
         """
         return None if self.ann_mac is None else self.ann_mac * macs
 
-    def snn_pJ(self, synops: Array, first_layer_macs: int, neurons: int) -> list[float]:
+    def snn_pJ(
+        self, synops: Array, first_layer_macs: int, neurons: int, observed: Array
+    ) -> list[float]:
         """Return the energy of a spiking network up to each step.
 
         Parameters
@@ -70,15 +72,18 @@ class EnergyTable:
             Multiply-accumulates of the constant current, computed once.
         neurons : int
             Neurons updated in each step.
+        observed : ndarray of int64, shape (tau,)
+            Synaptic operations of each observing step; they are paid at every T.
 
         Returns
         -------
         list of float, length T
             Energy in pJ of steps 1..t.
         """
-        updates = neurons * np.arange(1, len(synops) + 1, dtype=np.int64)
+        steps = np.arange(1, len(synops) + 1, dtype=np.int64) + len(observed)
+        updates = neurons * steps
         energy = (
-            self.synop * np.cumsum(synops)
+            self.synop * (np.cumsum(synops) + observed.sum())
             + self.update * updates
             + self.first_mac * first_layer_macs
         )

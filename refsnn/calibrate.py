@@ -56,3 +56,61 @@ def max_activations(
         if progress:
             progress(start + len(batch), len(images))
     return {name: np.asarray(value) for name, value in largest.items()}
+
+
+def percentile_activations(
+    ann: Network,
+    images: Array,
+    percentile: float,
+    *,
+    impl: str = "kernel",
+    progress: Progress | None = None,
+) -> dict[str, Array]:
+    """Return a percentile of each activation's outputs over some images.
+
+    Parameters
+    ----------
+    ann : Network
+        A trained network.
+    images : ndarray of uint8, shape (n, C, H, W)
+        Training images.
+    percentile : float
+        0 to 100; 100 is the maximum.
+    impl : str
+        ``kernel`` or ``definition``.
+    progress : callable, optional
+        Told how far the work is.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape ()
+        The percentile over images, channels, rows and columns, zeros included, by
+        activation; between two values it is interpolated linearly, as numpy.percentile
+        does by default. Exact, whatever the order of the images: the largest values of
+        each activation are kept, down to the one that the percentile asks for.
+    """
+    sizes = {a.name: int(np.prod(ann.shapes[a.name])) for a in ann.activations}
+    ranks = {
+        name: (size * len(images) - 1) * (1 - percentile / 100)
+        for name, size in sizes.items()
+    }
+    largest = {name: np.empty(0) for name in sizes}
+
+    def observe(name: str, value: Array) -> None:
+        if name in largest:
+            together = np.concatenate([largest[name], value.reshape(-1)])
+            keep = min(int(np.ceil(ranks[name])) + 1, together.size)
+            largest[name] = np.partition(together, together.size - keep)[-keep:]
+
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        run_ann(ann, ann.preprocess(batch), impl=impl, observe=observe)
+        if progress:
+            progress(start + len(batch), len(images))
+    answer = {}
+    for name, values in largest.items():
+        descending = np.sort(values)[::-1]
+        below, share = int(np.ceil(ranks[name])), ranks[name] % 1
+        high = descending[int(np.floor(ranks[name]))]
+        answer[name] = np.asarray(high + share * (descending[below] - high))
+    return answer

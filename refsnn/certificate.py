@@ -36,7 +36,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from refsnn.errors import OptionError
-from refsnn.network import INPUT, Population, Projection, SpikingNetwork
+from refsnn.network import INPUT, Population, Projection, SpikingNetwork, Stages
 from refsnn.numerics import Array, bits_behind_point, outward, per_channel
 
 
@@ -124,6 +124,8 @@ class Ranges:
         Bits behind the point of each channel.
     P, Nn : ndarray of float64, shape S, potential
         Every sub-sum of the terms of a step lies in [-Nn, P].
+    v0 : tuple of ndarray, shape S, potential
+        Least and largest initial potential, which COS moves for each image.
     current : tuple of ndarray, shape S, or None
         Least and largest current that an image can cause, bias included, rounded to
         the grid outwards; None if no projection comes from the image.
@@ -135,6 +137,7 @@ class Ranges:
     q: Array
     P: Array
     Nn: Array
+    v0: tuple[Array, Array]
     current: tuple[Array, Array] | None
     faults: tuple[str, ...]
 
@@ -156,7 +159,7 @@ class Ranges:
         p = self.population
         neuron = p.neuron.over(p.shape).potentials.values() if p.neuron else ()
         size = np.maximum(np.maximum(self.P, self.Nn), 1.0)
-        for operand in (p.over("v0"), *neuron):
+        for operand in (*self.v0, *neuron):
             size = np.maximum(size, np.abs(operand))
         return size
 
@@ -173,9 +176,9 @@ class Ranges:
         ndarray, shape S, potential
             The larger of the two static bounds of (R).
         """
-        v0 = self.population.over("v0")
-        up = np.maximum(v0, 1.0) + (T - 1) * np.maximum(self.P - 1, 0.0) + self.P
-        down = T * self.Nn - np.minimum(v0, 0.0)
+        low, high = self.v0
+        up = np.maximum(high, 1.0) + (T - 1) * np.maximum(self.P - 1, 0.0) + self.P
+        down = T * self.Nn - np.minimum(low, 0.0)
         bound: Array = np.maximum(up, down)
         return outward(bound, self.g)
 
@@ -239,14 +242,26 @@ def _ranges(snn: SpikingNetwork, p: Population) -> Ranges:
     else:
         P, Nn = P + np.maximum(bias, 0), Nn + np.maximum(-bias, 0)
     g = np.ldexp(1.0, -per_channel(q, p.shape, where="q"))
+    P, Nn = outward(P, g), outward(Nn, g)
     return Ranges(
         population=p,
         q=q,
-        P=outward(P, g),
-        Nn=outward(Nn, g),
+        P=P,
+        Nn=Nn,
+        v0=_starts(snn.stages, np.broadcast_to(p.over("v0"), p.shape), P, Nn),
         current=current,
         faults=tuple(_faults(p)),
     )
+
+
+def _starts(stages: Stages, v0: Array, P: Array, Nn: Array) -> tuple[Array, Array]:
+    """Bound the initial potentials that COS can arrive at; see refsnn.run.offset."""
+    low, high = v0, v0
+    for _ in range(stages.rounds if stages.rho else 0):
+        most = np.maximum(high, 1.0) + (stages.rho - 1) * np.maximum(P - 1, 0.0) + P
+        least = np.minimum(low, 0.0) - stages.rho * Nn
+        low, high = low - np.maximum(most, 1.0), high + np.maximum(2.0 - least, 1.0)
+    return low, high
 
 
 def _extremes(snn: SpikingNetwork, projection: Projection) -> tuple[Array, Array]:
@@ -438,6 +453,7 @@ def certify(
         A pure function of the network. The readout is held in float64 always.
     """
     held = accumulator(accumulator_name)
+    T = max(T, snn.stages.tau)  # the observing steps are certified too
     known = ranges(snn)
     *hidden, readout = known.values()
     populations = [_bits(r, held, T, recursion) for r in hidden]

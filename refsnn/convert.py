@@ -1,4 +1,4 @@
-"""Conversion methods: a registry of names, options, passes and citations."""
+"""Conversion by a method of the registry."""
 
 from __future__ import annotations
 
@@ -9,184 +9,29 @@ from typing import Any
 
 import numpy as np
 
-from refsnn.activations import QCFS, Activation
-from refsnn.calibrate import Progress, max_activations
+from refsnn.calibrate import Progress
 from refsnn.errors import ConversionError, DataError, OptionError
 from refsnn.io import content_sha256
+from refsnn.methods import METHODS, Context, Method, NoOptions, SampleOptions
 from refsnn.network import Network, SpikingNetwork
-from refsnn.neurons import IF, Neuron
+from refsnn.neurons import IF
 from refsnn.numerics import Array
-from refsnn.passes import (
-    NeuronRule,
-    activations_to_neurons,
-    canonical_form,
-    fold_batchnorm,
-    set_thresholds,
-)
+from refsnn.passes import activations_to_neurons, canonical_form, set_thresholds
 from refsnn.run import need_network, need_steps
 from refsnn.snap import T_MAX, snap
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Context:
-    """What the passes of a method may draw on.
-
-    Attributes
-    ----------
-    options : object
-        The method's options, an instance of its `options` class.
-    images : ndarray of uint8, shape (n, C, H, W)
-        Training images, never test images; none for a method that needs none.
-    T : int or None
-        The number of steps to convert for.
-    impl : str
-        Implementation for runs of the trained network.
-    progress : callable or None
-        Told how far a pass over the images is.
-    """
-
-    options: Any
-    images: Array
-    T: int | None
-    impl: str
-    progress: Progress | None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class NoOptions:
-    """Options of a method that has none."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SampleOptions:
-    """Options of a method that looks at training images.
-
-    Attributes
-    ----------
-    samples : int
-        Number of training images, the first ones of the split; 0 takes all.
-    """
-
-    samples: int = 0
-
-    def __post_init__(self) -> None:
-        if self.samples < 0:
-            raise OptionError(
-                where="samples",
-                got=self.samples,
-                expected="a number of images, or 0 for the whole training split",
-            )
-
-
-Pass = Callable[[Network, Context], Network]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Method:
-    """A conversion method.
-
-    Attributes
-    ----------
-    summary : str
-        One line on what it does.
-    citation : str
-        Where the rule was read.
-    rewrites : tuple of callable
-        Rewrites of the graph, in order, from Network to Network.
-    passes : tuple of callable
-        What follows and may look at images, from Network and Context to Network;
-        behind the last one every activation has the clip that becomes its threshold.
-    neuron : callable
-        Neuron model and v(0) for a threshold, given the context.
-    activations : tuple of type
-        The activations the method takes; empty for any.
-    options : type
-        Dataclass of its options; its fields are the keys of ``--set``.
-    reconstruction : str
-        What is not published and therefore reconstructed; empty if nothing is.
-    depends_on_T : bool
-        Whether a network is converted for one number of steps only.
-    """
-
-    summary: str
-    citation: str
-    neuron: Callable[[Context], NeuronRule]
-    rewrites: tuple[Callable[[Network], Network], ...] = (fold_batchnorm,)
-    passes: tuple[Pass, ...] = ()
-    activations: tuple[type[Activation], ...] = ()
-    options: type = NoOptions
-    reconstruction: str = ""
-    depends_on_T: bool = False
-
-    @property
-    def needs_images(self) -> bool:
-        """Whether the method looks at training images."""
-        return "samples" in {f.name for f in dataclasses.fields(self.options)}
-
-    def unfit(self, ann: Network) -> list[str]:
-        """List the activations of a network that the method does not take.
-
-        Parameters
-        ----------
-        ann : Network
-            A trained network.
-
-        Returns
-        -------
-        list of str
-            Name and kind of each; empty if it takes them all.
-        """
-        return [
-            f"{node.name} ({node.op.op})"
-            for node in ann.activations
-            if self.activations and not isinstance(node.op, self.activations)
-        ]
-
-
-def _max_thresholds(ann: Network, context: Context) -> Network:
-    lam = max_activations(
-        ann, context.images, impl=context.impl, progress=context.progress
-    )
-    silent = [name for name, value in lam.items() if value == 0]
-    if silent:
-        warnings.warn(
-            f"network {ann.name}: {', '.join(silent)} silent on all "
-            f"{len(context.images)} training images: dead, without outgoing weights",
-            UserWarning,
-            stacklevel=3,
-        )
-    return set_thresholds(ann, lam)
-
-
-def _integrate_and_fire(v0: float) -> Callable[[Context], NeuronRule]:
-    """Make the rule for IF neurons that start at the fraction `v0` of theta."""
-
-    def rule(theta: Array) -> tuple[Neuron, Array]:
-        return IF(), v0 * theta
-
-    return lambda context: rule  # noqa: ARG005 - the rule needs no context
-
-
-METHODS: dict[str, Method] = {
-    "qcfs": Method(
-        summary="theta = lam, v(0) = theta/2, IF neurons, on a QCFS network",
-        citation="Bu et al., Optimal ANN-SNN conversion for high-accuracy and "
-        "ultra-low-latency spiking neural networks, ICLR 2022 (Theorem 2)",
-        neuron=_integrate_and_fire(0.5),
-        activations=(QCFS,),
-    ),
-    "max-norm": Method(
-        summary="theta = largest activation of the layer on training images, v(0) = 0",
-        citation="Rueckauer et al., Theory and tools for the conversion of analog to "
-        "spiking convolutional neural networks, arXiv 1612.04052; the earlier rule "
-        "of Diehl et al., IJCNN 2015, takes the largest weight instead where that is "
-        "larger",
-        passes=(_max_thresholds,),
-        neuron=_integrate_and_fire(0.0),
-        options=SampleOptions,
-    ),
-}
-"""Every method by its name. Adding one is adding an entry."""
+__all__ = [
+    "METHODS",
+    "Context",
+    "Method",
+    "NoOptions",
+    "SampleOptions",
+    "convert",
+    "method_named",
+    "need_fit",
+    "needs_images",
+    "parse_options",
+]
 
 
 def method_named(name: str) -> Method:
@@ -214,7 +59,13 @@ def method_named(name: str) -> Method:
     return METHODS[name]
 
 
-def need_fit(ann: Network, name: str, *, max_pool_on_spikes: bool = False) -> None:
+def need_fit(
+    ann: Network,
+    name: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    max_pool_on_spikes: bool = False,
+) -> None:
     """Refuse a network that a method cannot take, before anything is computed.
 
     Parameters
@@ -223,6 +74,8 @@ def need_fit(ann: Network, name: str, *, max_pool_on_spikes: bool = False) -> No
         A trained network.
     name : str
         The method.
+    options : mapping, optional
+        Its options; others keep their defaults.
     max_pool_on_spikes : bool
         Whether max pooling is taken to mean the maximum of spikes.
 
@@ -232,13 +85,13 @@ def need_fit(ann: Network, name: str, *, max_pool_on_spikes: bool = False) -> No
         If the method does not take one of the activations, or the graph is not made of
         populations joined by linear maps.
     """
-    method = method_named(name)
-    unfit = method.unfit(ann)
+    method, settings = method_named(name), _settings(name, options or {})
+    unfit = method.unfit(ann, settings)
     if unfit:
         raise ConversionError(
             where=f"network {ann.name}, method {name}",
             got=f"the activations {', '.join(unfit)}",
-            expected=f"{' or '.join(cls.op for cls in method.activations)} only",
+            expected=f"{' or '.join(cls.op for cls in method.accepts(settings))} only",
         )
     for rewrite in method.rewrites:
         ann = rewrite(ann)
@@ -248,6 +101,24 @@ def need_fit(ann: Network, name: str, *, max_pool_on_spikes: bool = False) -> No
         lambda theta: (IF(), theta),
         max_pool_on_spikes=max_pool_on_spikes,
     )
+
+
+def needs_images(name: str, options: Mapping[str, Any]) -> bool:
+    """Say whether a method looks at training images.
+
+    Parameters
+    ----------
+    name : str
+        The method.
+    options : mapping
+        Its options; others keep their defaults.
+
+    Returns
+    -------
+    bool
+        Whether :func:`convert` needs `images`.
+    """
+    return method_named(name).needs_images(_settings(name, options))
 
 
 def parse_options(name: str, settings: Mapping[str, str]) -> dict[str, Any]:
@@ -409,10 +280,10 @@ def convert(
             got="no T",
             expected="the number of steps to convert for",
         )
-    need_fit(ann, method, max_pool_on_spikes=max_pool_on_spikes)
+    need_fit(ann, method, options=options, max_pool_on_spikes=max_pool_on_spikes)
     samples = None
     seen = np.empty((0, *ann.input_shape), dtype=np.uint8)
-    if chosen.needs_images:
+    if chosen.needs_images(settings):
         seen = _training_images(method, images, settings.samples)
         samples = np.arange(len(seen), dtype=np.int64)
     context = Context(options=settings, images=seen, T=T, impl=impl, progress=progress)
@@ -422,11 +293,10 @@ def convert(
             ready = rewrite(ready)
         for step in chosen.passes:
             ready = step(ready, context)
-        snn = canonical_form(
-            activations_to_neurons(
-                ready, chosen.neuron(context), max_pool_on_spikes=max_pool_on_spikes
-            )
+        snn = activations_to_neurons(
+            ready, chosen.neuron(context), max_pool_on_spikes=max_pool_on_spikes
         )
+        snn = canonical_form(chosen.finish(snn, context))
     snn = dataclasses.replace(
         snn,
         method=method,

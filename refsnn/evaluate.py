@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,13 +21,22 @@ from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.recording import spikes_of, versions
-from refsnn.run import run_ann, run_snn
+from refsnn.run import SpikingRun, run_ann, run_snn
 
 BATCH = 50
 """Images that one thread simulates at once; no result depends on it."""
 
 
-Part = TypeVar("Part", "Tally", "Differences")
+class OfImages(Protocol):
+    """A part of an answer over images."""
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        ...
+
+
+Part = TypeVar("Part", bound=OfImages)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +53,8 @@ class Tally:
         Correct predictions of the spiking network at every t.
     spikes, negative, synops : dict of str to ndarray of int64, shape (T,)
         As in :class:`refsnn.run.SpikingRun`.
+    observing : dict of str to dict of str to ndarray of int64, shape (tau,)
+        The same counts of the observing steps, by their names; empty without any.
     """
 
     images: int
@@ -52,6 +63,7 @@ class Tally:
     spikes: dict[str, Array]
     negative: dict[str, Array]
     synops: dict[str, Array]
+    observing: dict[str, dict[str, Array]] = dataclasses.field(default_factory=dict)
 
     def __add__(self, other: Tally) -> Tally:
         """Add the tally of other images."""
@@ -66,6 +78,10 @@ class Tally:
             spikes=added(self.spikes, other.spikes),
             negative=added(self.negative, other.negative),
             synops=added(self.synops, other.synops),
+            observing={
+                name: added(counts, other.observing[name])
+                for name, counts in self.observing.items()
+            },
         )
 
 
@@ -114,7 +130,7 @@ def evaluate(
         `schedule`. A prediction is the class with the largest logit, the lowest one
         on ties.
     """
-    _need_data(data, snn.classes)
+    need_data(data, snn.classes)
     numbers: dict[str, Any] = {"mode": mode, "carrier": carrier, "fixed": fixed}
 
     def tally(images: Array, labels: Array) -> Tally:
@@ -132,9 +148,10 @@ def evaluate(
             spikes=run.spikes,
             negative=run.negative,
             synops=run.synops,
+            observing=_counts(run.observing),
         )
 
-    return reduce(operator.add, _parts(tally, data, batch, threads, progress))
+    return reduce(operator.add, parts(tally, data, batch, threads, progress))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -202,7 +219,7 @@ def differences(
     Differences
         Sums over the images.
     """
-    _need_data(data, before.classes)
+    need_data(data, before.classes)
 
     def compare(images: Array, labels: Array) -> Differences:
         x = before.preprocess(images)
@@ -222,7 +239,7 @@ def differences(
             ),
         )
 
-    return reduce(operator.add, _parts(compare, data, batch, threads, progress))
+    return reduce(operator.add, parts(compare, data, batch, threads, progress))
 
 
 def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Array:
@@ -242,7 +259,7 @@ def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Arra
     ndarray of int64, shape (n,)
         The class with the largest logit, the lowest one on ties.
     """
-    _need_data(data, ann.classes)
+    need_data(data, ann.classes)
 
     def predict(start: int) -> Array:
         x = ann.preprocess(data.images[start : start + BATCH])
@@ -255,8 +272,21 @@ def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Arra
         )
 
 
-def _need_data(data: Images, classes: int) -> None:
-    """Refuse anything but labelled images of a network's classes, at least one."""
+def need_data(data: Images, classes: int) -> None:
+    """Refuse anything but labelled images of a network's classes, at least one.
+
+    Parameters
+    ----------
+    data : Images
+        What was given.
+    classes : int
+        Classes of the network.
+
+    Raises
+    ------
+    OptionError
+        If it is something else.
+    """
     if not isinstance(data, Images) or not len(data.labels):
         got = f"no images of {data.name}" if isinstance(data, Images) else type(data)
         expected = "refsnn.datasets.Images with at least 1 image"
@@ -281,19 +311,44 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+def _counts(run: SpikingRun | None) -> dict[str, dict[str, Array]]:
+    """Return the counts of observing steps by name."""
+    names = ("spikes", "negative", "synops")
+    return {name: getattr(run, name) for name in names} if run else {}
+
+
 def _correct(logits: Array, labels: Array) -> Any:
     """Count correct predictions over the last axis but one, the samples."""
     return np.count_nonzero(logits.argmax(axis=-1) == labels, axis=-1)
 
 
-def _parts(
+def parts(
     work: Callable[[Array, Array], Part],
     data: Images,
     batch: int,
     threads: int | None,
     progress: Progress | None,
 ) -> Iterator[Part]:
-    """Do some work on every batch of images, on threads; yield the answers in order."""
+    """Do some work on every batch of images, on threads.
+
+    Parameters
+    ----------
+    work : callable
+        From images and labels to a part, which has a number of `images`.
+    data : Images
+        Labelled images.
+    batch : int
+        Images at once.
+    threads : int or None
+        Number of threads; as many as the process has processors for None.
+    progress : callable or None
+        Told how many images are done.
+
+    Yields
+    ------
+    object
+        The parts, in the order of the images.
+    """
     threads = processors() if threads is None else threads
     for name, value in (("batch", batch), ("threads", threads)):
         if value < 1:
@@ -350,10 +405,14 @@ def energy(snn: SpikingNetwork, tally: Tally, ann_macs: int | None) -> dict[str,
     synops = sum(tally.synops.values(), np.zeros_like(tally.correct))
     neurons = tally.images * sum(p.neurons for p in snn.hidden)
     first = tally.images * snn.first_layer_macs()
+    observed = sum(
+        tally.observing.get("synops", {}).values(),
+        np.zeros(snn.stages.tau, dtype=np.int64),
+    )
     return {
         name: {
             "ann_pJ": None if ann_macs is None else table.ann_pJ(ann_macs),
-            "snn_pJ": table.snn_pJ(synops, first, neurons),
+            "snn_pJ": table.snn_pJ(synops, first, neurons, observed),
         }
         for name, table in ENERGY_TABLES.items()
     }
@@ -399,15 +458,7 @@ def result(
         ``impl`` and ``schedule``.
     """
     ann_macs = tally.images * ann.macs() if ann else None
-    populations = {
-        p.name: {
-            "neurons": p.neurons,
-            "spikes": tally.spikes[p.name].tolist(),
-            "negative": tally.negative[p.name].tolist(),
-            "synops": tally.synops[p.name].tolist(),
-        }
-        for p in snn.hidden
-    }
+    whole = {"spikes": tally.spikes, "negative": tally.negative, "synops": tally.synops}
     return {
         "format": "refsnn-result",
         "version": 1,
@@ -426,14 +477,36 @@ def result(
         "snn": {
             "correct": tally.correct.tolist(),
             "first_layer_macs": tally.images * snn.first_layer_macs(),
-            "populations": populations,
+            "populations": _by_population(snn, whole),
         },
+        **_observing(snn, tally),
         "energy": energy(snn, tally, ann_macs),
         "impl": impl,
         "schedule": schedule,
         "versions": versions(),
         "seconds": seconds,
     }
+
+
+def _by_population(
+    snn: SpikingNetwork, counts: dict[str, dict[str, Array]]
+) -> dict[str, Any]:
+    """Lay out counts by population."""
+    return {
+        p.name: {
+            "neurons": p.neurons,
+            **{name: by[p.name].tolist() for name, by in counts.items()},
+        }
+        for p in snn.hidden
+    }
+
+
+def _observing(snn: SpikingNetwork, tally: Tally) -> dict[str, Any]:
+    """Lay out the observing steps, if there were any."""
+    if not tally.observing:
+        return {}
+    populations = _by_population(snn, tally.observing)
+    return {"observing": {"steps": snn.stages.tau, "populations": populations}}
 
 
 def _numbers(snn: SpikingNetwork, arithmetic: Arithmetic) -> dict[str, Any]:

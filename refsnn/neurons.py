@@ -230,6 +230,70 @@ class IF(Neuron):
         return (u >= theta).astype(np.int8)
 
 
+class GatedIF(IF):
+    """Integrate-and-fire whose spikes are let out or not, for a whole run.
+
+    ::
+
+        keep = v(tau) > tolerance    (>= if not strict)
+
+    at the end of tau observing steps, in which it is a plain IF neuron. Then it starts
+    again, charges, fires and resets as before, and emits keep * s.
+
+    Source: SRP (Hao et al., AAAI 2023), released code: v > 1e-3 theta, strictly. The
+    paper's own criterion was not seen; ``tolerance=0, strict=False`` keeps a neuron
+    unless its potential is negative.
+
+    Parameters
+    ----------
+    tolerance : float or ndarray, shape () or (C,), potential
+        Residual potential above which a neuron is kept.
+    strict : bool
+        Whether it has to lie above, and not only at, the tolerance.
+    """
+
+    op = "GatedIF"
+    alphabet = (0, 1)
+    tolerance: Array = tensor("", "C", unit="potential")
+    strict: bool = flag(default=True)
+
+    def keeps(self, v: Array) -> Array:
+        """Say which neurons are let out.
+
+        Parameters
+        ----------
+        v : ndarray, shape (B, *S), potential
+            Residual potential at the end of the observing steps.
+
+        Returns
+        -------
+        ndarray of bool, shape (B, *S)
+            True where spikes are let out.
+        """
+        tolerance = bind(self.tolerance, v)
+        kept: Array = v > tolerance if self.strict else v >= tolerance
+        return kept
+
+    def on_grid(self, q: Array) -> GatedIF:
+        """Return the neuron with the same mask on potentials of the grid 2^-q.
+
+        Parameters
+        ----------
+        q : ndarray of int, shape (C,)
+            Bits behind the point.
+
+        Returns
+        -------
+        GatedIF
+            The neuron, its test not strict.
+        """
+        q = per_channel(q, self.tolerance.shape or q.shape, where=self.op)
+        steps = np.ldexp(self.tolerance.astype(np.float64), q)
+        steps = np.floor(steps) + 1 if self.strict else np.ceil(steps)
+        tolerance = collapsed(np.ldexp(steps, -q), self.tolerance)
+        return dataclasses.replace(self, tolerance=tolerance, strict=False)
+
+
 class DualThresholdIF(Neuron):
     r"""Integrate-and-fire with a second, negative threshold.
 

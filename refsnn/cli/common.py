@@ -25,7 +25,7 @@ from rich.table import Table
 
 from refsnn import datasets, io
 from refsnn.arithmetic import CARRIERS, MODES
-from refsnn.convert import convert, method_named, need_fit, parse_options
+from refsnn.convert import convert, need_fit, needs_images, parse_options
 from refsnn.datasets import Images
 from refsnn.errors import OptionError, printable
 from refsnn.fixed import Fixed
@@ -393,9 +393,9 @@ def converted(
     options = parse_options(method, texts_of(pairs))
     if T is not None:
         need_steps(T)
-    need_fit(ann, method, max_pool_on_spikes=max_pool)
+    need_fit(ann, method, options=options, max_pool_on_spikes=max_pool)
     images = None
-    if method_named(method).needs_images:
+    if needs_images(method, options):
         images = datasets.load(data_name(ann, data), "train").images
     with progress("converting") as report:
         return convert(

@@ -22,6 +22,7 @@ from refsnn.network import (
     Population,
     Projection,
     SpikingNetwork,
+    Stages,
 )
 from refsnn.neurons import Neuron
 from refsnn.numerics import Array
@@ -167,6 +168,7 @@ def snn_tree(snn: SpikingNetwork) -> Tree:
         "method": snn.method,
         "options": compact(dict(snn.options)),
         "T": snn.T or 0,
+        "stages": compact(dataclasses.asdict(snn.stages)),
         "ann_sha256": snn.ann_sha256,
         "profile": compact(dataclasses.asdict(snn.profile)),
         "mode": snn.mode,
@@ -224,6 +226,7 @@ def read_snn(root: Cursor) -> SpikingNetwork:
     header["method"] = root.attribute("method", str)
     header["options"] = root.json("options", dict)
     header["T"] = root.attribute("T", int) or None
+    header["stages"] = _stages(root)
     header["ann_sha256"] = root.attribute("ann_sha256", str)
     header["mode"] = root.attribute("mode", str)
     header["certificate"] = root.json("certificate", dict, optional=True)
@@ -245,6 +248,15 @@ def read_snn(root: Cursor) -> SpikingNetwork:
         **header,
     )
     return snn
+
+
+def _stages(root: Cursor) -> Stages:
+    at = f"{root.where}@stages"
+    fields = root.json("stages", dict)
+    if fields.keys() != dataclasses.asdict(Stages()).keys():
+        refuse("RSN-H5-019", at, fields, "tau, rho and rounds")
+    stages: Stages = built(at, Stages, **fields)
+    return stages
 
 
 def _read_population(cursor: Cursor) -> Population:

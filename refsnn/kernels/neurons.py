@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from refsnn.kernels.pairs import exact, kernel_of
-from refsnn.neurons import IF, DualThresholdIF, State
+from refsnn.neurons import IF, DualThresholdIF, GatedIF, State
 from refsnn.numerics import Array, bind
 
 
@@ -43,6 +43,7 @@ def _flat(value: Array, x: Array, S: list[int]) -> Array:
     return full.reshape(-1)
 
 
+@kernel_of(GatedIF)
 @kernel_of(IF)
 def integrate_and_fire(
     neuron: IF,  # noqa: ARG001 - kernels of neurons share one signature
@@ -50,7 +51,7 @@ def integrate_and_fire(
     state: State,
     theta: Array,
 ) -> tuple[Array, State]:
-    """Twin of :func:`refsnn.neurons.unroll` for :class:`refsnn.neurons.IF`.
+    """Twin of :func:`refsnn.neurons.unroll` for IF, and for GatedIF behind its mask.
 
     Parameters
     ----------

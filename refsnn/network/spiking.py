@@ -21,6 +21,7 @@ from refsnn.network.graph import check_names, check_order, check_used, columns
 from refsnn.network.model import Model
 from refsnn.network.population import Population
 from refsnn.network.projection import INPUT, Projection
+from refsnn.network.stages import Stages
 from refsnn.numerics import Array, Shape
 from refsnn.profile import REFSNN, Profile
 from refsnn.records import Ints, as_array, frozen, json_values, plain_text
@@ -47,6 +48,8 @@ class SpikingNetwork(Model):
         The method's options, all of them.
     T : int or None
         The number of steps it was converted for, if the method depends on it.
+    stages : Stages
+        Steps before the T steps that count.
     ann_sha256 : str
         Content hash of the trained network.
     samples : ndarray of int64, or None
@@ -65,6 +68,7 @@ class SpikingNetwork(Model):
     method: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     T: int | None = None
+    stages: Stages = dataclasses.field(default_factory=Stages)
     ann_sha256: str = ""
     samples: Array | None = None
     profile: Profile = REFSNN

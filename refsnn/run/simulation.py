@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import Protocol, cast
 
@@ -13,10 +13,11 @@ from refsnn import neurons
 from refsnn.arithmetic import Arithmetic
 from refsnn.errors import DomainError
 from refsnn.fixed import Fixed
-from refsnn.network import INPUT, Population, Projection, SpikingNetwork
-from refsnn.neurons import Neuron, State
+from refsnn.network import FINEST, INPUT, Population, Projection, SpikingNetwork
+from refsnn.neurons import GatedIF, Neuron, State
 from refsnn.numerics import Array, bind, per_channel, require_finite
 from refsnn.run.implementation import Impl
+from refsnn.run.offset import ABOVE, BELOW, Margins, offset
 
 CURRENTS = 2**25
 """Bytes of currents held at once; spikes are kept as single bytes for all steps. Only
@@ -58,12 +59,21 @@ class SpikingRun:
         Spikes +1 and -1 of each population at every step, summed over the batch.
     synops : dict of str to ndarray of int64, shape (T,)
         Synaptic operations that these spikes cause, borders exact.
+    v0 : dict of str to ndarray of float64, shape (B, *S), potential
+        Initial potentials of populations whose method moved them for each image.
+    masks : dict of str to ndarray of bool, shape (B, *S)
+        Which neurons were let out, by population; empty without observing steps.
+    observing : SpikingRun or None
+        The observing steps before, whose logits do not count.
     """
 
     logits: Array
     spikes: dict[str, Array]
     negative: dict[str, Array]
     synops: dict[str, Array]
+    v0: dict[str, Array] = dataclasses.field(default_factory=dict)
+    masks: dict[str, Array] = dataclasses.field(default_factory=dict)
+    observing: SpikingRun | None = None
 
 
 class Simulation:
@@ -83,6 +93,8 @@ class Simulation:
         Kernels or definitions.
     observe : Observer or None
         Who watches.
+    masks : mapping of str to ndarray of bool, shape (B, *S)
+        Neurons that are let out, by population; of others all are.
     """
 
     def __init__(
@@ -93,6 +105,7 @@ class Simulation:
         arithmetic: Arithmetic,
         impl: Impl,
         observe: Observer | None,
+        masks: Mapping[str, Array] | None = None,
     ) -> None:
         self.snn, self.x, self.impl, self.observe = (
             snn,
@@ -122,6 +135,7 @@ class Simulation:
             spikes=zeros(),
             negative=zeros(),
             synops=zeros(),
+            masks=dict(masks or {}),
         )
 
     def advance(self, start: int, length: int) -> None:
@@ -144,6 +158,20 @@ class Simulation:
         for steps in self._pieces(length, int(largest)):
             sources = {name: s[steps] for name, s in spikes.items()}
             self._read_out(start + steps.start, steps.stop - steps.start, sources)
+
+    def masks(self) -> dict[str, Array]:
+        """Say which neurons of gated populations are let out from now on.
+
+        Returns
+        -------
+        dict of str to ndarray of bool, shape (B, *S)
+            By population.
+        """
+        return {
+            name: ready.neuron.over(ready.shape).keeps(self.states[name].v)
+            for name, ready in self.ready.items()
+            if isinstance(ready.neuron, GatedIF)
+        }
 
     def _pieces(self, length: int, size: int) -> Iterator[slice]:
         """Split steps so that float64 arrays of `size` a sample fit into CURRENTS."""
@@ -182,6 +210,8 @@ class Simulation:
         self, p: Population, start: int, length: int, spikes: dict[str, Array]
     ) -> Array:
         """Take one population some steps on, so many at once as CURRENTS allows."""
+        if self.snn.stages.rho and start == 0:
+            self._move_start(p, spikes)
         fired = []
         for steps in self._pieces(length, p.neurons):
             sources = {name: s[steps] for name, s in spikes.items()}
@@ -212,10 +242,37 @@ class Simulation:
         require_finite(after.v, where=where, axes="(sample, *shape)")
         self.arithmetic.require_room(p, start, x, s, state.v, theta, where)
         self.states[p.name] = after
+        if p.name in self.result.masks:
+            s = s * self.result.masks[p.name].astype(np.int8)
         self._count(p, start, s)
         if self.observe:
             self.observe(p, start, *self._in_potentials(p, x, s, after))
         return s
+
+    def _move_start(self, p: Population, spikes: dict[str, Array]) -> None:
+        """Move the initial potentials of a population as COS does."""
+        stages, ready = self.snn.stages, self.ready[p.name]
+        first = {name: s[: stages.rho] for name, s in spikes.items()}
+        x = self._current(p, stages.rho, first)
+        x = np.broadcast_to(x, (stages.rho, *x.shape[1:]))
+        theta = bind(ready.over("theta"), x)
+        neuron = cast(Neuron, ready.neuron).over(p.shape)
+        v0 = np.broadcast_to(bind(ready.over("v0"), x), x.shape[1:])
+        for _ in range(stages.rounds):
+            v0 = offset(neuron, x, v0, theta, self._margins(p, x))
+        self.states[p.name] = State(v0, np.zeros(v0.shape, dtype=np.int64))
+        unit = per_channel(self.arithmetic.unit(p), p.shape, where="unit")
+        self.result.v0[p.name] = v0 * unit
+
+    def _margins(self, p: Population, x: Array) -> Margins:
+        """Return where COS puts potentials, rounded away from theta to the grid."""
+        unit = per_channel(self.arithmetic.unit(p), p.shape, where="unit")
+        q = np.full(p.shape[:1], FINEST) if p.grid is None else p.grid
+        g = np.ldexp(1.0, -per_channel(q, p.shape, where="grid"))
+        if self.arithmetic.fixed:
+            g = unit
+        below, above = np.floor(BELOW / g) * g, np.ceil(ABOVE / g) * g
+        return Margins(bind(below / unit, x), bind(above / unit, x))
 
     def _in_potentials(
         self, p: Population, x: Array, s: Array, state: State

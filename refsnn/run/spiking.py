@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from refsnn.arithmetic import resolve
@@ -82,12 +84,35 @@ def run_snn(
         raise OptionError(
             where="schedule", got=schedule, expected=" or ".join(SCHEDULES)
         )
+    _need_stages(snn, T, schedule)
     arithmetic = resolve(snn, T, mode=mode, carrier=carrier, fixed=fixed)
-    simulation = Simulation(snn, x, T, arithmetic, implementation(impl), observe)
+    chosen = implementation(impl)
+    masks, observing = {}, None
+    if snn.stages.tau:
+        first = Simulation(snn, x, snn.stages.tau, arithmetic, chosen, None)
+        _simulate(first, snn.stages.tau, schedule)
+        masks, observing = first.masks(), first.result
+    simulation = Simulation(snn, x, T, arithmetic, chosen, observe, masks)
+    _simulate(simulation, T, schedule)
+    return dataclasses.replace(simulation.result, observing=observing)
+
+
+def _simulate(simulation: Simulation, T: int, schedule: str) -> None:
+    """Take a simulation through all its steps."""
     length = T if schedule == "layer" else 1
     for start in range(0, T, length):
         simulation.advance(start, length)
-    return simulation.result
+
+
+def _need_stages(snn: SpikingNetwork, T: int, schedule: str) -> None:
+    """Refuse a run that has no room for the offset steps of COS."""
+    rho = snn.stages.rho
+    where = f"spiking network {snn.name}, {rho} offset steps"
+    if rho > T:
+        raise OptionError(where=where, got=f"T = {T}", expected=f"at least {rho}")
+    if rho and schedule == "step":
+        expected = "the schedule layer: a population waits for its sources' first steps"
+        raise OptionError(where=where, got="the schedule step", expected=expected)
 
 
 def image_currents(

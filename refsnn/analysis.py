@@ -1,0 +1,489 @@
+"""Error terms: five integers for every neuron that add up to what conversion lost.
+
+Everything is times T and in units of a grid, theta = 1. For one neuron and image, let
+
+    S      = sum of the currents of T steps, without the method's shift 1/(2T)
+    n_ref  = clip(floor(S + v_ref), 0, T), v_ref = 1/2 for methods that round, else 0
+    N, N_e = internal and emitted net spike counts
+    a      = output of the trained network, in units of theta
+
+and, for rectifiers (`--target relu`, and networks of rectifiers),
+
+    propagated    max(S, 0) - T a                 errors of earlier layers
+    clipping      min(max(S, 0), T) - max(S, 0)   theta below the activation
+    quantisation  n_ref - min(max(S, 0), T)       the output lives on a grid
+    unevenness    N - n_ref                       order of arrival
+    gating        N_e - N                         SRP's mask
+
+They add up to N_e - T a, exactly. For a network with clips or QCFS activations h and
+its own activations as the target, propagated is T (h(S/T) - h(z)), clipping is 0 and
+quantisation is n_ref - T h(S/T). The calibration paper's second column, `flooring`, is
+clip(floor(S), 0, T) - min(max(S, 0), T); it is not part of the sum.
+
+Sources: Bu et al., ICLR 2022, Eq. 8-13 (clipping, quantisation, unevenness); the split
+by n_ref telescopes exactly where theirs assumes even arrival.
+
+Unevenness has four cases, of Hao et al., AAAI 2023, against matched inputs:
+A: n_ref = 0 < N, B: 0 < n_ref < N, C: 0 < N < n_ref, D: N = 0 < n_ref; E: N < 0, of
+neurons without a guard. Against the trained network, its T a takes the place of n_ref
+and N_e that of N.
+
+The trained network is the converted one with its activations restored: the same rounded
+weights and the same current of the image, evaluated in mode `ordered`. Its outputs, and
+QCFS levels, are rounded once to the grid.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Mapping
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from refsnn.activations import QCFS, Clipped, ReLU
+from refsnn.calibrate import Progress
+from refsnn.datasets import Images
+from refsnn.errors import OptionError
+from refsnn.evaluate import need_data, parts
+from refsnn.io import content_sha256
+from refsnn.methods import METHODS
+from refsnn.network import INPUT, Network, Population, SpikingNetwork
+from refsnn.neurons import State
+from refsnn.numerics import Array, floor_half_up, per_channel
+from refsnn.run import image_currents, implementation, run_ann, run_snn
+
+TERMS = ("propagated", "clipping", "quantisation", "unevenness", "gating")
+CASES = ("A", "B", "C", "D", "E")
+TARGETS = ("own", "relu")
+
+BATCH = 20
+"""Images of one thread at once; no result depends on it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Errors:
+    """Error terms of one population, sums over neurons and images that add up.
+
+    Attributes
+    ----------
+    channels : tuple of dict of str to int
+        For each channel the terms, `total` = N_e - T a and `flooring`, in units of
+        2^-grid charge.
+    absolute : dict of str to int
+        Sums of the sizes of the terms and of the total.
+    cases, against_ann : dict of str to int
+        Neurons by case, against matched inputs and against the trained network.
+    repaired, damaged : int
+        Masked neurons with n_ref = 0 and with n_ref > 0.
+    neurons : int
+        Neurons, over all images.
+    """
+
+    channels: tuple[dict[str, int], ...]
+    absolute: dict[str, int]
+    cases: dict[str, int]
+    against_ann: dict[str, int]
+    repaired: int
+    damaged: int
+    neurons: int
+
+    def __add__(self, other: Errors) -> Errors:
+        """Add the errors on other images."""
+        return Errors(
+            channels=tuple(map(_added, self.channels, other.channels)),
+            absolute=_added(self.absolute, other.absolute),
+            cases=_added(self.cases, other.cases),
+            against_ann=_added(self.against_ann, other.against_ann),
+            repaired=self.repaired + other.repaired,
+            damaged=self.damaged + other.damaged,
+            neurons=self.neurons + other.neurons,
+        )
+
+    def term(self, name: str) -> int:
+        """Sum a term over the channels.
+
+        Parameters
+        ----------
+        name : str
+            One of :data:`TERMS`, ``total`` or ``flooring``.
+
+        Returns
+        -------
+        int
+            In units of 2^-grid charge.
+        """
+        return sum(channel[name] for channel in self.channels)
+
+
+def _added(mine: Mapping[str, int], theirs: Mapping[str, int]) -> dict[str, int]:
+    return {name: mine[name] + theirs[name] for name in mine}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Decomposition:
+    """Error terms of a network over some images.
+
+    Attributes
+    ----------
+    images : int
+        Number of images.
+    T : int
+        Number of steps.
+    grid : int
+        Bits behind the point of the unit: the finest of the network.
+    populations : dict of str to Errors
+        In graph order.
+    distance : float
+        Largest distance, in units of theta, between an activation of the restored
+        network and that of the trained network's file.
+    """
+
+    images: int
+    T: int
+    grid: int
+    populations: dict[str, Errors]
+    distance: float
+
+    def __add__(self, other: Decomposition) -> Decomposition:
+        """Add the errors on other images."""
+        return Decomposition(
+            images=self.images + other.images,
+            T=self.T,
+            grid=self.grid,
+            populations={
+                name: errors + other.populations[name]
+                for name, errors in self.populations.items()
+            },
+            distance=max(self.distance, other.distance),
+        )
+
+
+def decompose(
+    snn: SpikingNetwork,
+    ann: Network,
+    data: Images,
+    T: int,
+    *,
+    target: str = "own",
+    batch: int = BATCH,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Decomposition:
+    """Split what a converted network loses into terms, over labelled images.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network, rounded to grids (mode ``exact``).
+    ann : Network
+        The trained network it was made of.
+    data : Images
+        Images.
+    T : int
+        Number of steps.
+    target : str
+        ``own``: against the activations of the trained network; ``relu``: against
+        rectifiers on the same pre-activations.
+    batch, threads, progress : optional
+        As in :func:`refsnn.evaluate.evaluate`.
+
+    Returns
+    -------
+    Decomposition
+        Sums over the images.
+
+    Raises
+    ------
+    OptionError
+        If the network has no grids, or is another one's.
+    """
+    _need_pair(snn, ann, T, target)
+    need_data(data, snn.classes)
+
+    def of(images: Array, labels: Array) -> Decomposition:  # noqa: ARG001 - a loss needs no label
+        return _decompose(snn, ann, images, T, target)
+
+    return reduce(operator.add, parts(of, data, batch, threads, progress))
+
+
+def _need_pair(snn: SpikingNetwork, ann: Network, T: int, target: str) -> None:
+    if target not in TARGETS:
+        raise OptionError(where="target", got=target, expected=" or ".join(TARGETS))
+    if snn.ann_sha256 != content_sha256(ann):
+        raise OptionError(
+            where=f"trained network {ann.name}",
+            got=f"a network with the hash {content_sha256(ann)}",
+            expected=f"{snn.ann_sha256}, of which {snn.name} was made",
+        )
+    if any(p.grid is None for p in snn.hidden) or snn.method not in METHODS:
+        raise OptionError(
+            where=f"spiking network {snn.name}, method {snn.method!r}",
+            got="weights that were not rounded to grids, or an unknown method",
+            expected="a network that `convert` made, in mode exact",
+            do="The terms are integers on the grids of its certificate.",
+        )
+    finest = max(int(p.grid.max()) for p in snn.hidden if p.grid is not None)
+    if T << finest >= 2**62:
+        expected = f"fewer than 2^{62 - finest} on its grid of 2^-{finest}"
+        raise OptionError(where="T", got=T, expected=expected)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Frame:
+    """What the terms of one population are measured with."""
+
+    T: int
+    one: Array  # 2^q: theta in units of the channel's grid, broadcastable over S
+    rounds: bool
+    shift: Array
+    levels: int | None
+    rectifier: bool
+
+
+def _decompose(
+    snn: SpikingNetwork, ann: Network, images: Array, T: int, target: str
+) -> Decomposition:
+    """Run both networks on a batch and take the terms of every population."""
+    x = snn.preprocess(images)
+    charge: dict[str, Array] = {}
+    counts: dict[str, tuple[Array, Array]] = {}
+
+    def watch(
+        population: Population, start: int, x: Array, s: Array, state: State
+    ) -> None:
+        p, one = population, _one(population)
+        S = np.rint(x * one).astype(np.int64).sum(axis=0)
+        emitted = s.sum(axis=0, dtype=np.int64)
+        if start:
+            S, emitted = S + charge[p.name], emitted + counts[p.name][1]
+        charge[p.name], counts[p.name] = S, (state.N, emitted)
+
+    run_snn(snn, x, T, observe=watch)
+    frames = {p.name: _frame(snn, ann, p, T, target) for p in snn.hidden}
+    restored = _restored(snn, ann, x, frames)
+    finest = max(int(p.grid.max()) for p in snn.hidden if p.grid is not None)
+    return Decomposition(
+        images=len(images),
+        T=T,
+        grid=finest,
+        populations={
+            p.name: _errors(
+                p,
+                frames[p.name],
+                finest,
+                charge[p.name],
+                *counts[p.name],
+                restored[p.name],
+            )
+            for p in snn.hidden
+        },
+        distance=_distance(snn, ann, images, restored),
+    )
+
+
+def _one(p: Population) -> Array:
+    grid = np.zeros(p.shape[:1], dtype=np.int64) if p.grid is None else p.grid
+    one: Array = np.ldexp(1.0, per_channel(grid, p.shape, where="grid"))
+    return one
+
+
+def _frame(
+    snn: SpikingNetwork, ann: Network, p: Population, T: int, target: str
+) -> _Frame:
+    """Collect what the method and the activation mean for a population."""
+    method, one = METHODS[snn.method], _one(p)
+    op = ann[p.name].op
+    rounds = method.rounds and snn.options.get("half", True)
+    shift = np.rint(one / (2 * T)) if method.shifts else np.zeros_like(one)
+    return _Frame(
+        T=T,
+        one=one.astype(np.int64),
+        rounds=bool(rounds),
+        shift=shift.astype(np.int64),
+        levels=op.levels if isinstance(op, QCFS) else None,
+        rectifier=target == "relu" or isinstance(op, ReLU),
+    )
+
+
+def _restored(
+    snn: SpikingNetwork, ann: Network, x: Array, frames: Mapping[str, _Frame]
+) -> dict[str, tuple[Array, Array]]:
+    """Evaluate the converted network with activations in place of neurons.
+
+    Returns pre-activations and activations of every population, in units of theta.
+    """
+    accumulate = implementation("kernel").accumulate
+    fed = image_currents(snn, x)
+    answer: dict[str, tuple[Array, Array]] = {}
+    for p in snn.hidden:
+        z = fed.get(p.name, np.zeros((len(x), *p.shape)))
+        for q in p.projections:
+            if q.source != INPUT:
+                z = accumulate(q.op, z, q.pooled(answer[q.source][1]))
+        if p.bias is not None and not p.fed_by_image:
+            z = z + p.over("bias")
+        frame = frames[p.name]
+        z = z - frame.shift / frame.one
+        op = ann[p.name].op
+        restored = (
+            dataclasses.replace(op, lam=np.array(1.0))
+            if isinstance(op, Clipped)
+            else op
+        )
+        answer[p.name] = (z, restored(z))
+    return answer
+
+
+def _errors(
+    p: Population,
+    frame: _Frame,
+    finest: int,
+    charge: Array,
+    N: Array,
+    emitted: Array,
+    restored: tuple[Array, Array],
+) -> Errors:
+    """Take the terms of one population, all in units of its channels' grids."""
+    T, one = frame.T, frame.one
+    S = charge - T * frame.shift
+    wholes, rest = np.divmod(S, one)
+    n_ref = np.clip(wholes + (frame.rounds & (2 * rest >= one)), 0, T)
+    clipped = np.clip(S, 0, T * one)
+    rectified = np.maximum(S, 0)
+    if frame.rectifier:
+        Ta = T * _on_grid(np.maximum(restored[0], 0.0), one)
+        own, split = rectified, clipped - rectified
+    else:
+        Ta = T * _on_grid(restored[1], one)
+        own, split = _own(frame, S), 0 * S
+    terms = {
+        "propagated": own - Ta,
+        "clipping": split,
+        "quantisation": n_ref * one - own - split,
+        "unevenness": (N - n_ref) * one,
+        "gating": (emitted - N) * one,
+        "total": emitted * one - Ta,
+        "flooring": np.clip(wholes, 0, T) * one - clipped,
+    }
+    grid = np.zeros(p.shape[:1], dtype=np.int64) if p.grid is None else p.grid
+    shifts = [finest - int(q) for q in grid]
+    channels = [
+        {name: _sum(term[:, c]) << shift for name, term in terms.items()}
+        for c, shift in enumerate(shifts)
+    ]
+    sizes = {
+        name: sum(_sum(np.abs(term[:, c])) << shift for c, shift in enumerate(shifts))
+        for name, term in terms.items()
+    }
+    masked = emitted != N
+    return Errors(
+        channels=tuple(channels),
+        absolute=sizes,
+        cases=_cases(n_ref * one, N * one),
+        against_ann=_cases(Ta, emitted * one),
+        repaired=int((masked & (n_ref == 0)).sum()),
+        damaged=int((masked & (n_ref > 0)).sum()),
+        neurons=int(N.size),
+    )
+
+
+def _own(frame: _Frame, S: Array) -> Array:
+    """Return T h(S/T) of a clip or QCFS activation, in units of the grid."""
+    T, one = frame.T, frame.one
+    if frame.levels is None:
+        return np.clip(S, 0, T * one)
+    L = frame.levels
+    level = np.clip(_floor_ratio(L, S, T * one), 0, L)
+    return T * _on_grid(level / L, one)
+
+
+def _floor_ratio(L: int, S: Array, whole: Array) -> Array:
+    """Return floor(L S / whole + 1/2) of integers, without leaving 64 bits."""
+    wholes, rest = np.divmod(S, whole)
+    inside = np.zeros_like(S)
+    for k in range(1, L + 1):  # where L rest / whole + 1/2 reaches k
+        bound = -(-(2 * k - 1) * whole.astype(object) // (2 * L))
+        inside = inside + (rest >= bound.astype(np.int64))
+    return wholes * L + inside
+
+
+def _on_grid(a: Array, one: Array) -> Array:
+    """Round an activation once to the grid, as an integer."""
+    return floor_half_up(a * one).astype(np.int64)
+
+
+def _cases(reference: Array, count: Array) -> dict[str, int]:
+    """Count the cases of counts that should have been the reference."""
+    kinds = {
+        "A": (reference == 0) & (count > 0),
+        "B": (reference > 0) & (count > reference),
+        "C": (count > 0) & (count < reference),
+        "D": (count == 0) & (reference > 0),
+        "E": count < 0,
+    }
+    return {name: int(kind.sum()) for name, kind in kinds.items()}
+
+
+def _sum(values: Array) -> int:
+    """Add 64-bit integers exactly."""
+    high = int((values >> 32).sum())
+    return (high << 32) + int((values & 0xFFFFFFFF).sum())
+
+
+def _distance(
+    snn: SpikingNetwork,
+    ann: Network,
+    images: Array,
+    restored: Mapping[str, tuple[Array, Array]],
+) -> float:
+    """Compare the restored activations with those of the trained network's file."""
+    worst = 0.0
+
+    def observe(name: str, value: Array) -> None:
+        nonlocal worst
+        if name in restored:
+            scale = snn[name].over("scale")
+            alive = np.where(scale > 0, scale, 1.0)
+            gap = np.where(scale > 0, np.abs(value / alive - restored[name][1]), 0.0)
+            worst = max(worst, float(gap.max()))
+
+    run_ann(ann, ann.preprocess(images), observe=observe)
+    return worst
+
+
+def layout(decomposition: Decomposition) -> dict[str, Any]:
+    """Lay out a decomposition as JSON values.
+
+    Parameters
+    ----------
+    decomposition : Decomposition
+        What :func:`decompose` returned.
+
+    Returns
+    -------
+    dict
+        Integers in units of 2^-grid charge; `total` is the sum of the five terms.
+    """
+    keys = (*TERMS, "total", "flooring")
+    return {
+        "images": decomposition.images,
+        "T": decomposition.T,
+        "grid": decomposition.grid,
+        "ann_distance": decomposition.distance,
+        "populations": {
+            name: {
+                **{key: errors.term(key) for key in keys},
+                "absolute": errors.absolute,
+                "cases": errors.cases,
+                "against_ann": errors.against_ann,
+                "repaired": errors.repaired,
+                "damaged": errors.damaged,
+                "neurons": errors.neurons,
+                "channels": list(errors.channels),
+            }
+            for name, errors in decomposition.populations.items()
+        },
+    }

@@ -1,0 +1,98 @@
+"""``refsnn errors``: what conversion lost, term by term."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from refsnn import io
+from refsnn.analysis import CASES, TARGETS, TERMS, decompose, layout
+from refsnn.cli import common
+from refsnn.errors import OptionError
+from refsnn.network import Network
+
+Target = StrEnum("Target", {name: name for name in TARGETS})  # type: ignore[misc]  # made of TARGETS
+
+
+def errors(
+    file: Annotated[Path, typer.Argument(help="Trained or converted network (HDF5).")],
+    T: Annotated[int, typer.Option("-T", "--steps", help="Number of time steps.")],
+    ann: Annotated[
+        Path | None,
+        typer.Option("--ann", help="The trained network of a converted one."),
+    ] = None,
+    method: common.MethodOption = None,
+    options: common.SetOption = None,
+    data: common.DataOption = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="First so many test images only.")
+    ] = None,
+    target: Annotated[
+        Target,
+        typer.Option(
+            "--target", help="Against the network's own activations, or rectifiers."
+        ),
+    ] = Target["own"],
+    json: common.JsonOption = None,
+) -> None:
+    """Split what a network loses into terms that add up exactly, by population."""
+    common.need_json_target(json)
+    network = common.spiking(file, method, T, options, data)
+    trained = common.load(ann or file)
+    if not isinstance(trained, Network):
+        raise OptionError(
+            where=f"converted network {network.name}",
+            got="no --ann" if ann is None else f"--ann {ann}, a converted network",
+            expected="--ann with the trained network",
+        )
+    images = common.test_images(common.data_name(trained, data), limit)
+    with common.progress("errors") as tell:
+        found = decompose(
+            network, trained, images, T, target=target.value, progress=tell
+        )
+    answer = {
+        "network": {"name": network.name, "sha256": io.content_sha256(network)},
+        "method": network.method,
+        "set": dict(network.options),
+        "target": target.value,
+        **layout(found),
+    }
+    common.write_json(answer, json)
+    if json != "-":
+        _print(answer)
+
+
+def _print(answer: dict[str, Any]) -> None:
+    """Print mean sizes in spikes a neuron, and shares of the cases."""
+    unit = 2.0 ** -answer["grid"]
+    populations = answer["populations"].items()
+    title = (
+        f"Mean size of the error terms of {answer['network']['name']}, method "
+        f"{answer['method']}, T = {answer['T']}, in spikes a neuron"
+    )
+    rows = [
+        (name, *(f"{p['absolute'][t] * unit / p['neurons']:.4f}" for t in keys))
+        for keys in [(*TERMS, "total")]
+        for name, p in populations
+    ]
+    common.table(title, ("", *TERMS, "total"), rows)
+    common.show("")
+    cases = [
+        (
+            name,
+            *(f"{100 * p['cases'][case] / p['neurons']:.2f}" for case in CASES),
+            *(f"{100 * p['against_ann'][case] / p['neurons']:.2f}" for case in CASES),
+        )
+        for name, p in populations
+    ]
+    head = ("", *CASES, *(f"{case} ANN" for case in CASES))
+    common.table("Unevenness cases, per cent of neurons", head, cases)
+    common.show("")
+    common.show(
+        f"The terms add up exactly, in units of 2^-{answer['grid']} of theta. "
+        f"Restored activations are within {answer['ann_distance']:.2g} theta of the "
+        "trained network's."
+    )
