@@ -11,7 +11,16 @@ from refsnn import neurons
 from refsnn.activations import QCFS, Clip, ReLU
 from refsnn.errors import DomainError, OptionError
 from refsnn.layers import AvgPool, BatchNorm, Conv2d, Linear, MaxPool, SumPool
-from refsnn.neurons import IF, PRESETS, DualThresholdIF, Neuron, constant_count
+from refsnn.neurons import (
+    IF,
+    PRESETS,
+    DualThresholdIF,
+    GatedIF,
+    Neuron,
+    constant_count,
+    initial_state,
+    unroll,
+)
 from refsnn.numerics import floor_half_up
 from refsnn.records import tensor
 
@@ -444,3 +453,43 @@ def test_batchnorm_by_hand() -> None:
     folded = norm.folded_into(Linear(weight=np.array([[2.0]]), bias=np.array([4.0])))
     assert folded.weight.tolist() == [[3.0]]  # 3/2 * 2
     assert folded.bias.tolist() == [0.5 + 1.5 * (4 - 1)]
+
+
+# ------------------------------------------------------------------ SRP's gate
+
+
+def test_srp_lets_out_what_lies_above_a_thousandth_of_the_threshold() -> None:
+    """v(tau) = 0 and 1e-3 are silenced, the next number above is let out.
+
+    With the criterion v >= 0 only negative potentials are silenced.
+    """
+    just_above = np.nextafter(1e-3, 1)
+    v = np.array([-0.5, -(2.0**-30), 0.0, 2.0**-10, 1e-3, just_above, 2.0**-9, 0.5])
+    keep = GatedIF(tolerance=1e-3).keeps(v)
+    assert keep.tolist() == [False, False, False, False, False, True, True, True]
+    keep = GatedIF(tolerance=0.0, strict=False).keeps(v)
+    assert keep.tolist() == [False, False, True, True, True, True, True, True]
+
+
+def test_a_gate_on_a_grid_decides_as_before() -> None:
+    """2^-10 < 1e-3 < 2^-9: on the grid 2^-10 a neuron is kept from 2 * 2^-10 on."""
+    v = np.arange(-4, 5) / 2.0**10
+    for neuron in (
+        GatedIF(tolerance=1e-3),
+        GatedIF(tolerance=1e-3, strict=False),
+        GatedIF(tolerance=0.0, strict=False),
+        GatedIF(tolerance=2.0**-9, strict=True),
+    ):
+        rounded = neuron.on_grid(np.array([10]))
+        assert not rounded.strict
+        assert (rounded.tolerance * 2**10 % 1 == 0).all()
+        assert rounded.keeps(v).tolist() == neuron.keeps(v).tolist()
+    assert GatedIF(tolerance=1e-3).on_grid(np.array([10])).tolerance == 2.0**-9
+
+
+def test_a_gated_neuron_fires_inside_as_an_if_neuron_does() -> None:
+    x = np.array([0.75, -1.0, 1.5, 0.5]).reshape(4, 1, 1)
+    state = initial_state(np.array(0.5), (1, 1))
+    want, _ = unroll(IF(), x, state, np.array(1.0))
+    got, _ = unroll(GatedIF(tolerance=1e-3), x, state, np.array(1.0))
+    assert got.tolist() == want.tolist() == [[[1]], [[0]], [[0]], [[1]]]

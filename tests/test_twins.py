@@ -11,7 +11,7 @@ from nets import dyadic, same
 from refsnn import kernels, neurons
 from refsnn.kernels import PAIRS
 from refsnn.layers import Conv2d, Linear, LinearMap
-from refsnn.neurons import IF, DualThresholdIF, Neuron, State
+from refsnn.neurons import IF, DualThresholdIF, GatedIF, Neuron, State
 from test_layers import CONVOLUTIONS
 
 Draw = Callable[..., np.ndarray]
@@ -69,6 +69,7 @@ def models(draw: Draw, S: tuple[int, ...]) -> list[Neuron]:
     per_neuron = -np.abs(draw(S)) - 0.125
     return [
         IF(),
+        GatedIF(tolerance=1e-3),
         DualThresholdIF(theta_neg=-0.125),
         DualThresholdIF(theta_neg=-1.0),
         DualThresholdIF(theta_neg=-0.25, strict=True),

@@ -75,8 +75,13 @@ def _arithmetic(result: dict[str, Any]) -> str:
 
 def _print_accuracy(result: dict[str, Any], steps: Sequence[int]) -> None:
     images, correct = result["images"], result["snn"]["correct"]
+    tau = result["observing"]["steps"] if "observing" in result else 0
     rows: list[Sequence[object]] = [
-        (f"SNN, T = {t}", correct[t - 1], percent(correct[t - 1], images))
+        (
+            f"SNN, T = {t}" + (f", tau + T = {tau + t}" if tau else ""),
+            correct[t - 1],
+            percent(correct[t - 1], images),
+        )
         for t in steps
     ]
     if result["ann"]:
@@ -84,6 +89,19 @@ def _print_accuracy(result: dict[str, Any], steps: Sequence[int]) -> None:
         rows.insert(0, ("ANN", ann, percent(ann, images)))
     table("Accuracy", ("", "correct", "accuracy"), rows)
     show("")
+
+
+def _print_observing(result: dict[str, Any]) -> None:
+    """Say what the observing steps cost, whose logits do not count."""
+    if "observing" in result:
+        counts = result["observing"]["populations"].values()
+        spikes, synops = (
+            sum(sum(c[key]) for c in counts) for key in ("spikes", "synops")
+        )
+        show(
+            f"  observing steps, tau = {result['observing']['steps']}: {spikes:,} "
+            f"spikes, {synops:,} synaptic operations, in the energies at every T"
+        )
 
 
 def _print_counts(result: dict[str, Any]) -> None:
@@ -103,6 +121,7 @@ def _print_counts(result: dict[str, Any]) -> None:
         "  multiply-accumulates of the constant first-layer current, once: "
         f"{result['snn']['first_layer_macs']:,}"
     )
+    _print_observing(result)
     show("")
 
 
