@@ -406,7 +406,7 @@ def _floor_ratio(L: int, S: Array, whole: Array) -> Array:
     inside = np.zeros_like(S)
     for k in range(1, L + 1):  # where L rest / whole + 1/2 reaches k
         bound = -(-(2 * k - 1) * whole.astype(object) // (2 * L))
-        inside = inside + (rest >= bound.astype(np.int64))
+        inside = inside + (rest >= np.asarray(bound, dtype=np.int64))
     return wholes * L + inside
 
 

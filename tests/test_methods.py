@@ -546,7 +546,7 @@ def test_the_command(tmp_path, capsys) -> None:
 
 
 def test_neurons_of_the_methods_on_their_grids() -> None:
-    """Criteria rounded so that no decision changes: 1e-3 up, 0 and -theta as they are."""
+    """Criteria rounded so that no decision changes: 1e-3 up, 0 and -theta not."""
     for name, want in (("srp", None), ("srp-v0", 0.0)):
         _, snn = made(name)
         for p in snn.hidden:

@@ -213,8 +213,8 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     "S / T first": (
         "analysis",
-        "inside = inside + (rest >= bound",
-        "inside = inside + (rest > bound",
+        "inside = inside + (rest >= np.asarray",
+        "inside = inside + (rest > np.asarray",
         ("test_methods.py",),
     ),
     "readout bias once": (
