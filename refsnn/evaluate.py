@@ -502,11 +502,14 @@ def _by_population(
 
 
 def _observing(snn: SpikingNetwork, tally: Tally) -> dict[str, Any]:
-    """Lay out the observing steps, if there were any."""
-    if not tally.observing:
-        return {}
-    populations = _by_population(snn, tally.observing)
-    return {"observing": {"steps": snn.stages.tau, "populations": populations}}
+    """Lay out the steps before the T steps, if there were any."""
+    about: dict[str, Any] = {}
+    if snn.stages.tau or snn.stages.rho:
+        about["stages"] = dataclasses.asdict(snn.stages)
+    if tally.observing:
+        populations = _by_population(snn, tally.observing)
+        about["observing"] = {"steps": snn.stages.tau, "populations": populations}
+    return about
 
 
 def _numbers(snn: SpikingNetwork, arithmetic: Arithmetic) -> dict[str, Any]:

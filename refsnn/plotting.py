@@ -73,10 +73,7 @@ def accuracy(result: Mapping[str, Any]) -> Figure:
         if result["ann"]:
             ann = result["ann"]["correct"] / result["images"]
             axes.axhline(ann, color=COLOURS[1], linestyle="--", label="trained network")
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(marks := [2**k for k in range(len(correct).bit_length())])
-        axes.set_xticklabels([str(mark) for mark in marks])
-        axes.minorticks_off()
+        _log_steps(axes, len(correct))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel("t (steps)")
         axes.set_ylabel("accuracy")
@@ -215,6 +212,152 @@ def operations(result: Mapping[str, Any], steps: Sequence[int]) -> Figure:
         axes.set_ylabel("energy / trained network's")
         axes.legend()
         return figure
+
+
+def accuracies(results: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw the accuracy of several methods against their latency.
+
+    Parameters
+    ----------
+    results : mapping of str to mapping
+        Results ``refsnn-result`` by the name that the legend shows.
+
+    Returns
+    -------
+    Figure
+        Lines against tau + t (SRP) or rho + t (COS), as their papers count.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(3.2)
+        longest = 1
+        for label, result in results.items():
+            stages = result.get("stages", {"tau": 0, "rho": 0})
+            ahead = stages["tau"] + stages["rho"]
+            correct = np.asarray(result["snn"]["correct"]) / result["images"]
+            latency = ahead + np.arange(1, len(correct) + 1)
+            longest = max(longest, int(latency[-1]))
+            axes.plot(latency, correct, marker="o", markersize=3, label=label)
+        _log_steps(axes, longest)
+        axes.set_xlabel("latency (tau or rho steps, then t)")
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.set_ylabel("accuracy")
+        axes.legend(loc="lower right")
+        return figure
+
+
+def sweep(
+    values: Sequence[float],
+    results: Sequence[Mapping[str, Any]],
+    steps: Sequence[int],
+    name: str,
+) -> Figure:
+    """Draw the accuracy against a swept option, such as a negative threshold or v(0).
+
+    Parameters
+    ----------
+    values : sequence of float
+        The option's values.
+    results : sequence of mapping
+        A ``refsnn-result`` for each.
+    steps : sequence of int
+        The t to draw, a line each.
+    name : str
+        The option, for the axis.
+
+    Returns
+    -------
+    Figure
+        Lines.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(3.2)
+        for t in steps:
+            shares = [r["snn"]["correct"][t - 1] / r["images"] for r in results]
+            axes.plot(values, shares, marker="o", markersize=3, label=f"T = {t}")
+        axes.set_xlabel(name)
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.set_ylabel("accuracy")
+        axes.legend()
+        return figure
+
+
+def error_terms(errors: Mapping[str, Any], terms: Sequence[str]) -> Figure:
+    """Draw the mean sizes of the error terms of every population.
+
+    Parameters
+    ----------
+    errors : mapping
+        What :func:`refsnn.analysis.layout` returned.
+    terms : sequence of str
+        The terms, in the order they are stacked.
+
+    Returns
+    -------
+    Figure
+        Stacked horizontal bars in graph order, in spikes a neuron.
+    """
+    populations = errors["populations"]
+    unit = 2.0 ** -errors["grid"]
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(max(2.4, 1.2 + 0.22 * len(populations)))
+        left = np.zeros(len(populations))
+        for term in terms:
+            sizes = np.array(
+                [
+                    p["absolute"][term] * unit / p["neurons"]
+                    for p in populations.values()
+                ]
+            )
+            if sizes.any():
+                axes.barh(list(populations), sizes, left=left, label=term)
+            left += sizes
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"mean size in T = {errors['T']} steps, spikes a neuron")
+        figure.legend(loc="outside upper center", ncols=3)
+        return figure
+
+
+def case_shares(errors: Sequence[Mapping[str, Any]], *, against: str) -> Figure:
+    """Draw the shares of the unevenness cases against T.
+
+    Parameters
+    ----------
+    errors : sequence of mapping
+        What :func:`refsnn.analysis.layout` returned, for several T.
+    against : str
+        ``cases`` (matched inputs) or ``against_ann``.
+
+    Returns
+    -------
+    Figure
+        A line for each case that occurs, over all populations.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(3.2)
+        steps = [e["T"] for e in errors]
+        populations = [list(e["populations"].values()) for e in errors]
+        for case in populations[0][0][against]:
+            shares = [
+                sum(p[against][case] for p in some) / sum(p["neurons"] for p in some)
+                for some in populations
+            ]
+            if any(shares):
+                axes.plot(steps, shares, marker="o", markersize=3, label=f"case {case}")
+        _log_steps(axes, max(steps))
+        axes.set_xlabel("T (steps)")
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.set_ylabel("share of neurons")
+        axes.legend()
+        return figure
+
+
+def _log_steps(axes: Axes, longest: int) -> None:
+    """Put steps on a logarithmic axis with plain numbers."""
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(marks := [2**k for k in range(longest.bit_length())])
+    axes.set_xticklabels([str(mark) for mark in marks])
+    axes.minorticks_off()
 
 
 def svg(figure: Figure) -> str:

@@ -95,8 +95,10 @@ def elsewhere(snn: Any, images: Any, T: int) -> dict[str, str]:
                 env={**os.environ, **cache, **extra},
                 capture_output=True,
                 text=True,
-                check=True,
+                check=False,
             )
+            if done.returncode:
+                sys.exit(done.stderr)
             answers[name] = done.stdout.strip()
     return answers
 

@@ -123,9 +123,11 @@ def test_srp_s_observing_steps_are_counted_and_paid() -> None:
     neurons = sum(p.neurons for p in snn.hidden)
     want = 23.6 * (paid + first + 7 * snn.first_layer_macs()) + 81 * 7 * neurons * 4
     assert energy[0] == pytest.approx(want)
-    assert "observing" not in result(
-        made("cos")[1], some, evaluate(made("cos")[1], some, 4), sha256="", seconds=0
-    )
+    assert answer["stages"] == {"tau": 3, "rho": 0, "rounds": 1}
+    _, cos = made("cos")
+    answer = result(cos, some, evaluate(cos, some, 4), sha256="", seconds=0)
+    assert "observing" not in answer
+    assert answer["stages"]["rho"] == 4
 
 
 def test_cos_moves_by_one_spike() -> None:

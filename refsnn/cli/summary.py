@@ -75,10 +75,12 @@ def _arithmetic(result: dict[str, Any]) -> str:
 
 def _print_accuracy(result: dict[str, Any], steps: Sequence[int]) -> None:
     images, correct = result["images"], result["snn"]["correct"]
-    tau = result["observing"]["steps"] if "observing" in result else 0
+    stages = result.get("stages", {"tau": 0, "rho": 0})
+    name = "tau" if stages["tau"] else "rho"
+    ahead = stages[name]
     rows: list[Sequence[object]] = [
         (
-            f"SNN, T = {t}" + (f", tau + T = {tau + t}" if tau else ""),
+            f"SNN, T = {t}" + (f", {name} + T = {ahead + t}" if ahead else ""),
             correct[t - 1],
             percent(correct[t - 1], images),
         )
