@@ -249,19 +249,21 @@ def _decompose(
     """Run both networks on a batch and take the terms of every population."""
     x = snn.preprocess(images)
     charge: dict[str, Array] = {}
-    counts: dict[str, tuple[Array, Array]] = {}
+    counts: dict[str, Array] = {}
 
     def watch(
-        population: Population, start: int, x: Array, s: Array, state: State
+        population: Population,
+        start: int,
+        x: Array,
+        s: Array,  # noqa: ARG001 - an observer is told everything
+        state: State,
     ) -> None:
         p, one = population, _one(population)
         S = np.rint(x * one).astype(np.int64).sum(axis=0)
-        emitted = s.sum(axis=0, dtype=np.int64)
-        if start:
-            S, emitted = S + charge[p.name], emitted + counts[p.name][1]
-        charge[p.name], counts[p.name] = S, (state.N, emitted)
+        charge[p.name] = S + charge[p.name] if start else S
+        counts[p.name] = state.N
 
-    run_snn(snn, x, T, observe=watch)
+    run = run_snn(snn, x, T, observe=watch)
     frames = {p.name: _frame(snn, ann, p, T, target) for p in snn.hidden}
     restored = _restored(snn, ann, x, frames)
     finest = max(int(p.grid.max()) for p in snn.hidden if p.grid is not None)
@@ -275,7 +277,8 @@ def _decompose(
                 frames[p.name],
                 finest,
                 charge[p.name],
-                *counts[p.name],
+                counts[p.name],
+                counts[p.name] * run.masks.get(p.name, 1),
                 restored[p.name],
             )
             for p in snn.hidden

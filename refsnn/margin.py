@@ -282,11 +282,11 @@ def _margin(p: Population, trace: Trace) -> tuple[Population, Array, Array]:
         )
     spikes = trace.populations[p.name].spikes
     x, A, m = _terms(p, trace)
-    start = initial_state(p.over("v0"), spikes.shape[1:]).v
-    rounded = not _binary32(p.v0)
-    total = _errors(p, x, A, m, spikes, ROUNDOFF, start if rounded else None)
+    start = _start(p, trace)
+    rounded = not _binary32(start)
+    total = _errors(p, x, A, m, spikes, ROUNDOFF, start, rounded=rounded)
     if trace.bits is None:
-        total = total + _errors(p, x, A, m, spikes, OWN_ROUNDOFF, None)
+        total = total + _errors(p, x, A, m, spikes, OWN_ROUNDOFF, start)
     u = np.stack([u for u, _ in potentials(x, spikes, start, p.over("theta"))])
     distance = np.abs(u - p.over("theta"))
     if isinstance(neuron, DualThresholdIF):
@@ -297,7 +297,18 @@ def _margin(p: Population, trace: Trace) -> tuple[Population, Array, Array]:
         if not _binary32(theta_neg):
             low = np.maximum(low - ROUNDOFF * np.abs(theta_neg), 0)
         distance = np.where(allowed, np.minimum(distance, low), distance)
+    mask = trace.populations[p.name].mask
+    if mask is not None:  # what is not let out never spikes, rounded or not
+        distance = np.where(mask, distance, np.inf)
     return p, distance, total
+
+
+def _start(p: Population, trace: Trace) -> Array:
+    """Return the initial potentials of a trace, shape (B, *S)."""
+    recorded = trace.populations[p.name]
+    size = recorded.spikes.shape[1:]
+    moved = recorded.v0.shape == size
+    return recorded.v0 if moved else initial_state(p.over("v0"), size).v
 
 
 def _errors(
@@ -307,11 +318,12 @@ def _errors(
     m: Array,
     spikes: Array,
     roundoff: float,
-    v0: Array | None,
+    v0: Array,
+    *,
+    rounded: bool = False,
 ) -> Array:
     """Evaluate the recursion of e_u for every step, shape (T, B, *S)."""
-    e_v = np.zeros(spikes.shape[1:]) if v0 is None else roundoff * np.abs(v0)
-    v = initial_state(p.over("v0"), spikes.shape[1:]).v
+    v, e_v = v0, rounded * roundoff * np.abs(v0)
     errors = np.empty(spikes.shape)
     pairs = potentials(x, spikes, v, p.over("theta"))
     for t, (_, after) in enumerate(pairs):

@@ -69,7 +69,10 @@ def spikes_of(
         parts[population.name].append(s)
 
     run = run_snn(snn, x, T, observe=watch, **how)
-    return {name: np.concatenate(pieces) for name, pieces in parts.items()}, run
+    return {
+        name: run.emitted(name, np.concatenate(pieces))
+        for name, pieces in parts.items()
+    }, run
 
 
 def record(
@@ -135,7 +138,9 @@ def record(
         carrier=numbers.carrier,
         bits=numbers.bits,
         populations={
-            p.name: _recorded(p, parts[p.name], fed.get(p.name), membranes, currents)
+            p.name: _recorded(
+                p, parts[p.name], run, fed.get(p.name), membranes, currents
+            )
             for p in snn.hidden
         },
         readout=run.logits,
@@ -146,6 +151,7 @@ def record(
 def _recorded(
     p: Population,
     parts: list[tuple[Array, Array, State]],
+    run: SpikingRun,
     fed: Array | None,
     membranes: bool,
     currents: bool,
@@ -153,14 +159,16 @@ def _recorded(
     """Join the pieces of a population's run."""
     x, s = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
     v = None
+    v0 = run.v0.get(p.name, p.v0)
     if membranes:
-        start = np.broadcast_to(p.over("v0"), s.shape[1:])
+        start = run.v0.get(p.name, np.broadcast_to(p.over("v0"), s.shape[1:]))
         v = np.stack([v for _, v in potentials(x, s, start, p.over("theta"))])
     constant = all(q.source == INPUT for q in p.projections)
     return Recorded(
-        spikes=s,
+        spikes=run.emitted(p.name, s),
         theta=p.theta,
-        v0=p.v0,
+        v0=v0,
+        mask=run.masks.get(p.name),
         v=v,
         current=(x[:1] if constant else x) if currents else None,
         input_current=fed,

@@ -81,17 +81,27 @@ def observe(snn: SpikingNetwork, data: Images, T: int) -> Observation:
     ) -> None:
         p = population
         if p.name in shown:
-            of_one = s[:, 0].reshape(len(s), -1)
-            trains[p.name].append(of_one[:, _spread(range(of_one.shape[1]), NEURONS)])
+            trains[p.name].append(s[:, :1])
         if p.name in drawn:
             potentials[p.name] = state.v.copy()
 
-    run_snn(snn, snn.preprocess(few.images[: len(few.labels)]), T, observe=watch)
+    x = snn.preprocess(few.images[: len(few.labels)])
+    run = run_snn(snn, x, T, observe=watch)
     return Observation(
         images=len(few.labels),
-        trains={name: np.concatenate(parts) for name, parts in trains.items()},
+        trains={
+            name: _some(run.emitted(name, np.concatenate(parts)))
+            for name, parts in trains.items()
+        },
         potentials={name: potentials[name] for name in names if name in potentials},
     )
+
+
+def _some(s: Array) -> Array:
+    """Return the spikes of some neurons for the first image, shape (T, n)."""
+    of_one = s[:, 0].reshape(len(s), -1)
+    chosen: Array = of_one[:, _spread(range(of_one.shape[1]), NEURONS)]
+    return chosen
 
 
 def _spread(items: Any, count: int) -> list[Any]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from refsnn.certificate import ACCUMULATORS, READOUT, accumulator, certify, ranges
 from refsnn.errors import ConversionError
-from refsnn.network import INPUT, Population, SpikingNetwork
+from refsnn.network import INPUT, Population, SpikingNetwork, Stages
 from refsnn.neurons import State, potentials
 from refsnn.numerics import Array
 from refsnn.passes import round_to_grids
@@ -153,6 +153,15 @@ def largest_potentials(snn: SpikingNetwork, images: Array, T: int) -> dict[str, 
     dict of str to ndarray of float64, shape (C, 1, 1) or (N,)
         Largest size of u over steps, images, rows and columns, by population.
     """
+    if snn.stages.rho:
+        raise ConversionError(
+            where=f"spiking network {snn.name}, method {snn.method}",
+            got="initial potentials that are moved for each image",
+            expected="grids that hold for every input (no images; --static)",
+        )
+    if snn.stages.tau:  # the observing steps are those of the network without them
+        plain = dataclasses.replace(snn, stages=Stages())
+        observed = largest_potentials(plain, images, snn.stages.tau)
     peaks: dict[str, Array] = {}
     before: dict[str, Array] = {}
 
@@ -169,6 +178,8 @@ def largest_potentials(snn: SpikingNetwork, images: Array, T: int) -> dict[str, 
 
     for first in range(0, len(images), BATCH):
         run_snn(snn, snn.preprocess(images[first : first + BATCH]), T, observe=watch)
+    if snn.stages.tau:
+        peaks = {name: np.maximum(peak, observed[name]) for name, peak in peaks.items()}
     return peaks
 
 

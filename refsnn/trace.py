@@ -20,9 +20,12 @@ class Recorded:
     Attributes
     ----------
     spikes : ndarray of int8, shape (T, B, *S)
-        Spikes: -1, 0 or +1.
+        Spikes that were emitted: -1, 0 or +1.
     theta, v0 : ndarray, shape (), (C,) or S, potential
-        Threshold and initial potential.
+        Threshold and initial potential; the latter (B, *S) where the method moved it
+        for each image.
+    mask : ndarray of bool, shape (B, *S), or None
+        Neurons that were let out; the others fired and reset, and emitted nothing.
     v : ndarray of float64, shape (T, B, *S), potential, or None
         Potential after the reset of every step.
     current : ndarray of float64, shape (T or 1, B, *S), potential, or None
@@ -35,6 +38,7 @@ class Recorded:
     spikes: Array
     theta: Array
     v0: Array
+    mask: Array | None = None
     v: Array | None = None
     current: Array | None = None
     input_current: Array | None = None
@@ -48,6 +52,7 @@ class Recorded:
             "v": [(steps, *rest)],
             "current": [(steps, *rest), (1, *rest)],
             "input_current": [tuple(rest)],
+            "mask": [tuple(rest)],
         }
         for name, allowed in shapes.items():
             value = getattr(self, name)

@@ -108,7 +108,7 @@ def test_a_bound_is_near_what_happens() -> None:
         x, A, m = _terms(p, trace)
         spikes = trace.populations[p.name].spikes
         start = np.broadcast_to(p.over("v0"), spikes.shape[1:])
-        bound = _errors(p, x, A, m, spikes, ROUNDOFF, None)
+        bound = _errors(p, x, A, m, spikes, ROUNDOFF, start)
         narrow = potentials(
             _in_order(p, trace), spikes, start.astype(np.float32), np.float32(1)
         )

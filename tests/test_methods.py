@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from fractions import Fraction
@@ -20,12 +21,14 @@ from refsnn.convert import METHODS, convert, need_fit
 from refsnn.datasets import Images
 from refsnn.errors import ConversionError, OptionError
 from refsnn.evaluate import evaluate, result
+from refsnn.margin import judge, risks
 from refsnn.network import Stages
 from refsnn.neurons import IF, PRESETS, State, constant_count, initial_state, unroll
 from refsnn.passes import fold_batchnorm
 from refsnn.recording import record, spikes_of
 from refsnn.run import run_ann, run_snn
 from refsnn.run.offset import Margins, offset
+from refsnn.snap import snap
 
 ONE = np.array(1.0)
 RELU = {"opi", "max-norm", "percentile", "rts", "snm"}
@@ -395,13 +398,14 @@ def by_fractions(ann, snn, x: np.ndarray, T: int, target: str) -> dict[str, dict
     def watch(population, start, x, s, state):
         seen[population.name] = (np.array(x), s.copy(), state.N)
 
-    run_snn(snn, x, T, observe=watch)
+    run = run_snn(snn, x, T, observe=watch)
     frames = {p.name: analysis._frame(snn, ann, p, T, target) for p in snn.hidden}
     restored = analysis._restored(snn, ann, x, frames)
     for p in snn.hidden:
         q = np.broadcast_to(p.grid.reshape(-1, *[1] * (len(p.shape) - 1)), p.shape)
         sums = dict.fromkeys((*TERMS, "total"), Fraction(0))
         currents, s, N = seen[p.name]
+        s = run.emitted(p.name, s)
         op = ann[p.name].op
         for index in np.ndindex(N.shape):
             unit = Fraction(1, 2 ** int(q[index[1:]]))
@@ -513,8 +517,54 @@ def test_traces_of_gated_networks(tmp_path) -> None:
     run = run_snn(snn, snn.preprocess(images(3, 2)), 5)
     for name, recorded in trace.populations.items():
         assert not recorded.spikes[:, ~run.masks[name]].any()
+        assert (recorded.mask == run.masks[name]).all()
     io.save_trace(trace, tmp_path / "t.h5")
-    assert (io.load_trace(tmp_path / "t.h5").readout == run.logits).all()
+    again = io.load_trace(tmp_path / "t.h5")
+    assert (again.readout == run.logits).all()
+    assert (again.populations["act2"].mask == run.masks["act2"]).all()
+    other = {name: p.spikes.copy() for name, p in trace.populations.items()}
+    silent = tuple(np.argwhere(~run.masks["act1"])[0])
+    other["act1"][(2, *silent)] = 1
+    assert judge(snn, trace, other)["act1"].errors == 1
+
+
+@pytest.mark.parametrize("name", ["srp", "cos"])
+def test_recorded_potentials_are_those_of_the_run(name: str, tmp_path) -> None:
+    """Masked neurons reset inside; COS starts where it moved to."""
+    _, snn = made(name)
+    seen = {}
+
+    def watch(population, start, x, s, state):
+        seen[population.name] = state.v
+
+    run_snn(snn, snn.preprocess(images(3, 2)), 5, observe=watch)
+    trace = record(snn, images(3, 2), 5, membranes=True)
+    io.save_trace(trace, tmp_path / "t.h5")
+    again = io.load_trace(tmp_path / "t.h5")
+    for layer, v in seen.items():
+        assert (trace.populations[layer].v[-1] == v).all()
+        assert (again.populations[layer].v0 == trace.populations[layer].v0).all()
+    assert all(risk.steps for risk in risks(snn, again).values())
+
+
+def test_snapping_sees_the_observing_steps() -> None:
+    ann = random_net(1, ACTIVATIONS["qcfs"])
+    raw = convert(ann, "srp", options={"tau": 9}, exact=False)
+    snn = snap(raw, "float32", T=2, images=images(3, 6))
+    x = snn.preprocess(images(3, 6))
+    want = run_snn(snn, x, 2)
+    assert (run_snn(snn, x, 2, carrier="float32").logits == want.logits).all()
+    assert (
+        want.observing.logits
+        == run_snn(dataclasses.replace(snn, stages=Stages()), x, 9).logits
+    ).all()
+    cos = convert(ann, "cos", exact=False)
+    with pytest.raises(ConversionError, match="--static"):
+        snap(cos, "int32", T=6, images=images(3, 6))
+    static = snap(cos, "int32", T=6)
+    got = run_snn(static, x, 6, carrier="int32")
+    assert (got.logits == run_snn(static, x, 6).logits).all()
+    assert all((got.v0[k] == v).all() for k, v in run_snn(static, x, 6).v0.items())
 
 
 def test_the_command(tmp_path, capsys) -> None:

@@ -71,6 +71,8 @@ def trace_tree(trace: Trace) -> Tree:
         tree.arrays[f"{path}/spikes"] = packed(recorded.spikes > 0)
         if (recorded.spikes < 0).any():
             tree.arrays[f"{path}/negative"] = packed(recorded.spikes < 0)
+        if recorded.mask is not None:
+            tree.arrays[f"{path}/mask"] = packed(recorded.mask[None])
         flat = (len(trace.samples), -1)
         tree.arrays[f"{path}/counts"] = recorded.counts.reshape(flat)
         tree.arrays[f"{path}/theta"] = recorded.theta
@@ -139,6 +141,9 @@ def _read_recorded(
     spikes = _unpacked(cursor, "spikes", size, shape)
     if cursor.has_array("negative"):
         spikes = spikes - _unpacked(cursor, "negative", size, shape)
+    mask = None
+    if cursor.has_array("mask"):
+        mask = _unpacked(cursor, "mask", (1, size[1]), shape)[0].astype(bool)
     values = {name: cast(Array, cursor.array(name)) for name in ("theta", "v0")}
     reals = {name: cursor.array(name, dtypes=(_F8,), optional=True) for name in _REALS}
     if first is not None:
@@ -148,7 +153,9 @@ def _read_recorded(
         for name, a in reals.items()
     }
     counts = cast(Array, cursor.array("counts", dtypes=(_I8,)))
-    recorded: Recorded = built(cursor.where, Recorded, spikes=spikes, **values, **full)
+    recorded: Recorded = built(
+        cursor.where, Recorded, spikes=spikes, mask=mask, **values, **full
+    )
     if counts.tolist() != recorded.counts.reshape(len(counts), -1).tolist():
         at = f"{cursor.where}/counts"
         refuse("RSN-H5-019", at, "other numbers", "the sums of the spikes")

@@ -41,7 +41,8 @@ class Observer(Protocol):
         x : ndarray, shape (T', B, *S), potential
             Currents, bias included.
         s : ndarray of int8, shape (T', B, *S)
-            Spikes.
+            Spikes as fired; a mask of the run lets them out or not, see
+            :meth:`SpikingRun.emitted`.
         state : State
             State after the last of these steps.
         """
@@ -74,6 +75,24 @@ class SpikingRun:
     v0: dict[str, Array] = dataclasses.field(default_factory=dict)
     masks: dict[str, Array] = dataclasses.field(default_factory=dict)
     observing: SpikingRun | None = None
+
+    def emitted(self, name: str, s: Array) -> Array:
+        """Return the spikes of a population that are let out.
+
+        Parameters
+        ----------
+        name : str
+            The population.
+        s : ndarray of int8, shape (T', B, *S)
+            Its spikes as fired.
+
+        Returns
+        -------
+        ndarray of int8, shape (T', B, *S)
+            All of them, if the population has no mask.
+        """
+        mask = self.masks.get(name)
+        return s if mask is None else s * mask.astype(np.int8)
 
 
 class Simulation:
@@ -242,12 +261,11 @@ class Simulation:
         require_finite(after.v, where=where, axes="(sample, *shape)")
         self.arithmetic.require_room(p, start, x, s, state.v, theta, where)
         self.states[p.name] = after
-        if p.name in self.result.masks:
-            s = s * self.result.masks[p.name].astype(np.int8)
-        self._count(p, start, s)
+        emitted = self.result.emitted(p.name, s)
+        self._count(p, start, emitted)
         if self.observe:
             self.observe(p, start, *self._in_potentials(p, x, s, after))
-        return s
+        return emitted
 
     def _move_start(self, p: Population, spikes: dict[str, Array]) -> None:
         """Move the initial potentials of a population as COS does."""
