@@ -18,7 +18,8 @@ and, for rectifiers (`--target relu`, and networks of rectifiers),
 They add up to N_e - T a, exactly. For a network with clips or QCFS activations h and
 its own activations as the target, propagated is T (h(S/T) - h(z)), clipping is 0 and
 quantisation is n_ref - T h(S/T). The calibration paper's second column, `flooring`, is
-clip(floor(S), 0, T) - min(max(S, 0), T); it is not part of the sum.
+clip(floor(S), 0, T) - min(max(S, 0), T); it is not part of the sum. Neither is `bias`,
+T times what calibration added to the bias, which is part of S and so of propagated.
 
 Sources: Bu et al., ICLR 2022, Eq. 8-13 (clipping, quantisation, unevenness); the split
 by n_ref telescopes exactly where theirs assumes even arrival.
@@ -43,19 +44,21 @@ from typing import Any
 
 import numpy as np
 
-from refsnn.activations import QCFS, Clipped, ReLU
+from refsnn.activations import QCFS, ReLU
 from refsnn.calibrate import Progress
 from refsnn.datasets import Images
 from refsnn.errors import OptionError
 from refsnn.evaluate import need_data, parts
 from refsnn.io import content_sha256
 from refsnn.methods import METHODS
-from refsnn.network import INPUT, Network, Population, SpikingNetwork
+from refsnn.network import Network, Population, SpikingNetwork
 from refsnn.neurons import State
 from refsnn.numerics import Array, floor_half_up, per_channel
-from refsnn.run import image_currents, implementation, run_ann, run_snn
+from refsnn.restored import distance, restored, uncalibrated
+from refsnn.run import run_snn
 
 TERMS = ("propagated", "clipping", "quantisation", "unevenness", "gating")
+MORE = ("total", "flooring", "bias")
 CASES = ("A", "B", "C", "D", "E")
 TARGETS = ("own", "relu")
 
@@ -70,8 +73,8 @@ class Errors:
     Attributes
     ----------
     channels : tuple of dict of str to int
-        For each channel the terms, `total` = N_e - T a and `flooring`, in units of
-        2^-grid charge.
+        For each channel the terms, `total` = N_e - T a, `flooring` and `bias`, in units
+        of 2^-grid charge.
     absolute : dict of str to int
         Sums of the sizes of the terms and of the total.
     cases, against_ann : dict of str to int
@@ -108,7 +111,7 @@ class Errors:
         Parameters
         ----------
         name : str
-            One of :data:`TERMS`, ``total`` or ``flooring``.
+            One of :data:`TERMS` or :data:`MORE`.
 
         Returns
         -------
@@ -239,6 +242,7 @@ class _Frame:
     one: Array  # 2^q: theta in units of the channel's grid, broadcastable over S
     rounds: bool
     shift: Array
+    change: Array  # of the bias, by calibration
     levels: int | None
     rectifier: bool
 
@@ -264,8 +268,9 @@ def _decompose(
         counts[p.name] = state.N
 
     run = run_snn(snn, x, T, observe=watch)
-    frames = {p.name: _frame(snn, ann, p, T, target) for p in snn.hidden}
-    restored = _restored(snn, ann, x, frames)
+    frames = _frames(snn, ann, T, target)
+    added = {name: (f.shift + f.change) / f.one for name, f in frames.items()}
+    activations = restored(snn, ann, x, added)
     finest = max(int(p.grid.max()) for p in snn.hidden if p.grid is not None)
     return Decomposition(
         images=len(images),
@@ -279,11 +284,11 @@ def _decompose(
                 charge[p.name],
                 counts[p.name],
                 counts[p.name] * run.masks.get(p.name, 1),
-                restored[p.name],
+                activations[p.name],
             )
             for p in snn.hidden
         },
-        distance=_distance(snn, ann, images, restored),
+        distance=distance(snn, ann, images, activations),
     )
 
 
@@ -293,51 +298,31 @@ def _one(p: Population) -> Array:
     return one
 
 
-def _frame(
-    snn: SpikingNetwork, ann: Network, p: Population, T: int, target: str
-) -> _Frame:
-    """Collect what the method and the activation mean for a population."""
-    method, one = METHODS[snn.method], _one(p)
-    op = ann[p.name].op
-    rounds = method.rounds and snn.options.get("half", True)
-    shift = np.rint(one / (2 * T)) if method.shifts else np.zeros_like(one)
-    return _Frame(
-        T=T,
-        one=one.astype(np.int64),
-        rounds=bool(rounds),
-        shift=shift.astype(np.int64),
-        levels=op.levels if isinstance(op, QCFS) else None,
-        rectifier=target == "relu" or isinstance(op, ReLU),
-    )
-
-
-def _restored(
-    snn: SpikingNetwork, ann: Network, x: Array, frames: Mapping[str, _Frame]
-) -> dict[str, tuple[Array, Array]]:
-    """Evaluate the converted network with activations in place of neurons.
-
-    Returns pre-activations and activations of every population, in units of theta.
-    """
-    accumulate = implementation("kernel").accumulate
-    fed = image_currents(snn, x)
-    answer: dict[str, tuple[Array, Array]] = {}
+def _frames(
+    snn: SpikingNetwork, ann: Network, T: int, target: str
+) -> dict[str, _Frame]:
+    """Collect what the method and the activation mean for each population."""
+    method = METHODS[snn.method]
+    plain = uncalibrated(snn, ann) if method.calibrated else {}
+    frames = {}
     for p in snn.hidden:
-        z = fed.get(p.name, np.zeros((len(x), *p.shape)))
-        for q in p.projections:
-            if q.source != INPUT:
-                z = accumulate(q.op, z, q.pooled(answer[q.source][1]))
-        if p.bias is not None and not p.fed_by_image:
-            z = z + p.over("bias")
-        frame = frames[p.name]
-        z = z - frame.shift / frame.one
-        op = ann[p.name].op
-        restored = (
-            dataclasses.replace(op, lam=np.array(1.0))
-            if isinstance(op, Clipped)
-            else op
+        one, op = _one(p), ann[p.name].op
+        shift = 1 / (2 * T) if method.shifts else 0.0
+        change = np.zeros_like(one)
+        if p.name in plain:
+            before = plain[p.name]
+            biases = [0 if q.bias is None else q.over("bias") for q in (p, before)]
+            change = np.rint((biases[0] - biases[1] - shift) * one)
+        frames[p.name] = _Frame(
+            T=T,
+            one=one.astype(np.int64),
+            rounds=bool(method.rounds and snn.options.get("half", True)),
+            shift=np.rint(one * shift).astype(np.int64),
+            change=np.asarray(change).astype(np.int64),
+            levels=op.levels if isinstance(op, QCFS) else None,
+            rectifier=target == "relu" or isinstance(op, ReLU),
         )
-        answer[p.name] = (z, restored(z))
-    return answer
+    return frames
 
 
 def _errors(
@@ -347,30 +332,11 @@ def _errors(
     charge: Array,
     N: Array,
     emitted: Array,
-    restored: tuple[Array, Array],
+    activations: tuple[Array, Array],
 ) -> Errors:
     """Take the terms of one population, all in units of its channels' grids."""
-    T, one = frame.T, frame.one
-    S = charge - T * frame.shift
-    wholes, rest = np.divmod(S, one)
-    n_ref = np.clip(wholes + (frame.rounds & (2 * rest >= one)), 0, T)
-    clipped = np.clip(S, 0, T * one)
-    rectified = np.maximum(S, 0)
-    if frame.rectifier:
-        Ta = T * _on_grid(np.maximum(restored[0], 0.0), one)
-        own, split = rectified, clipped - rectified
-    else:
-        Ta = T * _on_grid(restored[1], one)
-        own, split = _own(frame, S), 0 * S
-    terms = {
-        "propagated": own - Ta,
-        "clipping": split,
-        "quantisation": n_ref * one - own - split,
-        "unevenness": (N - n_ref) * one,
-        "gating": (emitted - N) * one,
-        "total": emitted * one - Ta,
-        "flooring": np.clip(wholes, 0, T) * one - clipped,
-    }
+    terms, n_ref = _terms(frame, charge, N, emitted, activations)
+    one = frame.one
     grid = np.zeros(p.shape[:1], dtype=np.int64) if p.grid is None else p.grid
     shifts = [finest - int(q) for q in grid]
     channels = [
@@ -386,11 +352,42 @@ def _errors(
         channels=tuple(channels),
         absolute=sizes,
         cases=_cases(n_ref * one, N * one),
-        against_ann=_cases(Ta, emitted * one),
+        against_ann=_cases(emitted * one - terms["total"], emitted * one),
         repaired=int((masked & (n_ref == 0)).sum()),
         damaged=int((masked & (n_ref > 0)).sum()),
         neurons=int(N.size),
     )
+
+
+def _terms(
+    frame: _Frame,
+    charge: Array,
+    N: Array,
+    emitted: Array,
+    activations: tuple[Array, Array],
+) -> tuple[dict[str, Array], Array]:
+    """Return the terms of every neuron, and n_ref."""
+    T, one = frame.T, frame.one
+    S = charge - T * frame.shift
+    wholes, rest = np.divmod(S, one)
+    n_ref = np.clip(wholes + (frame.rounds & (2 * rest >= one)), 0, T)
+    clipped, rectified = np.clip(S, 0, T * one), np.maximum(S, 0)
+    if frame.rectifier:
+        Ta = T * _on_grid(np.maximum(activations[0], 0.0), one)
+        own, split = rectified, clipped - rectified
+    else:
+        Ta = T * _on_grid(activations[1], one)
+        own, split = _own(frame, S), 0 * S
+    return {
+        "propagated": own - Ta,
+        "clipping": split,
+        "quantisation": n_ref * one - own - split,
+        "unevenness": (N - n_ref) * one,
+        "gating": (emitted - N) * one,
+        "total": emitted * one - Ta,
+        "flooring": np.clip(wholes, 0, T) * one - clipped,
+        "bias": 0 * S + T * frame.change,
+    }, n_ref
 
 
 def _own(frame: _Frame, S: Array) -> Array:
@@ -436,27 +433,6 @@ def _sum(values: Array) -> int:
     return (high << 32) + int((values & 0xFFFFFFFF).sum())
 
 
-def _distance(
-    snn: SpikingNetwork,
-    ann: Network,
-    images: Array,
-    restored: Mapping[str, tuple[Array, Array]],
-) -> float:
-    """Compare the restored activations with those of the trained network's file."""
-    worst = 0.0
-
-    def observe(name: str, value: Array) -> None:
-        nonlocal worst
-        if name in restored:
-            scale = snn[name].over("scale")
-            alive = np.where(scale > 0, scale, 1.0)
-            gap = np.where(scale > 0, np.abs(value / alive - restored[name][1]), 0.0)
-            worst = max(worst, float(gap.max()))
-
-    run_ann(ann, ann.preprocess(images), observe=observe)
-    return worst
-
-
 def layout(decomposition: Decomposition) -> dict[str, Any]:
     """Lay out a decomposition as JSON values.
 
@@ -470,7 +446,7 @@ def layout(decomposition: Decomposition) -> dict[str, Any]:
     dict
         Integers in units of 2^-grid charge; `total` is the sum of the five terms.
     """
-    keys = (*TERMS, "total", "flooring")
+    keys = (*TERMS, *MORE)
     return {
         "images": decomposition.images,
         "T": decomposition.T,

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from refsnn.certificate import ACCUMULATORS, Certificate, accumulator, certify, ranges
+from refsnn.accumulators import ACCUMULATORS, accumulator
+from refsnn.certificate import Certificate, certify, ranges
 from refsnn.errors import AccumulatorError, OptionError
 from refsnn.fixed import Fixed
 from refsnn.network import INPUT, Population, SpikingNetwork

@@ -291,12 +291,17 @@ def convert(
     with np.errstate(over="ignore", invalid="ignore"):  # records refuse the result
         for rewrite in chosen.rewrites:
             ready = rewrite(ready)
+        plain = ready
         for step in chosen.passes:
             ready = step(ready, context)
         snn = activations_to_neurons(
             ready, chosen.neuron(context), max_pool_on_spikes=max_pool_on_spikes
         )
-        snn = canonical_form(chosen.finish(snn, context))
+        if chosen.finish:
+            snn = chosen.finish(snn, context)
+        snn = canonical_form(snn)
+        if chosen.calibrate:
+            snn = chosen.calibrate(snn, plain, context)
     snn = dataclasses.replace(
         snn,
         method=method,

@@ -20,7 +20,7 @@ from refsnn.errors import OptionError
 from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
-from refsnn.recording import spikes_of, versions
+from refsnn.recording import versions
 from refsnn.run import SpikingRun, run_ann, run_snn
 
 BATCH = 50
@@ -138,13 +138,13 @@ def evaluate(
         run = run_snn(snn, x, T, impl=impl, schedule=schedule, **numbers)
         ann_correct = 0
         if ann:
-            ann_correct = _correct(
+            ann_correct = correct_of(
                 run_ann(ann, ann.preprocess(images), impl=impl), labels
             )
         return Tally(
             images=len(images),
             ann_correct=int(ann_correct),
-            correct=_correct(run.logits, labels),
+            correct=correct_of(run.logits, labels),
             spikes=run.spikes,
             negative=run.negative,
             synops=run.synops,
@@ -152,94 +152,6 @@ def evaluate(
         )
 
     return reduce(operator.add, parts(tally, data, batch, threads, progress))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Differences:
-    """How two networks of one graph differ on images; integers that add up.
-
-    Attributes
-    ----------
-    images : int
-        Number of images.
-    steps : int
-        Neuron-steps: neurons, steps and images multiplied.
-    spikes : int
-        Spikes of the first network, positive and negative.
-    changed : int
-        Neuron-steps with another spike in the second.
-    predictions : ndarray of int64, shape (T,)
-        Images with another prediction at every t.
-    correct, correct_after : ndarray of int64, shape (T,)
-        Correct predictions of the first and of the second network.
-    """
-
-    images: int
-    steps: int
-    spikes: int
-    changed: int
-    predictions: Array
-    correct: Array
-    correct_after: Array
-
-    def __add__(self, other: Differences) -> Differences:
-        """Add the differences on other images."""
-        sums = {
-            f.name: getattr(self, f.name) + getattr(other, f.name)
-            for f in dataclasses.fields(self)
-        }
-        return Differences(**sums)
-
-
-def differences(
-    before: SpikingNetwork,
-    after: SpikingNetwork,
-    data: Images,
-    T: int,
-    *,
-    batch: int = 16,
-    threads: int | None = None,
-    progress: Progress | None = None,
-) -> Differences:
-    """Run two networks on the same images and compare every spike.
-
-    Parameters
-    ----------
-    before, after : SpikingNetwork
-        Networks of one graph.
-    data : Images
-        Labelled images.
-    T : int
-        Number of steps.
-    batch, threads, progress : optional
-        As in :func:`evaluate`; all spikes of a batch are held, twice.
-
-    Returns
-    -------
-    Differences
-        Sums over the images.
-    """
-    need_data(data, before.classes)
-
-    def compare(images: Array, labels: Array) -> Differences:
-        x = before.preprocess(images)
-        was, first = spikes_of(before, x, T)
-        now, second = spikes_of(after, x, T)
-        old, new = first.logits, second.logits
-        moved = old.argmax(axis=-1) != new.argmax(axis=-1)
-        return Differences(
-            images=len(images),
-            predictions=np.count_nonzero(moved, axis=-1),
-            correct=_correct(old, labels),
-            correct_after=_correct(new, labels),
-            steps=sum(s.size for s in was.values()),
-            spikes=sum(int(np.count_nonzero(s)) for s in was.values()),
-            changed=sum(
-                int(np.count_nonzero(s != now[name])) for name, s in was.items()
-            ),
-        )
-
-    return reduce(operator.add, parts(compare, data, batch, threads, progress))
 
 
 def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Array:
@@ -317,8 +229,21 @@ def _counts(run: SpikingRun | None) -> dict[str, dict[str, Array]]:
     return {name: getattr(run, name) for name in names} if run else {}
 
 
-def _correct(logits: Array, labels: Array) -> Any:
-    """Count correct predictions over the last axis but one, the samples."""
+def correct_of(logits: Array, labels: Array) -> Any:
+    """Count correct predictions.
+
+    Parameters
+    ----------
+    logits : ndarray, shape (..., B, classes)
+        Logits.
+    labels : ndarray of int, shape (B,)
+        Classes.
+
+    Returns
+    -------
+    int or ndarray of int64, shape (...)
+        Samples whose largest logit, the lowest class on ties, is their label's.
+    """
     return np.count_nonzero(logits.argmax(axis=-1) == labels, axis=-1)
 
 

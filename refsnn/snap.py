@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from refsnn.certificate import ACCUMULATORS, READOUT, accumulator, certify, ranges
+from refsnn.accumulators import ACCUMULATORS, READOUT, accumulator
+from refsnn.certificate import certify, ranges
 from refsnn.errors import ConversionError
 from refsnn.network import INPUT, Population, SpikingNetwork, Stages
 from refsnn.neurons import State, potentials

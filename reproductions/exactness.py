@@ -33,7 +33,7 @@ from tqdm import tqdm
 from refsnn import datasets, io
 from refsnn.arithmetic import certified
 from refsnn.convert import convert
-from refsnn.evaluate import differences
+from refsnn.differences import differences
 from refsnn.exchange import from_state_dict, read_state_dict
 from refsnn.recording import spikes_of
 from refsnn.snap import changes, snap

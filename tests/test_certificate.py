@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from nets import dual_rule, exact_net, images, random_net
-from refsnn.certificate import ACCUMULATORS, certify, ranges
+from refsnn.accumulators import ACCUMULATORS
+from refsnn.certificate import certify, ranges
 from refsnn.errors import OptionError
 from refsnn.layers import Conv2d, Identity, Linear, MaxPool, SumPool
 from refsnn.network import INPUT, Population, Projection, SpikingNetwork

@@ -210,7 +210,7 @@ UNUSABLE = {
     "a folder": (("info", "."), "a folder"),
     "images": (("info", WEIGHTS / "digits_test.h5"), "expected a network"),
     "no method": (("run", QCFS, "-T", "2"), "no --method"),
-    "unknown method": (("run", QCFS, "-T", "2", "-m", "magic"), "qcfs, max-norm"),
+    "unknown method": (("run", QCFS, "-T", "2", "-m", "magic"), "qcfs, srp, srp-v0"),
     "unfit method": (("run", RELU, "-T", "2", "-m", "qcfs"), "expected qcfs only"),
     "T=0": (("run", QCFS, "-T", "0", "-m", "qcfs"), "at least 1 time step"),
     "T<0": (("run", QCFS, "-T", "-3", "-m", "qcfs"), "at least 1 time step"),

@@ -95,7 +95,7 @@ def test_methods_refuse_what_they_cannot_take() -> None:
         convert(relu, "max-norm")
     with pytest.raises(DataError, match="training images"):
         convert(relu, "max-norm", images=images(1, 0))
-    with pytest.raises(OptionError, match="one of qcfs, max-norm"):
+    with pytest.raises(OptionError, match="one of qcfs, srp, srp-v0"):
         convert(relu, "magic")
     with pytest.raises(OptionError, match="no options"):
         convert(random_net(1), "qcfs", options={"samples": 3})

@@ -14,8 +14,9 @@ import pytest
 
 from nets import images, random_net, same
 from refsnn import io
+from refsnn.accumulators import ACCUMULATORS
 from refsnn.arithmetic import resolve
-from refsnn.certificate import ACCUMULATORS, certify
+from refsnn.certificate import certify
 from refsnn.convert import convert
 from refsnn.errors import AccumulatorError, ConversionError, OptionError, RefsnnError
 from refsnn.fixed import Fixed

@@ -27,40 +27,45 @@ LAWS = ("test_tables.py", "test_laws.py", "test_laws_networks.py")
 # name: (module, text, replacement, tests that must fail)
 MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "hard reset": (
-        "neurons",
+        "neurons/base",
         "v = u - theta * s\n        N",
         "v = u * (s == 0)\n        N",
         LAWS,
     ),
     "no charge": (
-        "neurons",
+        "neurons/base",
         "return self.discharge(state.v + x",
         "return self.discharge(state.v",
         LAWS,
     ),
     "clamped below": (
-        "neurons",
+        "neurons/base",
         "v = u - theta * s\n        N",
         "v = np.maximum(u - theta * s, 0)\n        N",
         LAWS,
     ),
-    "v(0) = 0": ("neurons", "np.broadcast_to(v0, shape)", "np.zeros(shape)", LAWS),
+    "v(0) = 0": ("neurons/runs", "np.broadcast_to(v0, shape)", "np.zeros(shape)", LAWS),
     "no negative spike": (
-        "neurons",
+        "neurons/models",
         " - negative.astype",
         " - 0 * negative.astype",
         LAWS,
     ),
-    "unguarded": ("neurons", "below & (N > 0) if self.guard", "below if self", LAWS),
+    "unguarded": (
+        "neurons/models",
+        "below & (N > 0) if self.guard",
+        "below if self",
+        LAWS,
+    ),
     "negative spikes not counted": (
-        "neurons",
+        "neurons/base",
         "        N = N + s",
         "        N = N + abs(s)",
         LAWS,
     ),
-    "one step short": ("neurons", "range(len(x))", "range(len(x) - 1)", LAWS),
+    "one step short": ("neurons/runs", "range(len(x))", "range(len(x) - 1)", LAWS),
     "absolute theta_neg": (
-        "neurons",
+        "neurons/base",
         "divided[name] = value / unit",
         "divided[name] = value",
         LAWS,
@@ -110,7 +115,7 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_certificate.py",),
     ),
     "one more bit": (
-        "certificate",
+        "accumulators",
         '"float32": Accumulator(dtype=np.float32, bits=24)',
         '"float32": Accumulator(dtype=np.float32, bits=25)',
         ("test_certificate.py",),
@@ -122,7 +127,7 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_certificate.py",),
     ),
     "theta_neg to nearest": (
-        "neurons",
+        "neurons/models",
         "else np.floor(steps)",
         "else np.rint(steps)",
         ("test_modes.py",),
@@ -140,7 +145,7 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_margin.py",),
     ),
     "qcfs without the half": (
-        "methods",
+        "methods/rules",
         "return IF(), v0 * theta",
         "return IF(), 0 * theta",
         ("test_methods.py",),
@@ -152,9 +157,9 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_methods.py",),
     ),
     "srp-v0: zero silenced": (
-        "methods",
-        "_gated(0.0, strict=False)",
-        "_gated(0.0, strict=True)",
+        "methods/registry",
+        "gated(0.0, strict=False)",
+        "gated(0.0, strict=True)",
         ("test_methods.py",),
     ),
     "srp: observing for nothing": (
@@ -164,13 +169,13 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_methods.py",),
     ),
     "ecl: the half not switched": (
-        "methods",
+        "methods/rules",
         "v0 = 0.5 if options.half else 0.0",
         "v0 = 0.5",
         ("test_methods.py",),
     ),
     "ecl: neg_threshold not used": (
-        "methods",
+        "methods/rules",
         "theta_neg=options.neg_threshold",
         "theta_neg=-1e-3",
         ("test_methods.py",),
@@ -188,7 +193,7 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_methods.py",),
     ),
     "rts: twice the shift": (
-        "methods",
+        "methods/rules",
         'p.over("theta") / (2 * T)',
         'p.over("theta") / T',
         ("test_methods.py",),
@@ -200,7 +205,7 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_methods.py",),
     ),
     "snm: another threshold": (
-        "methods",
+        "methods/rules",
         'return PRESETS["snm"].neuron(theta)',
         'return PRESETS["fast-snn"].neuron(theta)',
         ("test_methods.py",),
@@ -216,6 +221,24 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "inside = inside + (rest >= np.asarray",
         "inside = inside + (rest > np.asarray",
         ("test_methods.py",),
+    ),
+    "calibration: mean of all channels": (
+        "calibration",
+        "sums = np.array([int(row.sum()) for row in rows], dtype=object)",
+        "sums = np.array([int(rows.sum()) // len(rows) for row in rows], dtype=object)",
+        ("test_calibration.py",),
+    ),
+    "calibration: smaller thresholds on ties": (
+        "calibration",
+        "least = max(k for k",
+        "least = min(k for k",
+        ("test_calibration.py",),
+    ),
+    "calibration: one layer at a time forgotten": (
+        "calibration",
+        "snn = _with(snn, _set(snn[name], target, counts, T, part))",
+        "after = _with(snn, _set(snn[name], target, counts, T, part))",
+        ("test_calibration.py",),
     ),
     "readout bias once": (
         "run/simulation",
@@ -240,8 +263,8 @@ FLIPS: dict[type[ast.cmpop], tuple[str, ...]] = {
 
 
 def flipped_comparisons() -> Iterator[tuple[str, str]]:
-    """Every comparison of neurons.py replaced, one at a time, by a wrong one."""
-    source = (PACKAGE / "neurons.py").read_text()
+    """Every comparison of the neuron models replaced, one at a time, by a wrong one."""
+    source = (PACKAGE / "neurons/models.py").read_text()
     lines = source.splitlines(keepends=True)
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Compare):
@@ -268,7 +291,7 @@ def mutants() -> dict[str, tuple[str, str, tuple[str, ...]]]:
         )
         made[name] = (module, source.replace(text, replacement), tests)
     for name, source in flipped_comparisons():
-        made[name] = ("neurons", source, LAWS)
+        made[name] = ("neurons/models", source, LAWS)
     return made
 
 
@@ -312,7 +335,7 @@ def test_mutant_is_killed(name: str, verdicts: dict[str, str]) -> None:
 
 
 def test_the_package_itself_survives(tmp_path: Path) -> None:
-    source = (PACKAGE / "neurons.py").read_text()
+    source = (PACKAGE / "neurons/models.py").read_text()
     said = survives(tmp_path, "neurons", source, LAWS)
     assert "passed" in said
     assert "failed" not in said

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from refsnn import io
+from refsnn.accumulators import ACCUMULATORS
 from refsnn.arithmetic import certified
-from refsnn.certificate import ACCUMULATORS, Certificate
+from refsnn.certificate import Certificate
 from refsnn.cli import common
 from refsnn.run import need_steps
 

@@ -10,8 +10,8 @@ import typer
 
 from refsnn import datasets, io
 from refsnn.cli import common
+from refsnn.differences import differences
 from refsnn.errors import OptionError
-from refsnn.evaluate import differences
 from refsnn.network import Network, SpikingNetwork
 from refsnn.snap import changes, snap
 

@@ -7,7 +7,8 @@ share a batch.
 """
 
 from refsnn.run.implementation import IMPLS, implementation
-from refsnn.run.simulation import Observer, SpikingRun, merge
+from refsnn.run.result import Observer, SpikingRun
+from refsnn.run.simulation import Simulation, merge
 from refsnn.run.spiking import SCHEDULES, image_currents, need_steps, run_snn
 from refsnn.run.trained import need_network, run_ann
 
@@ -15,6 +16,7 @@ __all__ = [
     "IMPLS",
     "SCHEDULES",
     "Observer",
+    "Simulation",
     "SpikingRun",
     "image_currents",
     "implementation",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 
@@ -18,81 +17,11 @@ from refsnn.neurons import GatedIF, Neuron, State
 from refsnn.numerics import Array, bind, per_channel, require_finite
 from refsnn.run.implementation import Impl
 from refsnn.run.offset import ABOVE, BELOW, Margins, offset
+from refsnn.run.result import Observer, SpikingRun
 
 CURRENTS = 2**25
 """Bytes of currents held at once; spikes are kept as single bytes for all steps. Only
 memory and time depend on it."""
-
-
-class Observer(Protocol):
-    """What can watch a spiking run."""
-
-    def __call__(
-        self, population: Population, start: int, x: Array, s: Array, state: State
-    ) -> None:
-        """Take note of some steps of a population.
-
-        Parameters
-        ----------
-        population : Population
-            The population.
-        start : int
-            Number of steps before these.
-        x : ndarray, shape (T', B, *S), potential
-            Currents, bias included.
-        s : ndarray of int8, shape (T', B, *S)
-            Spikes as fired; a mask of the run lets them out or not, see
-            :meth:`SpikingRun.emitted`.
-        state : State
-            State after the last of these steps.
-        """
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SpikingRun:
-    """What a spiking network did in T steps.
-
-    Attributes
-    ----------
-    logits : ndarray of float64, shape (T, B, classes)
-        Readout at every t: W' counts(t) + t b.
-    spikes, negative : dict of str to ndarray of int64, shape (T,)
-        Spikes +1 and -1 of each population at every step, summed over the batch.
-    synops : dict of str to ndarray of int64, shape (T,)
-        Synaptic operations that these spikes cause, borders exact.
-    v0 : dict of str to ndarray of float64, shape (B, *S), potential
-        Initial potentials of populations whose method moved them for each image.
-    masks : dict of str to ndarray of bool, shape (B, *S)
-        Which neurons were let out, by population; empty without observing steps.
-    observing : SpikingRun or None
-        The observing steps before, whose logits do not count.
-    """
-
-    logits: Array
-    spikes: dict[str, Array]
-    negative: dict[str, Array]
-    synops: dict[str, Array]
-    v0: dict[str, Array] = dataclasses.field(default_factory=dict)
-    masks: dict[str, Array] = dataclasses.field(default_factory=dict)
-    observing: SpikingRun | None = None
-
-    def emitted(self, name: str, s: Array) -> Array:
-        """Return the spikes of a population that are let out.
-
-        Parameters
-        ----------
-        name : str
-            The population.
-        s : ndarray of int8, shape (T', B, *S)
-            Its spikes as fired.
-
-        Returns
-        -------
-        ndarray of int8, shape (T', B, *S)
-            All of them, if the population has no mask.
-        """
-        mask = self.masks.get(name)
-        return s if mask is None else s * mask.astype(np.int8)
 
 
 class Simulation:
@@ -177,6 +106,25 @@ class Simulation:
         for steps in self._pieces(length, int(largest)):
             sources = {name: s[steps] for name, s in spikes.items()}
             self._read_out(start + steps.start, steps.stop - steps.start, sources)
+
+    def fire(self, name: str, length: int, spikes: dict[str, Array]) -> Array:
+        """Take one population its first steps, on given spikes of its sources.
+
+        Parameters
+        ----------
+        name : str
+            The population.
+        length : int
+            Number of steps.
+        spikes : dict of str to ndarray of int8, shape (length, B, *S)
+            Spikes of the populations it draws on.
+
+        Returns
+        -------
+        ndarray of int8, shape (length, B, *S)
+            Its spikes.
+        """
+        return self._fire_in_pieces(self.snn[name], 0, length, spikes)
 
     def masks(self) -> dict[str, Array]:
         """Say which neurons of gated populations are let out from now on.

@@ -12,7 +12,8 @@ from refsnn.fixed import Fixed
 from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.run.implementation import implementation
-from refsnn.run.simulation import Observer, Simulation, SpikingRun
+from refsnn.run.result import Observer, SpikingRun
+from refsnn.run.simulation import Simulation
 from refsnn.run.trained import need_network
 
 SCHEDULES = ("layer", "step")

@@ -1,0 +1,104 @@
+"""How two networks of one graph differ, spike by spike."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from functools import reduce
+
+import numpy as np
+
+from refsnn.calibrate import Progress
+from refsnn.datasets import Images
+from refsnn.evaluate import correct_of, need_data, parts
+from refsnn.network import SpikingNetwork
+from refsnn.numerics import Array
+from refsnn.recording import spikes_of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Differences:
+    """How two networks of one graph differ on images; integers that add up.
+
+    Attributes
+    ----------
+    images : int
+        Number of images.
+    steps : int
+        Neuron-steps: neurons, steps and images multiplied.
+    spikes : int
+        Spikes of the first network, positive and negative.
+    changed : int
+        Neuron-steps with another spike in the second.
+    predictions : ndarray of int64, shape (T,)
+        Images with another prediction at every t.
+    correct, correct_after : ndarray of int64, shape (T,)
+        Correct predictions of the first and of the second network.
+    """
+
+    images: int
+    steps: int
+    spikes: int
+    changed: int
+    predictions: Array
+    correct: Array
+    correct_after: Array
+
+    def __add__(self, other: Differences) -> Differences:
+        """Add the differences on other images."""
+        sums = {
+            f.name: getattr(self, f.name) + getattr(other, f.name)
+            for f in dataclasses.fields(self)
+        }
+        return Differences(**sums)
+
+
+def differences(
+    before: SpikingNetwork,
+    after: SpikingNetwork,
+    data: Images,
+    T: int,
+    *,
+    batch: int = 16,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Differences:
+    """Run two networks on the same images and compare every spike.
+
+    Parameters
+    ----------
+    before, after : SpikingNetwork
+        Networks of one graph.
+    data : Images
+        Labelled images.
+    T : int
+        Number of steps.
+    batch, threads, progress : optional
+        As in :func:`evaluate`; all spikes of a batch are held, twice.
+
+    Returns
+    -------
+    Differences
+        Sums over the images.
+    """
+    need_data(data, before.classes)
+
+    def compare(images: Array, labels: Array) -> Differences:
+        x = before.preprocess(images)
+        was, first = spikes_of(before, x, T)
+        now, second = spikes_of(after, x, T)
+        old, new = first.logits, second.logits
+        moved = old.argmax(axis=-1) != new.argmax(axis=-1)
+        return Differences(
+            images=len(images),
+            predictions=np.count_nonzero(moved, axis=-1),
+            correct=correct_of(old, labels),
+            correct_after=correct_of(new, labels),
+            steps=sum(s.size for s in was.values()),
+            spikes=sum(int(np.count_nonzero(s)) for s in was.values()),
+            changed=sum(
+                int(np.count_nonzero(s != now[name])) for name, s in was.items()
+            ),
+        )
+
+    return reduce(operator.add, parts(compare, data, batch, threads, progress))

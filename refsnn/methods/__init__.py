@@ -1,0 +1,12 @@
+"""The registry of conversion methods: one entry each, with its source.
+
+A method takes a trained network to a spiking one: rewrites of the graph, passes that
+may look at training images and end with a clip for every activation, a rule from a
+threshold to a neuron and its initial potential, and what finishes the network.
+"""
+
+from refsnn.methods.base import Context, Method
+from refsnn.methods.options import NoOptions, SampleOptions
+from refsnn.methods.registry import METHODS
+
+__all__ = ["METHODS", "Context", "Method", "NoOptions", "SampleOptions"]

@@ -1,0 +1,158 @@
+"""What a method is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from refsnn.activations import QCFS, Activation, Clip
+from refsnn.calibrate import Progress
+from refsnn.methods.options import NoOptions
+from refsnn.network import Network, SpikingNetwork
+from refsnn.numerics import Array
+from refsnn.passes import NeuronRule, fold_batchnorm
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Context:
+    """What the passes of a method may draw on.
+
+    Attributes
+    ----------
+    options : object
+        The method's options, an instance of its `options` class.
+    images : ndarray of uint8, shape (n, C, H, W)
+        Training images, never test images; none for a method that needs none.
+    T : int or None
+        The number of steps to convert for.
+    impl : str
+        Implementation for runs of the trained network.
+    progress : callable or None
+        Told how far a pass over the images is.
+    """
+
+    options: Any
+    images: Array
+    T: int | None
+    impl: str
+    progress: Progress | None
+
+
+Pass = Callable[[Network, Context], Network]
+
+Finish = Callable[[SpikingNetwork, Context], SpikingNetwork]
+
+
+Calibrate = Callable[[SpikingNetwork, Network, Context], SpikingNetwork]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Method:
+    """A conversion method.
+
+    Attributes
+    ----------
+    summary : str
+        One line on what it does.
+    citation : str
+        Where the rule was read.
+    rewrites : tuple of callable
+        Rewrites of the graph, in order, from Network to Network.
+    passes : tuple of callable
+        What follows and may look at images, from Network and Context to Network;
+        behind the last one every activation has the clip that becomes its threshold.
+    neuron : callable
+        Neuron model and v(0) for a threshold, given the context.
+    activations : tuple of type
+        The activations the method takes; empty for any.
+    finish : callable
+        What is done to the network before its thresholds are normalised to 1; None for
+        nothing.
+    rounds : bool
+        Whether it means to round activations to spike counts (by v(0) = theta/2 or a
+        shift of theta/2 in all), rather than to round them down.
+    shifts : bool
+        Whether it adds theta/(2T) to every current.
+    calibrate : callable
+        What is set in the normalised network by comparing runs, given the trained
+        network behind the rewrites; None for nothing.
+    options : type
+        Dataclass of its options; its fields are the keys of ``--set``.
+    reconstruction : str
+        What is not published and therefore reconstructed; empty if nothing is.
+    depends_on_T : bool
+        Whether a network is converted for one number of steps only.
+    """
+
+    summary: str
+    citation: str
+    neuron: Callable[[Context], NeuronRule]
+    rewrites: tuple[Callable[[Network], Network], ...] = (fold_batchnorm,)
+    passes: tuple[Pass, ...] = ()
+    activations: tuple[type[Activation], ...] = ()
+    finish: Finish | None = None
+    rounds: bool = True
+    shifts: bool = False
+    calibrate: Calibrate | None = None
+    options: type = NoOptions
+    reconstruction: str = ""
+    depends_on_T: bool = False
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether biases or potentials are other than the thresholds make them."""
+        return self.calibrate is not None
+
+    def needs_images(self, options: Any) -> bool:
+        """Say whether the method looks at training images.
+
+        Parameters
+        ----------
+        options : object
+            An instance of its options.
+
+        Returns
+        -------
+        bool
+            Whether it does: one with an option `samples`, unless its thresholds are
+            the trained clips.
+        """
+        return hasattr(options, "samples") and not getattr(options, "clip", False)
+
+    def accepts(self, options: Any) -> tuple[type[Activation], ...]:
+        """Return the activations that the method takes.
+
+        Parameters
+        ----------
+        options : object
+            An instance of its options.
+
+        Returns
+        -------
+        tuple of type
+            Empty for any; only trained clips if they are to be the thresholds.
+        """
+        return (Clip, QCFS) if getattr(options, "clip", False) else self.activations
+
+    def unfit(self, ann: Network, options: Any) -> list[str]:
+        """List the activations of a network that the method does not take.
+
+        Parameters
+        ----------
+        ann : Network
+            A trained network.
+        options : object
+            An instance of its options.
+
+        Returns
+        -------
+        list of str
+            Name and kind of each; empty if it takes them all.
+        """
+        accepted = self.accepts(options)
+        return [
+            f"{node.name} ({node.op.op})"
+            for node in ann.activations
+            if accepted and not isinstance(node.op, accepted)
+        ]

@@ -1,0 +1,175 @@
+"""Every method, with its source."""
+
+from __future__ import annotations
+
+from refsnn.activations import QCFS
+from refsnn.methods import rules
+from refsnn.methods.base import Method
+from refsnn.methods.options import (
+    CalibrationOptions,
+    COSOptions,
+    ECLOptions,
+    PercentileOptions,
+    SampleOptions,
+    SRPOptions,
+)
+
+_CALIBRATION = (
+    "Li et al., Converting artificial neural networks to spiking neural networks via "
+    "parameter calibration, arXiv 2205.10121"
+)
+_QCFS = (
+    "Bu et al., Optimal ANN-SNN conversion for high-accuracy and "
+    "ultra-low-latency spiking neural networks, ICLR 2022"
+)
+_SRP = (
+    "Hao et al., Reducing ANN-SNN conversion error through residual membrane "
+    "potential, AAAI 2023"
+)
+
+METHODS: dict[str, Method] = {
+    "qcfs": Method(
+        summary="theta = lam, v(0) = theta/2, IF neurons, on a QCFS network",
+        citation=f"{_QCFS} (Theorem 2)",
+        neuron=rules.integrate_and_fire(0.5),
+        activations=(QCFS,),
+    ),
+    "srp": Method(
+        summary="qcfs, its neurons let out only if v(tau) > 1e-3 theta after tau "
+        "observing steps; all start again at theta/2",
+        citation=f"{_SRP}; released code",
+        neuron=rules.gated(1e-3, strict=True),
+        finish=rules.observed,
+        activations=(QCFS,),
+        options=SRPOptions,
+        reconstruction="the criterion is the released code's; the paper's own text was "
+        "not seen",
+    ),
+    "srp-v0": Method(
+        summary="srp with the criterion v(tau) >= 0",
+        citation=_SRP,
+        neuron=rules.gated(0.0, strict=False),
+        finish=rules.observed,
+        activations=(QCFS,),
+        options=SRPOptions,
+        reconstruction="the criterion is the paper's as recalled by others; its text "
+        "was not seen",
+    ),
+    "ecl": Method(
+        summary="theta = trained clip, dual-threshold neurons, v(0) = theta/2",
+        citation="Liu et al., Efficient ANN-SNN conversion with error compensation "
+        "learning, ICML 2025 (abstract); neuron of Hu et al., Fast-SNN, TPAMI 2023",
+        passes=(rules.clips_or_max,),
+        neuron=rules.dual_threshold,
+        options=ECLOptions,
+        reconstruction="the paper's equations are not public: the negative spike is "
+        "Fast-SNN's, the clip that of Ho and Chang (DAC 2021) or QCFS",
+    ),
+    "cos": Method(
+        summary="qcfs, its initial potentials moved for each image by the spike that "
+        "rho steps have too many or too few",
+        citation="Hao et al., Bridging the gap between ANNs and SNNs by calibrating "
+        "offset spikes, ICLR 2023; released code",
+        neuron=rules.integrate_and_fire(0.5),
+        finish=rules.offset,
+        activations=(QCFS,),
+        options=COSOptions,
+        reconstruction="saturated neurons, which the released code moves by a "
+        "sentinel, stay; more than one round is the paper's iterated form as recalled "
+        "by others",
+    ),
+    "calib-none": Method(
+        summary="theta = largest activation of the layer, theta/(2T) added to every "
+        "current, nothing calibrated",
+        citation=f"{_CALIBRATION}; released code",
+        passes=(rules.max_thresholds,),
+        neuron=rules.integrate_and_fire(0.0),
+        finish=rules.shifted,
+        shifts=True,
+        options=SampleOptions,
+        depends_on_T=True,
+    ),
+    "calib-light": Method(
+        summary="theta = smallest squared error, theta/(2T) added to every current, "
+        "biases calibrated layer by layer",
+        citation=f"{_CALIBRATION}; released code",
+        passes=(rules.mmse_thresholds,),
+        neuron=rules.integrate_and_fire(0.0),
+        finish=rules.shifted,
+        shifts=True,
+        calibrate=rules.calibrated("bias"),
+        options=CalibrationOptions,
+        reconstruction="the paper's text was not seen: its threshold grid is as "
+        "reported by others, the rest the released code's rule",
+        depends_on_T=True,
+    ),
+    "calib-potential": Method(
+        summary="theta = smallest squared error, theta/(2T) added to every current, "
+        "v(0) calibrated layer by layer",
+        citation=f"{_CALIBRATION}; released code",
+        passes=(rules.mmse_thresholds,),
+        neuron=rules.integrate_and_fire(0.0),
+        finish=rules.shifted,
+        shifts=True,
+        calibrate=rules.calibrated("potential"),
+        options=CalibrationOptions,
+        reconstruction="the paper's text was not seen: its threshold grid is as "
+        "reported by others, the rest the released code's rule",
+        depends_on_T=True,
+    ),
+    "max-norm": Method(
+        summary="theta = largest activation of the layer on training images, v(0) = 0",
+        citation="Rueckauer et al., Theory and tools for the conversion of analog to "
+        "spiking convolutional neural networks, arXiv 1612.04052; the earlier rule "
+        "of Diehl et al., IJCNN 2015, takes the largest weight instead where that is "
+        "larger",
+        passes=(rules.max_thresholds,),
+        neuron=rules.integrate_and_fire(0.0),
+        rounds=False,
+        options=SampleOptions,
+    ),
+    "percentile": Method(
+        summary="theta = 99.9th percentile of the layer's activations on training "
+        "images, v(0) = 0",
+        citation="Rueckauer et al., arXiv 1612.04052",
+        passes=(rules.percentile_thresholds,),
+        neuron=rules.integrate_and_fire(0.0),
+        rounds=False,
+        options=PercentileOptions,
+        reconstruction="over all activations, zeros included, with linear "
+        "interpolation; the paper leaves both open",
+    ),
+    "opi": Method(
+        summary="max-norm with v(0) = theta/2",
+        citation="Bu et al., Optimized potential initialization for low-latency "
+        "spiking neural networks, AAAI 2022",
+        passes=(rules.max_thresholds,),
+        neuron=rules.integrate_and_fire(0.5),
+        options=SampleOptions,
+        reconstruction="the paper trains the clip; here theta is the largest "
+        "activation of a network as it is",
+    ),
+    "rts": Method(
+        summary="max-norm with theta/(2T) added to every current",
+        citation="Deng and Gu, Optimal conversion of conventional artificial neural "
+        "networks to spiking neural networks, ICLR 2021; released code",
+        passes=(rules.max_thresholds,),
+        neuron=rules.integrate_and_fire(0.0),
+        finish=rules.shifted,
+        shifts=True,
+        options=SampleOptions,
+        depends_on_T=True,
+    ),
+    "snm": Method(
+        summary="theta = largest activation of the layer, signed neurons with memory "
+        "(a negative spike at -theta), v(0) = 0",
+        citation="Wang et al., Signed neuron with memory, IJCAI 2022; released code",
+        passes=(rules.max_thresholds,),
+        neuron=lambda context: rules.signed,  # noqa: ARG005 - the rule needs no context
+        rounds=False,
+        options=SampleOptions,
+        reconstruction="one threshold for a layer and a readout of currents, where the "
+        "released code has one for each neuron and a spiking output layer",
+    ),
+}
+"""Every method by its name. Adding one is adding an entry."""

@@ -1,0 +1,25 @@
+"""Spiking neurons: charge, fire, reset, count, in this order, at every step.
+
+One neuron is one record; its equations are the docstring of :class:`Neuron` and its
+`fire` rule. Potentials and thresholds may be in any unit of potential; converted
+networks use the canonical one, theta = 1.
+"""
+
+from refsnn.neurons.base import Neuron, State
+from refsnn.neurons.models import IF, DualThresholdIF, GatedIF
+from refsnn.neurons.presets import PRESETS, Preset
+from refsnn.neurons.runs import constant_count, initial_state, potentials, unroll
+
+__all__ = [
+    "IF",
+    "PRESETS",
+    "DualThresholdIF",
+    "GatedIF",
+    "Neuron",
+    "Preset",
+    "State",
+    "constant_count",
+    "initial_state",
+    "potentials",
+    "unroll",
+]
