@@ -265,9 +265,8 @@ def _set(p: Population, target: Array, counts: Array, T: int, part: str) -> Popu
         sums = missing.sum(axis=0)
         return dataclasses.replace(p, v0=_ratio(sums, n << FRACTION))
     axes = (0, *range(2, missing.ndim))
-    sums = np.array(
-        [int(row.sum()) for row in np.moveaxis(missing, 1, 0)], dtype=object
-    )
+    rows = np.moveaxis(missing, 1, 0)
+    sums = np.array([int(row.sum()) for row in rows], dtype=object)
     size = int(np.prod([missing.shape[a] for a in axes]))
     change = _ratio(sums, (size * T) << FRACTION)
     before = np.zeros(p.shape[0]) if p.bias is None else p.bias

@@ -76,7 +76,7 @@ def test_thresholds_are_the_best_of_a_hundred(channelwise: bool) -> None:
 
 
 def test_the_larger_threshold_wins_ties() -> None:
-    """All activations at the maximum: T levels of it and of no smaller one are exact."""
+    """Activations at the maximum alone: it is exact, and so is no smaller one."""
     a = np.array([3.0, 3.0, 0.0])
     squares = _squares(a, 4, np.array(3.0))
     assert squares.shape == (100, 1)
@@ -88,7 +88,7 @@ def test_the_larger_threshold_wins_ties() -> None:
 
 @pytest.mark.parametrize("part", ["bias", "potential"])
 def test_every_population_is_set_by_its_rule(part: str) -> None:
-    """With its own parameter put back, a run of the calibrated network shows the gap."""
+    """With its own parameter put back, the calibrated network shows the gap."""
     method = {"bias": "calib-light", "potential": "calib-potential"}[part]
     snn = made(method)
     start = uncalibrated(snn)
