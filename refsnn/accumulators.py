@@ -10,6 +10,9 @@ import numpy as np
 from refsnn.errors import OptionError
 from refsnn.numerics import Array
 
+TOO_MANY = 2**20
+"""Bits of sizes beyond float64."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accumulator:
@@ -40,13 +43,19 @@ class Accumulator:
         Returns
         -------
         ndarray of int64
-            The least p for which ratio <= 2^p, or ratio < 2^p.
+            The least p for which ratio <= 2^p, or ratio < 2^p; `TOO_MANY` for what
+            overflowed.
         """
         mantissa, exponent = np.frexp(ratio)
         p: Array = np.where(
             (mantissa == 0.5) & (not self.strict), exponent - 1, exponent
         )
-        return p.astype(np.int64)
+        return np.where(np.isfinite(ratio), p, TOO_MANY).astype(np.int64)
+
+    @property
+    def integer(self) -> bool:
+        """Whether it holds integers, in units of a grid."""
+        return np.issubdtype(self.dtype, np.integer)
 
 
 ACCUMULATORS: dict[str, Accumulator] = {

@@ -221,10 +221,12 @@ def _need_pair(snn: SpikingNetwork, ann: Network, T: int, target: str) -> None:
             got=f"a network with the hash {content_sha256(ann)}",
             expected=f"{snn.ann_sha256}, of which {snn.name} was made",
         )
-    if any(p.grid is None for p in snn.hidden) or snn.method not in METHODS:
+    unrounded = not snn.hidden or any(p.grid is None for p in snn.hidden)
+    if unrounded or snn.method not in METHODS:
         raise OptionError(
             where=f"spiking network {snn.name}, method {snn.method!r}",
-            got="weights that were not rounded to grids, or an unknown method",
+            got="no neurons, weights that were not rounded to grids, or an unknown "
+            "method",
             expected="a network that `convert` made, in mode exact",
             do="The terms are integers on the grids of its certificate.",
         )

@@ -125,6 +125,8 @@ class Arithmetic:
                 _need_image(snn, p, analog)
         unit = per_channel(self.unit(p), p.shape, where="unit")
         scaled = floor_half_up(analog / unit) if self.fixed else analog / unit
+        if self.fixed and not (np.abs(scaled) < 2.0**62).all():
+            _need_image(snn, p, analog)
         current: Array = scaled.astype(self.dtype)
         return current
 
@@ -269,7 +271,9 @@ def resolve(
         if mode not in (None, "fixed") or carrier is not None:
             got = f"mode {mode}, carrier {carrier} and a fixed-point format"
             raise OptionError(where="mode", got=got, expected="mode fixed, no carrier")
-        return Arithmetic(mode="fixed", carrier="int64", fixed=fixed or Fixed())
+        chosen = fixed or Fixed()
+        _need_integers(snn, T, chosen)
+        return Arithmetic(mode="fixed", carrier="int64", fixed=chosen)
     if mode == "ordered":
         if carrier not in (None, "float64"):
             raise OptionError(
@@ -292,6 +296,27 @@ def resolve(
         do=f"Snap the network for {held} (refsnn convert --snap {held}), or run it in "
         "mode ordered.",
     )
+
+
+def _need_integers(snn: SpikingNetwork, T: int, fixed: Fixed) -> None:
+    """Refuse a fixed-point run whose sums 64 bits do not hold, or that moves v(0)."""
+    where = f"spiking network {snn.name}, mode fixed"
+    if snn.stages.rho:
+        raise OptionError(
+            where=where,
+            got="initial potentials that are moved for each image (COS)",
+            expected="a method without offset steps",
+        )
+    for name, r in ranges(snn).items():
+        steps = T if r.population.neuron is None else 1
+        size = steps * max(float(r.P.max()), float(r.Nn.max())) * 2.0**fixed.fraction
+        if not size < 2.0**62:
+            raise OptionError(
+                where=f"{where}, population {name}, format {fixed.format}",
+                got=f"sums of up to {size:.3g} units",
+                expected="fewer than 2^62",
+                do="Give the format fewer bits behind the point.",
+            )
 
 
 def certified(

@@ -147,6 +147,7 @@ def ranges(snn: SpikingNetwork) -> dict[str, Ranges]:
     return _KNOWN[snn]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # as in certify
 def _ranges(snn: SpikingNetwork, p: Population) -> Ranges:
     """Add up what each projection can contribute."""
     P, Nn = np.zeros(p.shape), np.zeros(p.shape)
@@ -354,6 +355,7 @@ class Certificate:
         return ""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what overflows needs too many bits
 def certify(
     snn: SpikingNetwork,
     accumulator_name: str = "float64",
@@ -399,6 +401,9 @@ def _bits(
     """Certify the neurons of one population."""
     name, neuron = r.population.name, r.population.neuron
     faults = list(r.faults)
+    if held.integer and r.population.grid is None:
+        faults.append("it has no stored grid, in units of which integers count")
+    unsummed = bool(faults)
     sums = r.sums() / r.g
     if recursion is None and neuron and not neuron.fires_at_theta:
         faults.append(f"how far the potential of {neuron.op} can rise is not known")
@@ -412,7 +417,7 @@ def _bits(
     return Bits(
         name=name,
         grid=(int(r.q.min()), int(r.q.max())),
-        sums=None if r.faults else int(held.need(sums).max()),
+        sums=None if unsummed else int(held.need(sums).max()),
         recursion=None if faults else bits,
         membrane=None if faults else membrane,
         neuron=tuple(int(i) for i in worst),

@@ -2,8 +2,9 @@
 
 Parameters are rounded to Qm.n: a sign bit, m bits before and n behind the point, as
 integers r = floor(w 2^n + 1/2), halves up (a negative threshold is rounded down, which
-changes no decision). The current that the image causes is rounded in the same way. A
-membrane is a two's complement integer of the accumulator's width; per step
+changes no decision). The current that the image causes is a sum and may be larger than
+the format; it is rounded to n bits behind the point in the same way. A membrane is a
+two's complement integer of the accumulator's width; per step
 
     u = v + the sum of the step's terms, brought into range by the overflow rule
 
@@ -119,6 +120,9 @@ class Fixed:
         )
         bias = None if p.bias is None else floor_half_up(p.bias)
         values = {"weights": [q.op.weight for q in projections], "v(0)": [p.v0]}
+        values["thresholds"] = []
+        if p.neuron:
+            values["thresholds"] = [p.theta, *p.neuron.potentials.values()]
         values["bias"] = [] if bias is None else [bias]
         for name, arrays in values.items():
             self._need_fit(p, name, arrays)

@@ -24,8 +24,9 @@ number, and a product with a pooled count, are rounded once more before they are
 m + 1 or m + 2 takes m's place in gamma. A reference that is not certified has its own
 error, by the same recursion with u_ = 2^-53, which is added.
 
-Not covered: Winograd, FFT, TF32, bfloat16, float16, spikes scaled by theta, divisions
-before the sum.
+Masks and moved initial potentials are those of the trace: an implementation that is
+to be judged takes them from it. Not covered: Winograd, FFT, TF32, bfloat16, float16,
+spikes scaled by theta, divisions before the sum.
 """
 
 from __future__ import annotations
@@ -195,7 +196,7 @@ def judge(
         for source in sources:
             inputs &= clean[source]
         if p.name not in other:
-            clean[p.name] = inputs
+            clean[p.name] = np.zeros_like(inputs)  # nobody knows
             continue
         got = _spikes(p, other[p.name], want)
         axes = tuple(range(2, want.ndim))

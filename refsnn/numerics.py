@@ -56,7 +56,10 @@ def round_to_grid(x: Array, q: npt.ArrayLike) -> Array:
         The multiples; exact but for the one rounding.
     """
     q = np.asarray(q)
-    rounded: Array = np.ldexp(np.rint(np.ldexp(x, q)), -q)
+    with np.errstate(over="ignore"):
+        scaled = np.ldexp(x, q)
+    # what overflows has no bits behind the point
+    rounded: Array = np.where(np.isfinite(scaled), np.ldexp(np.rint(scaled), -q), x)
     return rounded
 
 

@@ -49,7 +49,7 @@ class Observation:
     potentials: dict[str, Array]
 
 
-def observe(snn: SpikingNetwork, data: Images, T: int) -> Observation:
+def observe(snn: SpikingNetwork, data: Images, T: int, **how: Any) -> Observation:
     """Run a few images and keep what the figures show.
 
     Parameters
@@ -60,6 +60,8 @@ def observe(snn: SpikingNetwork, data: Images, T: int) -> Observation:
         Labelled images.
     T : int
         Number of steps.
+    **how
+        As in :func:`refsnn.run.run_snn`.
 
     Returns
     -------
@@ -86,7 +88,7 @@ def observe(snn: SpikingNetwork, data: Images, T: int) -> Observation:
             potentials[p.name] = state.v.copy()
 
     x = snn.preprocess(few.images[: len(few.labels)])
-    run = run_snn(snn, x, T, observe=watch)
+    run = run_snn(snn, x, T, observe=watch, **how)
     return Observation(
         images=len(few.labels),
         trains={

@@ -32,6 +32,7 @@ SUFFIXES = {"float64": "", "float32": "-f32", "int32": "-i32"}
 """What snapping adds to a network's name."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what overflows needs too many bits
 def snap(
     snn: SpikingNetwork,
     target: str = "float64",
@@ -66,6 +67,7 @@ def snap(
         If no grid is coarse enough: sums of 2^53 and more.
     """
     held = accumulator(target)
+    T = max(T, snn.stages.tau)  # the observing steps are certified too
     reach = None if images is None else largest_potentials(snn, images, T)
     steps = max(T, T_MAX)
     grids = {
@@ -84,7 +86,7 @@ def snap(
             if (q < 0).any():
                 raise ConversionError(
                     where=f"spiking network {snn.name}, population {name}",
-                    got=f"sums that need {int(-q.min())} bits more than {target} has",
+                    got=f"sums that need more bits than {target} has",
                     expected="sums that some grid of 1 or finer holds",
                 )
     return _certified(snn, snapped, target, T, images, reach)
@@ -128,12 +130,11 @@ def _certified(
                 recursion[name] = int(held.need(steps).max())
         certificate.update(recursion=recursion, images=len(images))
     answer = certify(snapped, target, T=T, recursion=recursion)
-    known = all(p.neuron.fires_at_theta for p in snapped.hidden if p.neuron)
     return dataclasses.replace(
         snapped,
         name=snn.name + SUFFIXES[target],
         certificate={**certificate, "static": answer.static, "bits": answer.bits},
-        mode="exact" if known else "ordered",
+        mode="exact" if answer.holds else "ordered",
     )
 
 

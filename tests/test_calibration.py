@@ -82,6 +82,9 @@ def test_the_larger_threshold_wins_ties() -> None:
     assert squares.shape == (100, 1)
     assert squares[99, 0] == 0
     assert _best(np.array(3.0), squares[None]) == 3.0
+    two = np.ones((1, 100, 1))
+    two[0, [49, 99]] = 0.25
+    assert _best(np.array(4.0), two) == 4.0
     silent = _squares(np.zeros(5), 4, np.array(0.0))
     assert _best(np.array(0.0), silent[None]) == 0.0
 

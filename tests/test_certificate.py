@@ -140,8 +140,29 @@ def test_int32_holds_less_than_a_power_of_two() -> None:
     assert ACCUMULATORS["float32"].need(np.array([P24, P24 + 2])).tolist() == [24, 25]
     edge = np.array([2.0**31 - 1, 2.0**31])
     assert ACCUMULATORS["int32"].need(edge).tolist() == [31, 32]
-    assert certify(summed(np.array([2.0**31 - 1])), "int32", T=1).sums_hold
-    assert not certify(summed(np.array([2.0**31])), "int32", T=1).sums_hold
+    whole = {"grid": np.array([0])}
+    assert certify(summed(np.array([2.0**31 - 1]), **whole), "int32", T=1).sums_hold
+    assert not certify(summed(np.array([2.0**31]), **whole), "int32", T=1).sums_hold
+
+
+def test_integers_need_a_stored_grid() -> None:
+    """Without one a weight of 1/4 would be cast to 0."""
+    weights = np.array([0.25, 0.5, 0.75])
+    assert certify(summed(weights), "float32", T=8).holds
+    certificate = certify(summed(weights), "int32", T=8)
+    assert "no stored grid" in certificate.why_not
+    assert certify(summed(weights, grid=np.array([2])), "int32", T=8).holds
+
+
+@pytest.mark.parametrize("accumulator", ACCUMULATORS)
+def test_what_overflows_is_not_certified(accumulator: str) -> None:
+    """2^-1030 beside 1/3 spans more than float64 counts; so do 1e300 and 0.1."""
+    for weights in ([2.0**-1030, 1 / 3, 2 / 3], [1e300, -1e300, 0.1]):
+        certificate = certify(summed(np.array(weights)), accumulator, T=8)
+        assert not certificate.holds
+        assert not certificate.sums_hold
+    need = ACCUMULATORS[accumulator].need(np.array([np.inf, np.nan, 1.0]))
+    assert (need > 10**5).tolist() == [True, True, False]
 
 
 def test_thresholds_biases_and_v0_are_operands() -> None:
@@ -297,6 +318,7 @@ def test_grids_of_numbers() -> None:
     assert got[0] < -(10**6)
     assert round_to_grid(np.array([0.5, 1.5, 2.5, -0.5]), 0).tolist() == [0, 2, 2, 0]
     assert round_to_grid(np.array([0.3]), 2).tolist() == [0.25]
+    assert round_to_grid(np.array([1e300, -1e300]), 52).tolist() == [1e300, -1e300]
     g = np.array([1.0, 1.0])
     bound = outward(np.array([2.0**52, 2.0**53 - 1]), g)
     assert bound[0] == 2.0**52

@@ -503,6 +503,16 @@ def test_every_rule_is_shown_to_bite() -> None:
         ("006", "/populations/act1/v0", deleted("/populations/act1/v0")),
         ("019", "certificate", attribute("/", "certificate", "{}")),
         ("019", "@certificate", attribute("/", "certificate", "[]")),
+        (
+            "019",
+            "sound values",
+            attribute(
+                "/",
+                "certificate",
+                '{"accumulator":"float32","T":4,"static":false,"bits":9,"images":1,'
+                '"recursion":{"act1":5000}}',
+            ),
+        ),
         ("019", "T", attribute("/", "T", -3)),
         ("019", "ann_sha256", attribute("/", "ann_sha256", "zz")),
         ("019", "samples", rewritten("/samples", np.ones((1, 2), dtype=np.int64))),

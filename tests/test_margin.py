@@ -12,10 +12,13 @@ import pytest
 
 from nets import images, same
 from refsnn import io
+from refsnn.activations import QCFS
 from refsnn.cli import main
+from refsnn.convert import convert
 from refsnn.errors import DataError, FormatError, RefsnnError
+from refsnn.layers import Add, Conv2d, Input, Linear
 from refsnn.margin import ROUNDOFF, _errors, _terms, judge, risks
-from refsnn.network import INPUT, Population, SpikingNetwork
+from refsnn.network import INPUT, Network, Node, Population, SpikingNetwork
 from refsnn.neurons import State, potentials, unroll
 from refsnn.profile import REFSNN
 from refsnn.recording import record
@@ -166,6 +169,57 @@ def test_a_free_run_is_judged_at_its_first_differences_only() -> None:
     assert (verdicts["act1"].errors, verdicts["act1"].differing) == (1, 1)
     assert (verdicts["act2"].errors, verdicts["act2"].unjudged) == (0, 1)
     assert judge(snn, trace, other, fed=True)["act2"].errors == 1
+
+
+def test_behind_a_population_that_nobody_recorded_nothing_is_judged() -> None:
+    snn = raw_net(2)
+    trace = record(snn, IMAGES, T)
+    other = {"act2": trace.populations["act2"].spikes ^ 1}
+    found = judge(snn, trace, other)["act2"]
+    assert (found.errors, found.rounding) == (0, 0)
+    assert found.unjudged > 0
+    assert judge(snn, trace, other, fed=True)["act2"].errors > 0
+
+
+def test_the_image_s_current_may_stand_behind_others() -> None:
+    """act2 = conv(act1) + conv(image), in this order: the trace has all of it."""
+    rng = np.random.default_rng(3)
+    nodes = [
+        Node(name="input", op=Input()),
+        Node(
+            name="c1",
+            op=Conv2d(weight=rng.normal(0, 1, (2, 1, 1, 1))),
+            inputs=("input",),
+        ),
+        Node(name="act1", op=QCFS(lam=1.0), inputs=("c1",)),
+        Node(
+            name="c2",
+            op=Conv2d(weight=rng.normal(0, 1, (2, 2, 1, 1))),
+            inputs=("act1",),
+        ),
+        Node(
+            name="skip",
+            op=Conv2d(weight=rng.normal(0, 1, (2, 1, 1, 1))),
+            inputs=("input",),
+        ),
+        Node(name="sum", op=Add(), inputs=("c2", "skip")),
+        Node(name="act2", op=QCFS(lam=1.0), inputs=("sum",)),
+        Node(name="out", op=Linear(weight=rng.normal(0, 1, (2, 32))), inputs=("act2",)),
+    ]
+    ann = Network(
+        name="skip",
+        input_shape=(1, 4, 4),
+        classes=2,
+        mean=np.array([0.4]),
+        std=np.array([0.3]),
+        nodes=tuple(nodes),
+    )
+    for exact in (True, False):
+        snn = convert(ann, "qcfs", exact=exact)
+        trace = record(snn, images(2, 3, (1, 4, 4)), 5, currents=True)
+        x, _, _ = _terms(snn["act2"], trace)
+        assert np.abs(x - trace.populations["act2"].current).max() < 1e-12
+        assert trace.populations["act2"].input_current.any()
 
 
 def test_a_trace_of_another_network_or_shape_is_refused() -> None:
@@ -338,3 +392,8 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert refsnn("trace", net, "-T", 8, "--samples", 3, "-o", good)[0] == 0
     code, said = refsnn("margin", net, good, "--other", first)
     assert (code, "error: population act1, sample 0, step 3" in said) == (1, True)
+    assert (
+        refsnn("trace", net, "-T", 7, "--samples", 3, "-o", tmp_path / "7.h5")[0] == 0
+    )
+    code, said = refsnn("margin", net, good, "--other", tmp_path / "7.h5")
+    assert (code, "T = 7" in said) == (2, True)

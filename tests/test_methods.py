@@ -21,6 +21,7 @@ from refsnn.convert import METHODS, convert, need_fit
 from refsnn.datasets import Images
 from refsnn.errors import ConversionError, OptionError
 from refsnn.evaluate import evaluate, result
+from refsnn.layers import Flatten, Linear
 from refsnn.margin import judge, risks
 from refsnn.network import Stages
 from refsnn.neurons import IF, PRESETS, State, constant_count, initial_state, unroll
@@ -30,6 +31,7 @@ from refsnn.restored import restored
 from refsnn.run import run_ann, run_snn
 from refsnn.run.offset import Margins, offset
 from refsnn.snap import snap
+from test_passes import chain
 
 ONE = np.array(1.0)
 CALIBRATED = {"calib-light", "calib-potential"}
@@ -509,6 +511,9 @@ def test_what_cannot_be_decomposed_is_refused() -> None:
         decompose(snn, ann, some, 2, target="mine")
     with pytest.raises(OptionError, match="fewer than"):
         decompose(snn, ann, some, 2**40)
+    lone = chain(Flatten(), Linear(weight=np.ones((2, 16))))
+    with pytest.raises(OptionError, match="no neurons"):
+        decompose(convert(lone, "qcfs"), lone, some, 2)
 
 
 def test_long_runs_stay_exact_in_64_bits() -> None:

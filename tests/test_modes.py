@@ -158,6 +158,27 @@ def test_sums_that_no_double_holds_are_left_ordered() -> None:
         snap(snn)
 
 
+def test_tiny_clips_are_left_ordered() -> None:
+    """lam of 1e-290 makes weights that no grid holds; it is converted all the same."""
+    for lam in (1e-289, 1e-292, 1e-295):
+        ann = random_net(4, lams=(1.3, lam, 1.1, 0.9, 1.7))
+        with pytest.warns(UserWarning, match="runs in mode ordered"):
+            snn = convert(ann, "qcfs")
+        assert snn.mode == "ordered"
+        assert resolve(snn, 4).mode == "ordered"
+
+
+def test_observing_steps_are_snapped_for() -> None:
+    """tau = 16 > T = 4: the certificate holds for both."""
+    raw = convert(random_net(4), "srp", options={"tau": 16}, exact=False)
+    for target in ACCUMULATORS:
+        snn = snap(raw, target, T=4)
+        assert snn.mode == "exact"
+        assert certify(snn, target, T=4).holds
+        assert snn.certificate["T"] == 16
+        run_snn(snn, snn.preprocess(images(1, 1)), 4, carrier=target)
+
+
 def test_a_run_of_more_steps_than_certified_is_ordered() -> None:
     snn = snap(raw_net(), T=4)
     assert resolve(snn, 4).mode == "exact"
@@ -472,6 +493,26 @@ def test_overflow_is_an_error_by_default_and_says_where() -> None:
     sample = int(caught.value.where.split("sample ")[1].split(",")[0])
     with pytest.raises(OverflowError, match=name):
         plain_integers(snn, x[sample].astype(np.float64), 5, fixed)
+
+
+def test_sums_beyond_64_bits_are_refused() -> None:
+    """100 a step for 2^17 steps in units of 2^-40 pass 2^63: in the readout, too."""
+    snn = climbing(100.0)
+    x = np.zeros((1, 1, 1, 1))
+    fixed = Fixed(format="Q7.40", accumulator=48, overflow="wrap")
+    run_snn(snn, x, 4, fixed=fixed)
+    out = dataclasses.replace(
+        snn.readout,
+        projections=(Projection(source="b", op=Linear(weight=np.full((2, 1), 100.0))),),
+    )
+    wide = dataclasses.replace(snn, populations=(*snn.hidden, out))
+    with pytest.raises(OptionError, match=r"population out.*fewer than 2\^62"):
+        resolve(wide, 2**17, fixed=fixed)
+    cos = convert(random_net(4), "cos")
+    with pytest.raises(OptionError, match="COS"):
+        resolve(cos, 8, fixed=Fixed())
+    with pytest.raises(OptionError, match=r"thresholds.*Q0\.8 holds"):
+        run_snn(snn, x, 4, fixed=Fixed(format="Q0.8", accumulator=20))
 
 
 def test_the_order_of_additions_matters_to_saturation_alone() -> None:

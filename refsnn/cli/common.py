@@ -165,6 +165,7 @@ def write_report(
     images: Images,
     result: dict[str, Any],
     steps: Sequence[int],
+    **how: Any,
 ) -> None:
     """Write a result as a page and as JSON.
 
@@ -180,13 +181,15 @@ def write_report(
         The result.
     steps : sequence of int
         The T that tables show.
+    **how
+        How it ran, as in :func:`refsnn.run.run_snn`.
     """
     if folder is None:
         return
     from refsnn import report  # noqa: PLC0415 - matplotlib takes a second to import
 
     with progress("report"):
-        seen = report.observe(snn, images, result["T"])
+        seen = report.observe(snn, images, result["T"], **how)
         html = report.page(result, seen, list(steps))
     io.write_atomically(folder / PAGE, html.encode())
     write_json(result, str(folder / RESULT))

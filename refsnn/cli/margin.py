@@ -10,6 +10,7 @@ import typer
 
 from refsnn import io
 from refsnn.cli import common
+from refsnn.errors import OptionError
 from refsnn.margin import Verdict, judge, risks
 
 
@@ -38,10 +39,14 @@ def margin(
         found = risks(network, golden)
         judged = {}
         if other is not None:
-            spikes = {
-                name: recorded.spikes
-                for name, recorded in io.load_trace(other).populations.items()
-            }
+            theirs = io.load_trace(other)
+            if (theirs.input_sha256, theirs.T) != (golden.input_sha256, golden.T):
+                raise OptionError(
+                    where=f"--other {other}",
+                    got=f"T = {theirs.T}, images {theirs.input_sha256}",
+                    expected=f"T = {golden.T}, images {golden.input_sha256}",
+                )
+            spikes = {n: recorded.spikes for n, recorded in theirs.populations.items()}
             judged = judge(network, golden, spikes, fed=fed)
     answer: dict[str, Any] = {
         "network": {"name": network.name, "sha256": golden.network_sha256},

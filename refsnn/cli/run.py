@@ -105,7 +105,9 @@ def run(
         schedule=schedule.value,
     )
     common.write_json(answer, json)
-    common.write_report(report, snn, images, answer, marks(T))
+    common.write_report(
+        report, snn, images, answer, marks(T), impl=impl.value, **numbers
+    )
     if json != "-":
         print_result(answer, marks(T))
 

@@ -94,7 +94,9 @@ def _print_accuracy(result: dict[str, Any], steps: Sequence[int]) -> None:
 
 
 def _print_observing(result: dict[str, Any]) -> None:
-    """Say what the observing steps cost, whose logits do not count."""
+    """Say what the steps before the T steps cost."""
+    if result.get("stages", {}).get("rho"):
+        show("  the rho offset steps of each layer are in no count and no energy")
     if "observing" in result:
         counts = result["observing"]["populations"].values()
         spikes, synops = (

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from refsnn.accumulators import ACCUMULATORS
 from refsnn.errors import (
     DomainError,
     GraphError,
@@ -137,9 +138,20 @@ class SpikingNetwork(Model):
         seen = certificate.get("recursion", {})
         keys = {"accumulator", "T", "static", "bits"}
         keys |= {"recursion", "images"} if "recursion" in certificate else set()
-        known = isinstance(seen, dict) and all(type(b) is int for b in seen.values())
-        if set(certificate) != keys or type(certificate["T"]) is not int or not known:
-            expected = f"the keys {', '.join(sorted(keys))}, integers under recursion"
+        names = {p.name for p in self.hidden} if "recursion" in certificate else set()
+        good = (
+            set(certificate) == keys
+            and certificate["accumulator"] in ACCUMULATORS
+            and _is_count(certificate["T"])
+            and type(certificate["static"]) is bool
+            and (certificate["bits"] is None or _is_count(certificate["bits"]))
+            and isinstance(seen, dict)
+            and set(seen) == names
+            and all(_is_count(bits) and bits < 2**10 for bits in seen.values())
+            and _is_count(certificate.get("images", 1))
+        )
+        if not good:
+            expected = f"sound values of {', '.join(sorted(keys))}"
             raise DomainError(where=where, got=certificate, expected=expected)
         object.__setattr__(self, "certificate", certificate)
 
@@ -320,3 +332,7 @@ class SpikingNetwork(Model):
 def _span(values: Array) -> str:
     low, high = float(values.min()), float(values.max())
     return f"{low:.4g}" if low == high else f"{low:.4g}..{high:.4g}"
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0

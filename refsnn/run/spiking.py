@@ -9,7 +9,7 @@ import numpy as np
 from refsnn.arithmetic import resolve
 from refsnn.errors import DomainError, OptionError
 from refsnn.fixed import Fixed
-from refsnn.network import SpikingNetwork
+from refsnn.network import INPUT, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.run.implementation import implementation
 from refsnn.run.result import Observer, SpikingRun
@@ -136,10 +136,19 @@ def image_currents(
         For each population that the image feeds; with the bias, and rounded, if the
         population has a grid.
     """
-    simulation = Simulation(snn, x, 1, resolve(snn, 1), implementation(impl), None)
-    return {
-        p.name: simulation.constants[p.name][0] for p in snn.hidden if p.fed_by_image
-    }
+    chosen = implementation(impl)
+    simulation = Simulation(snn, x, 1, resolve(snn, 1), chosen, None)
+    currents = {}
+    for p in snn.hidden:
+        if p.fed_by_image and p.grid is not None:
+            currents[p.name] = simulation.constants[p.name][0]
+        elif p.fed_by_image:  # its image terms stand wherever the graph has them
+            acc = np.zeros((len(x), *p.shape))
+            for q in p.projections:
+                if q.source == INPUT:
+                    acc = chosen.accumulate(q.op, acc, q.pooled(x.astype(np.float64)))
+            currents[p.name] = acc
+    return currents
 
 
 def need_steps(T: int) -> None:
