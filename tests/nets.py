@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from refsnn.activations import QCFS, Activation, Clip, ReLU
 from refsnn.layers import (
@@ -179,3 +182,11 @@ def simulated_with_thresholds(snn: SpikingNetwork, x: np.ndarray, T: int) -> dic
             emitted[p.name] = p.over("theta") * s
             trains[p.name].append(s)
     return {name: np.array(train) for name, train in trains.items()}
+
+
+def trained_by_others(name: str) -> Path:
+    """A file in $REFSNN_DATA, or the reason why the test is left out."""
+    path = Path(os.environ.get("REFSNN_DATA", "no REFSNN_DATA")) / name
+    if not path.is_file():
+        pytest.skip(f"{path} is missing: a network trained by others is left out")
+    return path

@@ -8,7 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nets import images
+from nets import images, trained_by_others
+from refsnn import datasets
+from refsnn.convert import convert
+from refsnn.exchange import from_state_dict, read_state_dict
 from refsnn.network import INPUT, SpikingNetwork
 from refsnn.neurons import DualThresholdIF
 from refsnn.recording import record
@@ -99,3 +102,19 @@ def test_the_same_spikes_in_float32(layout: str, seed: int) -> None:
     assert sum(int((s < 0).sum()) for s in got.values()) > 0
     for name, train in got.items():
         assert (train == trace.populations[name].spikes).all(), name
+
+
+def test_a_trained_resnet_in_float32() -> None:
+    """ResNet-20 on CIFAR-10, snapped to float32: both layouts, no differing spike."""
+    weights = read_state_dict(trained_by_others("relu-resnet20-cifar10.npz"))
+    ann = from_state_dict(weights, "resnet20-a", name="resnet20")
+    train = datasets.load("cifar10", "train").head(64).images
+    test = datasets.load("cifar10", "test").head(8).images
+    raw = convert(ann, "max-norm", images=train, exact=False)
+    snn = snap(raw, "float32", T=16, images=np.concatenate([train[:16], test]))
+    trace = record(snn, test, 16)
+    assert sum(int(p.spikes.sum()) for p in trace.populations.values()) > 10**5
+    for layout in (torch.contiguous_format, torch.channels_last):
+        got = spikes_of(snn, trace, layout)
+        for name, train_of in got.items():
+            assert (train_of == trace.populations[name].spikes).all(), (name, layout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+from nets import trained_by_others
 from refsnn import architectures, datasets, io
 from refsnn.activations import QCFS, Clip
 from refsnn.cli import main
@@ -656,14 +656,6 @@ def test_import_refuses_bad_options(
 
 
 # --- networks trained by others ---------------------------------------------
-
-
-def trained_by_others(name: str) -> Path:
-    """A file in $REFSNN_DATA, or the reason why the test is left out."""
-    path = Path(os.environ.get("REFSNN_DATA", "no REFSNN_DATA")) / name
-    if not path.is_file():
-        pytest.skip(f"{path} is missing: a network trained by others is left out")
-    return path
 
 
 def correct_of_500(ann: Network) -> int:

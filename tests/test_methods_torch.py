@@ -16,8 +16,9 @@ import pytest
 
 from nets import LAMS, dyadic, random_net
 from refsnn.activations import QCFS
+from refsnn.layers import Conv2d, Input, Linear
 from refsnn.methods import METHODS, Context
-from refsnn.network import Network, SpikingNetwork
+from refsnn.network import Network, Node, SpikingNetwork
 from refsnn.passes import activations_to_neurons, canonical_form
 from refsnn.recording import spikes_of
 from refsnn.snap import snap
@@ -42,7 +43,8 @@ def converted(
         progress=None,
     )
     snn = activations_to_neurons(ann, method.neuron(context))
-    snn = snap(canonical_form(method.finish(snn, context)), T=64)
+    snn = method.finish(snn, context) if method.finish else snn
+    snn = snap(canonical_form(snn), T=64)
     return dataclasses.replace(snn, method=name)
 
 
@@ -141,3 +143,33 @@ def test_the_spikes_are_those_of_an_independent_rendering(name: str) -> None:
         fired += sum(int(np.abs(s).sum()) for s in got.values())
     assert fired > 1000
     assert (masked > 0) == bool(options.get("tau"))
+
+
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [("srp", [False, False, True, True]), ("srp-v0", [True, True, True, True])],
+)
+def test_residual_potentials_at_the_criterion(name: str, want: list[bool]) -> None:
+    """v(4) = 0, 2^-10 < 1e-3 < 2^-9, and 1/4, on constant currents (v - 1/2 + 1)/4."""
+    residual = np.array([0.0, 2.0**-10, 2.0**-9, 0.25])
+    nodes = (
+        Node(name="input", op=Input()),
+        Node(name="c", op=Conv2d(weight=np.ones((1, 1, 1, 1))), inputs=("input",)),
+        Node(name="act", op=QCFS(lam=1.0), inputs=("c",)),
+        Node(name="out", op=Linear(weight=np.eye(2, 4)), inputs=("act",)),
+    )
+    ann = Network(
+        name="edge",
+        input_shape=(1, 2, 2),
+        classes=2,
+        mean=np.zeros(1),
+        std=np.ones(1),
+        nodes=nodes,
+    )
+    snn = converted(ann, name, {"tau": 4}, 4)
+    x = ((residual + 0.5) / 4).reshape(1, 1, 2, 2)
+    got, run = spikes_of(snn, x, 4)
+    assert run.masks["act"].reshape(-1).tolist() == want
+    keep = tolerance if name == "srp" else lambda v: v >= 0
+    trains, _ = published.srp(keep, 4)(plain(ann), torch.from_numpy(x), 4)
+    assert (got["act"] == trains["act"].numpy()).all()
