@@ -22,9 +22,18 @@ METHODS = {"digits_qcfs": "qcfs", "digits_clip": "max-norm", "digits_relu": "max
 RECORDED = Path(__file__).with_name("recorded")
 
 
-def test_the_manifest_lists_every_file() -> None:
-    files = {path.name for path in WEIGHTS.glob("*.h5")}
-    assert files == set(MANIFEST)
+def test_the_manifests_list_every_file() -> None:
+    """Those of the package, and the larger networks of the repository."""
+    folder = Path(__file__).parents[1] / "weights"
+    larger = json.loads((folder / "networks.json").read_text())["files"]
+    files = {path.name for path in folder.glob("*.h5")}
+    assert files == {*MANIFEST, *larger}
+    for name, entry in larger.items():
+        digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        assert digest == entry["sha256"]
+        about = io.load_ann(folder / name).provenance
+        assert about["correct"] == entry["correct"]
+        assert about["data_sha256"] == entry["data_sha256"]
 
 
 @pytest.mark.parametrize("name", MANIFEST)
