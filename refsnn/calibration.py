@@ -133,12 +133,13 @@ def _channel_maxima(ann: Network, images: Array, impl: str) -> dict[str, Array]:
 def _squares(a: Array, T: int, largest: Array) -> Array:
     """Return the squared errors of one image for every candidate, (POINTS, ...)."""
     rows = a.reshape(largest.size if largest.ndim else 1, -1)
-    top = np.where(largest > 0, largest, 1.0).reshape(-1, 1)
-    errors = [
-        ((clip_floor(rows, T, top * (k / POINTS)) - rows) ** 2).sum(axis=1)
-        for k in range(1, POINTS + 1)
-    ]
-    return np.array(errors)
+    tops = np.where(largest > 0, largest, 1.0).reshape(-1)
+    channels = []
+    for row, top in zip(rows, tops, strict=True):
+        x = row[row != 0]  # silent ones have no error
+        candidates = (top * (k / POINTS) for k in range(1, POINTS + 1))
+        channels.append([((clip_floor(x, T, V) - x) ** 2).sum() for V in candidates])
+    return np.array(channels).T
 
 
 def _best(largest: Array, squares: Array) -> Array:

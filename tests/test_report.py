@@ -198,6 +198,11 @@ def test_reports_from_the_command_line(
         assert refsnn("run", file, *fast, "--report", str(folder)) == 0
     assert sorted(p.name for p in folder.iterdir()) == ["report.html", "result.json"]
     assert json.loads((folder / "result.json").read_text())["T"] == 3
+    assert refsnn("run", "no.h5", "-T", "1", "--report", str(tmp_path / "a" / "b")) == 2
+    assert not (tmp_path / "a").exists()
+    (tmp_path / "file").write_text("")
+    inside = str(tmp_path / "file" / "report")
+    assert refsnn("run", file, *fast, "--report", inside) == 2
     (folder / "report.html").write_text("<p>my page</p>")
     assert refsnn("run", file, *fast, "--report", str(folder)) == 2
     assert "no report of refsnn" in capsys.readouterr().err

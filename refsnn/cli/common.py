@@ -143,14 +143,16 @@ def need_report_folder(folder: Path | None) -> None:
     Parameters
     ----------
     folder : Path or None
-        The folder; it is made if need be. A file ``report.html`` in it is replaced only
-        if it is such a report.
+        The folder; it is made when the report is written. A file ``report.html`` in it
+        is replaced only if it is such a report.
     """
     if folder is None:
         return
-    if folder.exists() and not folder.is_dir():
-        raise OptionError(where=str(folder), got="a file", expected="a folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise OptionError(where=str(there), got="a file", expected="a folder")
+    if there != folder:
+        return
     page = folder / PAGE
     io.need_target(page, force=True)
     if page.is_file() and MARK not in page.read_text(errors="replace")[:200]:
@@ -191,6 +193,7 @@ def write_report(
     with progress("report"):
         seen = report.observe(snn, images, result["T"], **how)
         html = report.page(result, seen, list(steps))
+    folder.mkdir(parents=True, exist_ok=True)
     io.write_atomically(folder / PAGE, html.encode())
     write_json(result, str(folder / RESULT))
     stderr.print(f"wrote {folder / PAGE}", markup=False)
