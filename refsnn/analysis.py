@@ -53,7 +53,7 @@ from refsnn.io import content_sha256
 from refsnn.methods import METHODS
 from refsnn.network import Network, Population, SpikingNetwork
 from refsnn.neurons import State
-from refsnn.numerics import Array, floor_half_up, per_channel
+from refsnn.numerics import Array, exact_sum, grid_integers, per_channel
 from refsnn.restored import distance, restored, uncalibrated
 from refsnn.run import run_snn
 
@@ -230,7 +230,7 @@ def _need_pair(snn: SpikingNetwork, ann: Network, T: int, target: str) -> None:
             expected="a network that `convert` made, in mode exact",
             do="The terms are integers on the grids of its certificate.",
         )
-    finest = max(int(p.grid.max()) for p in snn.hidden if p.grid is not None)
+    finest = _finest(snn)
     if T << finest >= 2**62:
         expected = f"fewer than 2^{62 - finest} on its grid of 2^-{finest}"
         raise OptionError(where="T", got=T, expected=expected)
@@ -249,10 +249,50 @@ class _Frame:
     rectifier: bool
 
 
-def _decompose(
+def neuron_terms(
+    snn: SpikingNetwork, ann: Network, images: Array, T: int, *, target: str = "own"
+) -> dict[str, dict[str, Array]]:
+    """Return the error terms of every neuron and image.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        As in :func:`decompose`.
+    ann : Network
+        As in :func:`decompose`.
+    images : ndarray of uint8, shape (B, C, H, W)
+        Images.
+    T : int
+        Number of steps.
+    target : str
+        As in :func:`decompose`.
+
+    Returns
+    -------
+    dict of str to dict of str to ndarray of int64, shape (B, *S)
+        By population: the terms of :data:`TERMS` and :data:`MORE`, in units of
+        2^-q charge with q the `grid` of the neuron's channel.
+    """
+    _need_pair(snn, ann, T, target)
+    return {
+        name: m.terms for name, m in _measured(snn, ann, images, T, target)[0].items()
+    }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """What was found of one population, arrays over (B, *S)."""
+
+    terms: dict[str, Array]
+    n_ref: Array
+    N: Array
+    emitted: Array
+
+
+def _measured(
     snn: SpikingNetwork, ann: Network, images: Array, T: int, target: str
-) -> Decomposition:
-    """Run both networks on a batch and take the terms of every population."""
+) -> tuple[dict[str, _Measured], float]:
+    """Run both networks; return what was found, and the distance of the activations."""
     x = snn.preprocess(images)
     charge: dict[str, Array] = {}
     counts: dict[str, Array] = {}
@@ -273,25 +313,32 @@ def _decompose(
     frames = _frames(snn, ann, T, target)
     added = {name: (f.shift + f.change) / f.one for name, f in frames.items()}
     activations = restored(snn, ann, x, added)
-    finest = max(int(p.grid.max()) for p in snn.hidden if p.grid is not None)
+    answer = {}
+    for name, frame in frames.items():
+        N = counts[name]
+        emitted = N * run.masks.get(name, 1)
+        terms, n_ref = _terms(frame, charge[name], N, emitted, activations[name])
+        answer[name] = _Measured(terms=terms, n_ref=n_ref, N=N, emitted=emitted)
+    return answer, distance(snn, ann, images, activations)
+
+
+def _decompose(
+    snn: SpikingNetwork, ann: Network, images: Array, T: int, target: str
+) -> Decomposition:
+    """Take the terms of every population on a batch."""
+    measured, gap = _measured(snn, ann, images, T, target)
+    finest = _finest(snn)
     return Decomposition(
         images=len(images),
         T=T,
         grid=finest,
-        populations={
-            p.name: _errors(
-                p,
-                frames[p.name],
-                finest,
-                charge[p.name],
-                counts[p.name],
-                counts[p.name] * run.masks.get(p.name, 1),
-                activations[p.name],
-            )
-            for p in snn.hidden
-        },
-        distance=distance(snn, ann, images, activations),
+        populations={p.name: _errors(p, finest, measured[p.name]) for p in snn.hidden},
+        distance=gap,
     )
+
+
+def _finest(snn: SpikingNetwork) -> int:
+    return max(int(p.grid.max()) for p in snn.hidden if p.grid is not None)
 
 
 def _one(p: Population) -> Array:
@@ -327,26 +374,20 @@ def _frames(
     return frames
 
 
-def _errors(
-    p: Population,
-    frame: _Frame,
-    finest: int,
-    charge: Array,
-    N: Array,
-    emitted: Array,
-    activations: tuple[Array, Array],
-) -> Errors:
-    """Take the terms of one population, all in units of its channels' grids."""
-    terms, n_ref = _terms(frame, charge, N, emitted, activations)
-    one = frame.one
+def _errors(p: Population, finest: int, found: _Measured) -> Errors:
+    """Add up the terms of one population, in units of the finest grid."""
+    terms, n_ref, N, emitted = found.terms, found.n_ref, found.N, found.emitted
+    one = _one(p).astype(np.int64)
     grid = np.zeros(p.shape[:1], dtype=np.int64) if p.grid is None else p.grid
     shifts = [finest - int(q) for q in grid]
     channels = [
-        {name: _sum(term[:, c]) << shift for name, term in terms.items()}
+        {name: exact_sum(term[:, c]) << shift for name, term in terms.items()}
         for c, shift in enumerate(shifts)
     ]
     sizes = {
-        name: sum(_sum(np.abs(term[:, c])) << shift for c, shift in enumerate(shifts))
+        name: sum(
+            exact_sum(np.abs(term[:, c])) << shift for c, shift in enumerate(shifts)
+        )
         for name, term in terms.items()
     }
     masked = emitted != N
@@ -375,10 +416,10 @@ def _terms(
     n_ref = np.clip(wholes + (frame.rounds & (2 * rest >= one)), 0, T)
     clipped, rectified = np.clip(S, 0, T * one), np.maximum(S, 0)
     if frame.rectifier:
-        Ta = T * _on_grid(np.maximum(activations[0], 0.0), one)
+        Ta = T * grid_integers(np.maximum(activations[0], 0.0), one)
         own, split = rectified, clipped - rectified
     else:
-        Ta = T * _on_grid(activations[1], one)
+        Ta = T * grid_integers(activations[1], one)
         own, split = _own(frame, S), 0 * S
     return {
         "propagated": own - Ta,
@@ -399,7 +440,7 @@ def _own(frame: _Frame, S: Array) -> Array:
         return np.clip(S, 0, T * one)
     L = frame.levels
     level = np.clip(_floor_ratio(L, S, T * one), 0, L)
-    return T * _on_grid(level / L, one)
+    return T * grid_integers(level / L, one)
 
 
 def _floor_ratio(L: int, S: Array, whole: Array) -> Array:
@@ -412,11 +453,6 @@ def _floor_ratio(L: int, S: Array, whole: Array) -> Array:
     return wholes * L + inside
 
 
-def _on_grid(a: Array, one: Array) -> Array:
-    """Round an activation once to the grid, as an integer."""
-    return floor_half_up(a * one).astype(np.int64)
-
-
 def _cases(reference: Array, count: Array) -> dict[str, int]:
     """Count the cases of counts that should have been the reference."""
     kinds = {
@@ -427,12 +463,6 @@ def _cases(reference: Array, count: Array) -> dict[str, int]:
         "E": count < 0,
     }
     return {name: int(kind.sum()) for name, kind in kinds.items()}
-
-
-def _sum(values: Array) -> int:
-    """Add 64-bit integers exactly."""
-    high = int((values >> 32).sum())
-    return (high << 32) + int((values & 0xFFFFFFFF).sum())
 
 
 def layout(decomposition: Decomposition) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import numpy as np
 from refsnn.arithmetic import Arithmetic
 from refsnn.calibrate import BATCH, Progress, max_activations
 from refsnn.network import INPUT, Network, Population, SpikingNetwork
-from refsnn.numerics import Array, floor_half_up
+from refsnn.numerics import Array, exact_sum, grid_integers
 from refsnn.run import Simulation, implementation, run_ann
 
 POINTS = 100
@@ -229,7 +229,7 @@ def _activations(ann: Network, images: Array, p: Population, impl: str) -> Array
 
     def observe(name: str, value: Array) -> None:
         if name == p.name:
-            parts.append(floor_half_up(value * one).astype(np.int64))
+            parts.append(grid_integers(value, one))
 
     for start in range(0, len(images), CHUNK):
         batch = ann.preprocess(images[start : start + CHUNK])
@@ -267,7 +267,7 @@ def _set(p: Population, target: Array, counts: Array, T: int, part: str) -> Popu
         return dataclasses.replace(p, v0=_ratio(sums, n << FRACTION))
     axes = (0, *range(2, missing.ndim))
     rows = np.moveaxis(missing, 1, 0)
-    sums = np.array([int(row.sum()) for row in rows], dtype=object)
+    sums = np.array([exact_sum(row) for row in rows], dtype=object)
     size = int(np.prod([missing.shape[a] for a in axes]))
     change = _ratio(sums, (size * T) << FRACTION)
     before = np.zeros(p.shape[0]) if p.bias is None else p.bias

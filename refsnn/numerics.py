@@ -102,6 +102,41 @@ def bits_behind_point(x: Array) -> Array:
     return q
 
 
+def grid_integers(x: Array, one: Array) -> Array:
+    """Round values once to a grid, as integers.
+
+    Parameters
+    ----------
+    x : ndarray of float64
+        Values.
+    one : ndarray
+        What 1 is in units of the grid, a power of two, broadcastable over `x`.
+
+    Returns
+    -------
+    ndarray of int64
+        floor(x one + 1/2).
+    """
+    return floor_half_up(x * one).astype(np.int64)
+
+
+def exact_sum(values: Array) -> int:
+    """Add 64-bit integers without overflow.
+
+    Parameters
+    ----------
+    values : ndarray of int64
+        Fewer than 2^31 integers.
+
+    Returns
+    -------
+    int
+        Their sum.
+    """
+    high = int((values >> 32).sum())
+    return (high << 32) + int((values & 0xFFFFFFFF).sum())
+
+
 def outward(bound: Array, g: Array) -> Array:
     """Make sums of non-negative multiples of g upper bounds in spite of rounding.
 

@@ -25,6 +25,7 @@ from refsnn.layers import Flatten, Linear
 from refsnn.margin import judge, risks
 from refsnn.network import Stages
 from refsnn.neurons import IF, PRESETS, State, constant_count, initial_state, unroll
+from refsnn.numerics import exact_sum
 from refsnn.passes import fold_batchnorm
 from refsnn.recording import record, spikes_of
 from refsnn.restored import restored
@@ -500,6 +501,20 @@ def test_the_first_population_has_no_propagated_error() -> None:
             assert first.absolute["propagated"] == 0
 
 
+def test_terms_of_every_neuron_add_up_to_those_of_its_channel() -> None:
+    ann, snn = made("srp", seed=2, tau=3)
+    some = data(5, 3)
+    whole = decompose(snn, ann, some, 6)
+    for name, terms in analysis.neuron_terms(snn, ann, some.images, 6).items():
+        assert list(terms) == [*TERMS, *analysis.MORE]
+        assert terms["total"].shape == (3, *snn[name].shape)
+        assert (sum(terms[term] for term in TERMS) == terms["total"]).all()
+        for c, q in enumerate(snn[name].grid):
+            for term, values in terms.items():
+                want = whole.populations[name].channels[c][term]
+                assert int(values[:, c].sum()) << (whole.grid - int(q)) == want
+
+
 def test_what_cannot_be_decomposed_is_refused() -> None:
     ann, snn = made("qcfs")
     some = data(1, 1)
@@ -522,8 +537,8 @@ def test_long_runs_stay_exact_in_64_bits() -> None:
     got = decompose(snn, ann, data(2, 2), 1000)
     for errors in got.populations.values():
         assert sum(errors.term(term) for term in TERMS) == errors.term("total")
-    assert analysis._sum(np.full(1000, 2**62)) == 1000 * 2**62
-    assert analysis._sum(np.full(1000, -(2**62) - 1)) == -1000 * (2**62 + 1)
+    assert exact_sum(np.full(1000, 2**62)) == 1000 * 2**62
+    assert exact_sum(np.full(1000, -(2**62) - 1)) == -1000 * (2**62 + 1)
 
 
 def test_traces_of_gated_networks(tmp_path) -> None:

@@ -224,7 +224,7 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     "calibration: mean of all channels": (
         "calibration",
-        "sums = np.array([int(row.sum()) for row in rows], dtype=object)",
+        "sums = np.array([exact_sum(row) for row in rows], dtype=object)",
         "sums = np.array([int(rows.sum()) // len(rows) for row in rows], dtype=object)",
         ("test_calibration.py",),
     ),
