@@ -43,19 +43,49 @@ def max_activations(
         Maximum over images, channels, rows and columns, by activation; computed in
         the mode `ordered`. 0 marks an activation that was silent on every image.
     """
+    peaks = channel_maxima(ann, images, impl=impl, progress=progress)
+    return {name: np.asarray(peak.max()) for name, peak in peaks.items()}
+
+
+def channel_maxima(
+    ann: Network,
+    images: Array,
+    *,
+    impl: str = "kernel",
+    progress: Progress | None = None,
+) -> dict[str, Array]:
+    """Return the largest output of each channel of each activation over some images.
+
+    Parameters
+    ----------
+    ann : Network
+        A trained network.
+    images : ndarray of uint8, shape (n, C, H, W)
+        Training images.
+    impl : str
+        ``kernel`` or ``definition``.
+    progress : callable, optional
+        Told how far the work is.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (C,)
+        Maximum over images, rows and columns, by activation, in graph order.
+    """
     names = {node.name for node in ann.activations}
-    largest = dict.fromkeys((node.name for node in ann.activations), -np.inf)
+    largest: dict[str, Array] = {}
 
     def observe(name: str, value: Array) -> None:
         if name in names:
-            largest[name] = max(largest[name], float(value.max()))
+            peak = np.moveaxis(value, 1, 0).reshape(value.shape[1], -1).max(axis=1)
+            largest[name] = np.maximum(largest.get(name, peak), peak)
 
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
         run_ann(ann, ann.preprocess(batch), impl=impl, observe=observe)
         if progress:
             progress(start + len(batch), len(images))
-    return {name: np.asarray(value) for name, value in largest.items()}
+    return largest
 
 
 def percentile_activations(

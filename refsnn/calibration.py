@@ -21,7 +21,7 @@ from fractions import Fraction
 import numpy as np
 
 from refsnn.arithmetic import Arithmetic
-from refsnn.calibrate import BATCH, Progress, max_activations
+from refsnn.calibrate import BATCH, Progress, channel_maxima
 from refsnn.network import INPUT, Network, Population, SpikingNetwork
 from refsnn.numerics import Array, exact_sum, grid_integers
 from refsnn.run import Simulation, implementation, run_ann
@@ -97,9 +97,9 @@ def mmse_thresholds(
         By activation; 0 where it is silent on every image. Squares are added within an
         image in memory order, and over images exactly.
     """
-    largest = _channel_maxima(ann, images, impl)
+    largest = channel_maxima(ann, images, impl=impl)
     if not channelwise:
-        largest = max_activations(ann, images, impl=impl)
+        largest = {name: np.asarray(peak.max()) for name, peak in largest.items()}
     squares: dict[str, list[Array]] = {name: [] for name in largest}
 
     def observe(name: str, value: Array) -> None:
@@ -112,22 +112,6 @@ def mmse_thresholds(
         if progress:
             progress(start + len(batch), len(images))
     return {name: _best(largest[name], np.array(s)) for name, s in squares.items()}
-
-
-def _channel_maxima(ann: Network, images: Array, impl: str) -> dict[str, Array]:
-    """Return the largest activation of every channel."""
-    names = {node.name for node in ann.activations}
-    largest: dict[str, Array] = {}
-
-    def observe(name: str, value: Array) -> None:
-        if name in names:
-            peak = np.moveaxis(value, 1, 0).reshape(value.shape[1], -1).max(axis=1)
-            largest[name] = np.maximum(largest.get(name, peak), peak)
-
-    for start in range(0, len(images), BATCH):
-        batch = ann.preprocess(images[start : start + BATCH])
-        run_ann(ann, batch, impl=impl, observe=observe)
-    return largest
 
 
 def _squares(a: Array, T: int, largest: Array) -> Array:

@@ -70,7 +70,7 @@ def in_binary32(
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_spike_of_binary32_lies_outside_the_margin(seed: int) -> None:
-    """Thousands of images' worth of chances, in four orders of the terms."""
+    """Six images, twelve steps; a network and an order of the terms for each seed."""
     snn = raw_net(seed)
     trace = record(snn, IMAGES, T)
     other = in_binary32(snn, trace, seed)

@@ -235,8 +235,6 @@ class Simulation:
         unit = per_channel(self.arithmetic.unit(p), p.shape, where="unit")
         q = np.full(p.shape[:1], FINEST) if p.grid is None else p.grid
         g = np.ldexp(1.0, -per_channel(q, p.shape, where="grid"))
-        if self.arithmetic.fixed:
-            g = unit
         below, above = np.floor(BELOW / g) * g, np.ceil(ABOVE / g) * g
         return Margins(bind(below / unit, x), bind(above / unit, x))
 
