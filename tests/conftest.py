@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 settings.register_profile("refsnn", derandomize=True, deadline=None, max_examples=60)
+# whether a wrong program fails is asked, not for the smallest example
+settings.register_profile(
+    "mutants", parent=settings.get_profile("refsnn"), phases=(Phase.generate,)
+)
 settings.load_profile("refsnn")
 
 
