@@ -73,6 +73,7 @@ class Simulation:
             p.name: [q for _, q in snn.projections(p.name) if q.maxima]
             for p in snn.hidden
         }
+        self.arriving: dict[str, Array] = {}
         self.last = {q.source: p.name for p in snn.populations for q in p.projections}
 
         def zeros() -> dict[str, Array]:
@@ -98,7 +99,8 @@ class Simulation:
         """
         spikes: dict[str, Array] = {}
         for p in self.snn.hidden:
-            spikes[p.name] = self._fire_in_pieces(p, start, length, spikes)
+            fired = self._fire_in_pieces(p, start, length, spikes)
+            spikes[p.name] = self._delivered(p, fired)
             for source in {q.source for q in p.projections} - {INPUT}:
                 if self.last[source] == p.name:
                     del spikes[source]
@@ -106,6 +108,14 @@ class Simulation:
         for steps in self._pieces(length, int(largest)):
             sources = {name: s[steps] for name, s in spikes.items()}
             self._read_out(start + steps.start, steps.stop - steps.start, sources)
+
+    def _delivered(self, p: Population, s: Array) -> Array:
+        """Return the spikes that arrive in these steps, shape (T', B, *S)."""
+        if not self.snn.profile.layer_delay:
+            return s
+        under_way = self.arriving.get(p.name, np.zeros_like(s[:1]))
+        self.arriving[p.name] = s[-1:]
+        return np.concatenate([under_way, s[:-1]])
 
     def fire(self, name: str, length: int, spikes: dict[str, Array]) -> Array:
         """Take one population its first steps, on given spikes of its sources.
@@ -192,7 +202,7 @@ class Simulation:
         """Charge and fire one population for a piece of the steps; count."""
         where = f"spiking network {self.snn.name}"
         ready = self.ready[p.name]
-        neuron = cast(Neuron, ready.neuron).over(p.shape)  # hidden ones have one
+        neuron = self._neuron(p)
         x = self._current(p, length, spikes)
         axes = f"(step after {start}, sample, *shape)"
         require_finite(x, where=f"{where}, current of population {p.name}", axes=axes)
@@ -210,10 +220,15 @@ class Simulation:
         self.arithmetic.require_room(p, start, x, s, state.v, theta, where)
         self.states[p.name] = after
         emitted = self.result.emitted(p.name, s)
-        self._count(p, start, emitted)
+        self._count(p, neuron, start, emitted)
         if self.observe:
             self.observe(p, start, *self._in_potentials(p, x, s, after))
         return emitted
+
+    def _neuron(self, p: Population) -> Neuron:
+        """Return a population's neuron, its parameters shaped, under the profile."""
+        neuron = cast(Neuron, self.ready[p.name].neuron)  # hidden ones have one
+        return neurons.under(neuron, self.snn.profile).over(p.shape)
 
     def _move_start(self, p: Population, spikes: dict[str, Array]) -> None:
         """Move the initial potentials of a population as COS does."""
@@ -222,7 +237,7 @@ class Simulation:
         x = self._current(p, stages.rho, first)
         x = np.broadcast_to(x, (stages.rho, *x.shape[1:]))
         theta = bind(ready.over("theta"), x)
-        neuron = cast(Neuron, ready.neuron).over(p.shape)
+        neuron = self._neuron(p)
         v0 = np.broadcast_to(bind(ready.over("v0"), x), x.shape[1:])
         for _ in range(stages.rounds):
             v0 = offset(neuron, x, v0, theta, self._margins(p, x))
@@ -333,9 +348,9 @@ class Simulation:
         )
         self.result.logits[start : start + length] = logits
 
-    def _count(self, p: Population, start: int, s: Array) -> None:
+    def _count(self, p: Population, neuron: Neuron, start: int, s: Array) -> None:
         """Count spikes and the synaptic operations that they cause."""
-        alphabet = cast(Neuron, p.neuron).alphabet
+        alphabet = neuron.alphabet
         least, most = int(s.min()), int(s.max())
         if least < min(alphabet) or most > max(alphabet):
             raise DomainError(
@@ -344,7 +359,12 @@ class Simulation:
                 expected=f"values of the neuron's alphabet {alphabet}",
             )
         steps = slice(start, start + len(s))
-        positive = np.count_nonzero(s > 0, axis=1)
+        single = max(alphabet) == 1  # else a neuron may emit several in a step
+        positive = (
+            np.count_nonzero(s > 0, axis=1)
+            if single
+            else np.maximum(s, 0).sum(axis=1, dtype=np.int64)
+        )
         both = positive
         self.result.spikes[p.name][steps] = positive.reshape(len(s), -1).sum(axis=1)
         if min(alphabet) < 0:

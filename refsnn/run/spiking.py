@@ -109,6 +109,8 @@ def _need_stages(snn: SpikingNetwork, T: int, schedule: str) -> None:
     """Refuse a run that has no room for the offset steps of COS."""
     rho = snn.stages.rho
     where = f"spiking network {snn.name}, {rho} offset steps"
+    if rho:
+        snn.need_own_conventions()
     if rho > T:
         raise OptionError(where=where, got=f"T = {T}", expected=f"at least {rho}")
     if rho and schedule == "step":
