@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nets import dyadic, random_net
 from refsnn import io
 from refsnn.convert import convert
-from refsnn.errors import DomainError, OptionError
+from refsnn.errors import DomainError, OptionError, ShapeError
 from refsnn.neurons import (
     IF,
     ConventionNeuron,
@@ -237,3 +237,17 @@ def test_nothing_is_proved_of_other_conventions() -> None:
     x = np.zeros((1, *snn.input_shape))
     with pytest.raises(OptionError, match="the conventions reset=to-zero"):
         run_snn(snn, x, 4, mode="exact")
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_currents_stand_for_the_image(exact: bool) -> None:
+    from refsnn.run import image_currents, run_snn
+
+    snn = convert(random_net(3), "qcfs", exact=exact)
+    x = dyadic(np.random.default_rng(1), (2, *snn.input_shape))
+    currents = image_currents(snn, x)
+    assert (run_snn(snn, x, 5).logits == run_snn(snn, currents, 5).logits).all()
+    with pytest.raises(OptionError, match="those of act1"):
+        run_snn(snn, {}, 5)
+    with pytest.raises(ShapeError, match="currents of act1"):
+        run_snn(snn, {"act1": currents["act1"][:, :1]}, 5)

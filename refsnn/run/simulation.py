@@ -31,8 +31,8 @@ class Simulation:
     ----------
     snn : SpikingNetwork
         The network.
-    x : ndarray, shape (B, C, H, W)
-        Analog input.
+    x : ndarray, shape (B, C, H, W), or mapping of str to ndarray, shape (B, *S)
+        Analog input, or the currents it causes, as :func:`image_currents` returns them.
     T : int
         Number of steps in all.
     arithmetic : Arithmetic
@@ -48,19 +48,17 @@ class Simulation:
     def __init__(
         self,
         snn: SpikingNetwork,
-        x: Array,
+        x: Array | Mapping[str, Array],
         T: int,
         arithmetic: Arithmetic,
         impl: Impl,
         observe: Observer | None,
         masks: Mapping[str, Array] | None = None,
     ) -> None:
-        self.snn, self.x, self.impl, self.observe = (
-            snn,
-            x.astype(np.float64),
-            impl,
-            observe,
-        )
+        self.snn, self.impl, self.observe = snn, impl, observe
+        self.currents: Mapping[str, Array] = x if isinstance(x, Mapping) else {}
+        self.x = np.zeros(0) if isinstance(x, Mapping) else x.astype(np.float64)
+        self.batch = len(next(iter(self.currents.values()), self.x))
         self.arithmetic = arithmetic
         self.reading = arithmetic.of_readout
         self.states: dict[str, State] = {}
@@ -80,7 +78,7 @@ class Simulation:
             return {p.name: np.zeros(T, dtype=np.int64) for p in snn.hidden}
 
         self.result = SpikingRun(
-            logits=np.empty((T, len(x), snn.classes)),
+            logits=np.empty((T, self.batch, snn.classes)),
             spikes=zeros(),
             negative=zeros(),
             synops=zeros(),
@@ -152,7 +150,7 @@ class Simulation:
 
     def _pieces(self, length: int, size: int) -> Iterator[slice]:
         """Split steps so that float64 arrays of `size` a sample fit into CURRENTS."""
-        piece = max(1, CURRENTS // (8 * len(self.x) * size))
+        piece = max(1, CURRENTS // (8 * self.batch * size))
         for first in range(0, length, piece):
             yield slice(first, min(first + piece, length))
 
@@ -165,15 +163,20 @@ class Simulation:
         ready = self.ready[p.name]
         if self.arithmetic.rounds_currents_of(p):
             return self._image_current(p, self.arithmetic), ready.projections
+        if p.name in self.currents:
+            inner = tuple(q for q in ready.projections if q.source != INPUT)
+            return self.currents[p.name].astype(self.arithmetic.dtype), inner
         leading = tuple(takewhile(lambda q: q.source == INPUT, ready.projections))
-        acc = np.zeros((len(self.x), *p.shape), dtype=self.arithmetic.dtype)
+        acc = np.zeros((self.batch, *p.shape), dtype=self.arithmetic.dtype)
         for q in leading:
             acc = self.impl.accumulate(q.op, acc, q.pooled(self.x))
         return acc, ready.projections[len(leading) :]
 
     def _image_current(self, p: Population, arithmetic: Arithmetic) -> Array:
         """Return the image's current and the bias, summed in order, rounded once."""
-        acc = np.zeros((len(self.x), *p.shape))
+        if p.name in self.currents:
+            return arithmetic.current(self.snn, p, self.currents[p.name])
+        acc = np.zeros((self.batch, *p.shape))
         for q in p.projections:
             if q.source == INPUT:
                 acc = self.impl.accumulate(q.op, acc, q.pooled(self.x))
@@ -321,7 +324,7 @@ class Simulation:
         """Evaluate logits(t) = W' counts(t) + t b for some steps."""
         p, ready = self.snn.readout, self.ready[self.snn.readout.name]
         dtype = self.reading.dtype
-        acc = np.zeros((length * len(self.x), *p.shape), dtype=dtype)
+        acc = np.zeros((length * self.batch, *p.shape), dtype=dtype)
         t = np.arange(start + 1, start + length + 1).astype(dtype)
         if self.reading.rounds_currents_of(p):
             current = self._image_current(p, self.reading)
