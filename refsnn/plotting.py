@@ -13,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -350,6 +351,58 @@ def case_shares(errors: Sequence[Mapping[str, Any]], *, against: str) -> Figure:
         axes.set_ylabel("share of neurons")
         axes.legend()
         return figure
+
+
+def differences(populations: Mapping[str, Array]) -> Figure:
+    """Draw where two recordings differ, as a heat map of populations and steps.
+
+    Parameters
+    ----------
+    populations : mapping of str to ndarray of int, shape (T,)
+        Differing spikes at every step, by population in graph order, as
+        :attr:`refsnn.compare.Comparison.populations` has them.
+
+    Returns
+    -------
+    Figure
+        Cells without a difference are left empty.
+    """
+    counts = np.array(list(populations.values()))
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(1.2 + 0.28 * len(counts))
+        shown = np.ma.masked_equal(counts, 0)
+        norm = LogNorm(vmin=1, vmax=max(10, int(counts.max(initial=1))))
+        edges = np.arange(counts.shape[1] + 1) + 0.5  # step t in the middle
+        rows = np.arange(len(counts) + 1)
+        image = axes.pcolormesh(edges, rows, shown, cmap="viridis", norm=norm)
+        axes.set_yticks(rows[:-1] + 0.5, list(populations))
+        axes.grid(visible=False)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.invert_yaxis()
+        axes.set_xlabel("step")
+        figure.colorbar(image, ax=axes, label="differing spikes")
+        return figure
+
+
+def rendered(figure: Figure, form: str) -> bytes:
+    """Return a figure as the bytes of a file, on white.
+
+    Parameters
+    ----------
+    figure : Figure
+        A figure of this module.
+    form : str
+        A format that Matplotlib writes: ``svg``, ``png``, ``pdf``.
+
+    Returns
+    -------
+    bytes
+        The file.
+    """
+    buffer = io.BytesIO()
+    with mpl.rc_context({**STYLE, "savefig.facecolor": "white"}):
+        figure.savefig(buffer, format=form, dpi=150)
+    return buffer.getvalue()
 
 
 def _log_steps(axes: Axes, longest: int) -> None:

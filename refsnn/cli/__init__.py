@@ -15,6 +15,7 @@ import typer
 import refsnn
 from refsnn.cli import data
 from refsnn.cli.certify import certify
+from refsnn.cli.compare import compare
 from refsnn.cli.convert import convert
 from refsnn.cli.demo import demo
 from refsnn.cli.errors import errors
@@ -61,7 +62,7 @@ def options(
     """
 
 
-for command in (demo, info, convert, run, certify, trace, margin, errors):
+for command in (demo, info, convert, run, certify, trace, compare, margin, errors):
     app.command()(command)
 app.command("import")(import_)
 app.add_typer(data.app, name="data")
