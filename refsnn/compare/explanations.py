@@ -24,7 +24,7 @@ from refsnn.numerics import Array
 from refsnn.profile import REFSNN, Profile
 from refsnn.recording import spikes_of
 from refsnn.run import Simulation, implementation
-from refsnn.trace import Recorded, Trace
+from refsnn.trace import Trace
 
 SAMPLES = 4
 """Samples that candidates are tried on before the best is run on all."""
@@ -73,21 +73,11 @@ class _Scene:
 
     def of(self, samples: Array) -> _Scene:
         """Return the scene with some of the samples."""
-        populations = {
-            name: _some(recorded, samples)
-            for name, recorded in self.golden.populations.items()
-        }
-        golden = dataclasses.replace(
-            self.golden,
-            samples=self.golden.samples[samples],
-            populations=populations,
-            readout=self.golden.readout[:, samples],
-        )
         return _Scene(
             snn=self.snn,
             currents={name: x[samples] for name, x in self.currents.items()},
             other={name: s[:, samples] for name, s in self.other.items()},
-            golden=golden,
+            golden=self.golden.of(samples),
         )
 
     def sources(self, name: str) -> set[str]:
@@ -315,24 +305,6 @@ def _worst_samples(scene: _Scene) -> Array:
     first = int(np.argmax(differing > 0))
     most = [int(i) for i in np.argsort(-differing, kind="stable") if i != first]
     return np.sort([first, *most[: SAMPLES - 1]])
-
-
-def _some(recorded: Recorded, samples: Array) -> Recorded:
-    """Return a population's record of some samples."""
-    moved = recorded.v0.shape == recorded.spikes.shape[1:]
-
-    def of(value: Array | None, axis: int) -> Array | None:
-        return None if value is None else value.take(samples, axis=axis)
-
-    return dataclasses.replace(
-        recorded,
-        spikes=recorded.spikes[:, samples],
-        v0=recorded.v0[samples] if moved else recorded.v0,
-        mask=of(recorded.mask, 0),
-        v=of(recorded.v, 1),
-        current=of(recorded.current, 1),
-        input_current=of(recorded.input_current, 0),
-    )
 
 
 def _is_rounding(scene: _Scene) -> bool:
