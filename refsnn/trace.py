@@ -175,6 +175,15 @@ class Trace:
         )
 
     @property
+    def masks(self) -> dict[str, Array]:
+        """Neurons that were let out, (B, *S), of populations that have a mask."""
+        return {
+            name: recorded.mask
+            for name, recorded in self.populations.items()
+            if recorded.mask is not None
+        }
+
+    @property
     def T(self) -> int:
         """Number of steps."""
         return len(self.readout)

@@ -90,11 +90,7 @@ class _Scene:
 
     def response(self, name: str, changed: _Changed) -> int:
         """Count where a population differs, given the recorded spikes as its input."""
-        masks = {
-            n: recorded.mask
-            for n, recorded in self.golden.populations.items()
-            if recorded.mask is not None
-        }
+        masks = self.golden.masks
         scaled = changed.currents(self.currents)
         ordered, kernel = Arithmetic(mode="ordered"), implementation("kernel")
         T = self.golden.T
@@ -108,7 +104,8 @@ class _Scene:
         T = self.golden.T
         snn = changed.snn if changed.rounds == 1 else _of_any_T(changed.snn)
         x = changed.currents(self.currents)
-        got, _ = spikes_of(snn, x, changed.rounds * T, mode="ordered")
+        masks = self.golden.masks
+        got, _ = spikes_of(snn, x, changed.rounds * T, mode="ordered", masks=masks)
         return sum(
             int(np.count_nonzero(got[name][-T:] != s)) for name, s in self.other.items()
         )
@@ -237,11 +234,14 @@ class _Trial:
         """Run a candidate on a few samples, on all if it is the best so far."""
         self.tried.append(changed.name)
         self.told(len(self.tried), MOST_TRIALS)
-        left = self.few.remaining(changed)
-        if left >= self.least:
+        try:
+            left = self.few.remaining(changed)
+            if left >= self.least:
+                return False
+            self.least = left
+            remaining = self.scene.remaining(changed)
+        except DomainError:  # more spikes in a step than a byte holds
             return False
-        self.least = left
-        remaining = self.scene.remaining(changed)
         self.best = min(self.best, (remaining, changed.name))
         return remaining == 0
 

@@ -165,6 +165,7 @@ def profiles(own: Profile) -> Iterator[tuple[str, Profile]]:
     leaks: dict[str, tuple[Any, ...]] = {
         "decay": (0.5, 0.9, 0.95, 0.99),
         "reset_delay": (1, 0),
+        "excess": ("waits", "fires"),
     }
     known = {own}
     pairs = [

@@ -175,24 +175,24 @@ def _vector(name: str) -> Callable[[Callable[[str], Vector]], Callable[[str], Ve
 
 @_vector("probe")
 def _probe(name: str) -> Vector:
-    """Sums that need all 24 bits: 1 or one unit below, out of terms of up to 3."""
+    """Sums that need all 24 bits: one unit above or below 1, of terms of up to 3."""
     count, unit = 16, 2.0**-21
     high = integers(7, (count,), 2**21, 3 * 2**21 - 1).astype(np.float64) * unit
-    below = np.arange(count) % 2 * unit  # every other neuron stays one unit below
+    low = 1 - high + np.where(np.arange(count) % 2, -unit, unit)
     weight = np.zeros((2 * count, 2))
-    weight[:count, 0], weight[:count, 1] = high, 1 - below - high
-    weight[count:, 0], weight[count:, 1] = 1 - below - high, high
+    weight[:count, 0], weight[:count, 1] = high, low
+    weight[count:, 0], weight[count:, 1] = low, high
     g = _Builder((2, 1, 1), 1)
     op = Conv2d(weight=weight.reshape(2 * count, 2, 1, 1))
     g.add("sums", (2 * count, 1, 1), [Projection(source="in", op=op)])
-    images = _of(np.ones((B, 2, 1, 1)))
+    images = _of(np.full((B, 2, 1, 1), 1.5))
     return Vector(
         name=name,
-        about="binary32 addition: potentials of 1 and of one unit in the last place "
-        "below, a probe that comes first",
+        about="binary32 addition, a probe: potentials one unit in the 24th bit above "
+        "and below the threshold",
         snn=g.done(name, steps=2),
         images=images,
-        T=2,
+        T=1,
     )
 
 
