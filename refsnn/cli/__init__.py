@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 import refsnn
+from refsnn.cli import conform as conformance
 from refsnn.cli import data
 from refsnn.cli.certify import certify
 from refsnn.cli.compare import compare
@@ -62,10 +63,22 @@ def options(
     """
 
 
-for command in (demo, info, convert, run, certify, trace, compare, margin, errors):
+for command in (
+    demo,
+    info,
+    convert,
+    run,
+    certify,
+    trace,
+    compare,
+    conformance.conform,
+    margin,
+    errors,
+):
     app.command()(command)
 app.command("import")(import_)
 app.add_typer(data.app, name="data")
+app.add_typer(conformance.app, name="vectors")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
