@@ -4,7 +4,7 @@
 accounts for all of them.
 """
 
-from refsnn.compare.explanations import Explanation, explain
+from refsnn.compare.explanations import Explanation, explain, explain_neurons
 from refsnn.compare.faults import FAULTS, Fault
 from refsnn.compare.first import Comparison, First, compare, distance
 from refsnn.compare.undo import UNDOINGS
@@ -19,4 +19,5 @@ __all__ = [
     "compare",
     "distance",
     "explain",
+    "explain_neurons",
 ]

@@ -19,7 +19,7 @@ from refsnn.compare.undo import UNDOINGS
 from refsnn.errors import DomainError
 from refsnn.margin import judge, need_network_of
 from refsnn.network import INPUT, SpikingNetwork
-from refsnn.neurons import Neuron, under
+from refsnn.neurons import IF, Neuron, initial_state, under, unroll
 from refsnn.numerics import Array
 from refsnn.profile import REFSNN, Profile
 from refsnn.recording import spikes_of
@@ -319,3 +319,55 @@ def _is_rounding(scene: _Scene) -> bool:
 
 def _is_judged(neuron: Neuron | None) -> bool:
     return neuron is not None and neuron.fires_at_theta
+
+
+def explain_neurons(
+    x: Array,
+    spikes: Array,
+    *,
+    neuron: Neuron | None = None,
+    theta: Array | float = 1.0,
+    v0: Array | float = 0.0,
+    own: Profile = REFSNN,
+) -> Explanation | None:
+    """Look for the conventions under which neurons emit given spikes.
+
+    Parameters
+    ----------
+    x : ndarray, shape (T, B, *S), potential
+        Their currents.
+    spikes : ndarray of int8, shape (T, B, *S)
+        What another simulator's neurons emitted.
+    neuron : Neuron, optional
+        The model; IF by default.
+    theta, v0 : ndarray or float, potential
+        Threshold and initial potential, broadcastable over (B, *S).
+    own : Profile
+        The conventions that were expected.
+
+    Returns
+    -------
+    Explanation or None
+        None if the neurons follow the expected conventions.
+    """
+    model = neuron or IF()
+    state = initial_state(np.asarray(v0), x.shape[1:])
+    tried: list[str] = []
+    best: tuple[int, str] | None = None
+    for name, profile in [("", own), *profiles(own)]:
+        try:
+            got, _ = unroll(under(model, profile), x, state, np.asarray(theta))
+        except DomainError:  # not defined, or more spikes than a byte holds
+            continue
+        remaining = int(np.count_nonzero(got != spikes))
+        if name:
+            tried.append(name)
+        if remaining == 0:
+            found = Explanation(name=name, remaining=0, tried=tuple(tried))
+            return found if name else None
+        candidate = (remaining, name or "the reference as it is")
+        best = min(best, candidate) if best else candidate
+    left, name = best or (spikes.size, "none")
+    return Explanation(
+        name=f"unexplained: best is {name}", remaining=left, tried=tuple(tried)
+    )
