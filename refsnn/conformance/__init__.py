@@ -13,6 +13,7 @@ from refsnn.conformance.judge import (
     conform,
     find_adapter,
     judge,
+    play,
 )
 from refsnn.conformance.networks import Vector, names, vector, vectors
 from refsnn.conformance.stored import check, write
@@ -28,6 +29,7 @@ __all__ = [
     "judge",
     "names",
     "network_arrays",
+    "play",
     "vector",
     "vectors",
     "write",

@@ -14,7 +14,8 @@ from refsnn.conformance.arrays import network_arrays
 from refsnn.conformance.networks import Vector, names, vector
 from refsnn.conformance.stored import stored
 from refsnn.errors import DataError, OptionError, RefsnnError, printable
-from refsnn.exchange.recordings import recording
+from refsnn.exchange.recordings import as_array, recording
+from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.trace import Trace
 
@@ -220,7 +221,7 @@ def _run(made: Adapter, v: Vector, score: Score) -> Score:
             if want is not loaded:
                 made.load(network_arrays(v.snn, masks=want.masks, units=v.units))
                 loaded = want
-            got, readout = play(made, v, want)
+            got, readout = play(made, v.snn, want, v.units)
             found = compare(want, got)
         except RefsnnError as error:
             return dataclasses.replace(
@@ -245,17 +246,24 @@ def _run(made: Adapter, v: Vector, score: Score) -> Score:
     return score
 
 
-def play(made: Adapter, v: Vector, golden: Trace) -> tuple[dict[str, Array], Array]:
-    """Drive an adapter through the steps of a vector.
+def play(
+    made: Adapter,
+    snn: SpikingNetwork,
+    golden: Trace,
+    units: Mapping[str, Array] | None = None,
+) -> tuple[dict[str, Array], Array]:
+    """Drive an adapter through the steps of a trace, on the trace's currents.
 
     Parameters
     ----------
     made : Adapter
-        The adapter, the vector's network loaded.
-    v : Vector
-        The vector.
+        The adapter, the network loaded (:func:`network_arrays`).
+    snn : SpikingNetwork
+        The network.
     golden : Trace
-        Its trace, which has the currents.
+        Its trace, which has the currents of the populations that the image feeds.
+    units : mapping of str to ndarray, shape (C,), optional
+        The units that the network was laid out in.
 
     Returns
     -------
@@ -263,53 +271,35 @@ def play(made: Adapter, v: Vector, golden: Trace) -> tuple[dict[str, Array], Arr
         By population.
     readout : ndarray of float64, shape (T, B, classes)
         Sums of the readout's currents up to every step.
+
+    Raises
+    ------
+    DataError
+        If a step returns nothing of a population, or no spikes.
     """
+    currents = {
+        name: recorded.input_current * _unit(units or {}, name, recorded.input_current)
+        for name, recorded in golden.populations.items()
+        if recorded.input_current is not None
+    }
     made.reset(len(golden.samples))
-    steps = []
+    parts: dict[str, list[Array]] = {p.name: [] for p in snn.populations}
     for _ in range(golden.T):
-        out = made.step(
-            {
-                name: recorded.input_current * unit_of(v, name, recorded.input_current)
-                for name, recorded in golden.populations.items()
-                if recorded.input_current is not None
-            }
-        )
-        absent = [p.name for p in v.snn.populations if p.name not in out]
+        out = made.step(currents)
+        absent = [name for name in parts if name not in out]
         if absent:
             raise DataError(
                 where="step",
                 got=f"nothing of {', '.join(absent)}",
                 expected="spikes of every population, and the readout's current",
             )
-        steps.append(out)
-    spikes = recording(
-        {p.name: [_numbers(out[p.name]) for out in steps] for p in v.snn.hidden}
-    )
-    last = v.snn.readout.name
-    currents = np.stack([_numbers(out[last]).astype(np.float64) for out in steps])
-    return spikes, currents.cumsum(axis=0)
+        for name, steps in parts.items():
+            steps.append(np.array(as_array(out[name])))
+    currents_out = np.stack(parts.pop(snn.readout.name)).astype(np.float64)
+    return recording(parts), currents_out.cumsum(axis=0)
 
 
-def unit_of(v: Vector, name: str, like: Array) -> Array:
-    """Return the unit of a population's potentials, shaped to multiply its currents.
-
-    Parameters
-    ----------
-    v : Vector
-        The vector.
-    name : str
-        The population.
-    like : ndarray, shape (B, *S)
-        A current.
-
-    Returns
-    -------
-    ndarray
-        1, or the vector's thresholds.
-    """
-    unit = v.units.get(name)
+def _unit(units: Mapping[str, Array], name: str, like: Array) -> Array:
+    """Return what a population's currents are multiplied by."""
+    unit = units.get(name)
     return np.array(1.0) if unit is None else unit.reshape(-1, *[1] * (like.ndim - 2))
-
-
-def _numbers(value: Any) -> Array:
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)

@@ -96,7 +96,7 @@ def from_monitor(
 
 def _stacked(records: Iterable[Any] | Any, steps: int | None) -> Array:
     """Join the records of one layer to (T, B, *S)."""
-    parts = [_numbers(part) for part in records]
+    parts = [as_array(part) for part in records]
     if len(parts) == 1 and steps != 1:
         return parts[0]  # all steps in one record
     if steps is None or len(parts) == steps:
@@ -105,14 +105,25 @@ def _stacked(records: Iterable[Any] | Any, steps: int | None) -> Array:
     return np.concatenate(rounds, axis=1)
 
 
-def _numbers(value: Any) -> Array:
-    """Return an array, also of a tensor that needs a gradient."""
+def as_array(value: Any) -> Array:
+    """Return a NumPy array of what another framework holds.
+
+    Parameters
+    ----------
+    value : array_like or tensor
+        Numbers; a tensor may need a gradient, or lie on a device.
+
+    Returns
+    -------
+    ndarray
+        The numbers, perhaps in the same memory.
+    """
     return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
 
 
 def _spikes(name: str, value: Any) -> Array:
     """Return spikes as int8, or refuse what are none."""
-    array = _numbers(value)
+    array = as_array(value)
     where = f"recording, population {name}"
     if array.dtype.kind not in "biuf" or array.ndim < 3:
         got = f"type {array.dtype}, shape {array.shape}"
