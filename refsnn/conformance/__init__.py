@@ -15,8 +15,9 @@ from refsnn.conformance.judge import (
     judge,
     play,
 )
-from refsnn.conformance.networks import Vector, names, vector, vectors
+from refsnn.conformance.networks import names, vector, vectors
 from refsnn.conformance.stored import check, write
+from refsnn.conformance.vector import Vector
 
 __all__ = [
     "STATUSES",
