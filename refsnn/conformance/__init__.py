@@ -6,6 +6,7 @@ come out. All are certified for binary32, so the only passing score is no differ
 """
 
 from refsnn.conformance.arrays import network_arrays
+from refsnn.conformance.base import Vector
 from refsnn.conformance.judge import (
     STATUSES,
     Adapter,
@@ -17,7 +18,6 @@ from refsnn.conformance.judge import (
 )
 from refsnn.conformance.networks import names, vector, vectors
 from refsnn.conformance.stored import check, write
-from refsnn.conformance.vector import Vector
 
 __all__ = [
     "STATUSES",

@@ -11,9 +11,9 @@ import numpy as np
 
 from refsnn.compare import Explanation, First, compare, explain
 from refsnn.conformance.arrays import network_arrays
+from refsnn.conformance.base import Vector
 from refsnn.conformance.networks import names, vector
 from refsnn.conformance.stored import stored
-from refsnn.conformance.vector import Vector
 from refsnn.errors import DataError, OptionError, RefsnnError, printable
 from refsnn.exchange.recordings import as_array, recording
 from refsnn.network import SpikingNetwork

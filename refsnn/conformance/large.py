@@ -10,8 +10,8 @@ import numpy as np
 
 from refsnn import architectures, datasets, io
 from refsnn.activations import QCFS
+from refsnn.conformance.base import MEAN, STD, T, Vector, pixels
 from refsnn.conformance.draws import dyadic
-from refsnn.conformance.vector import MEAN, STD, T, Vector, pixels
 from refsnn.convert import convert
 from refsnn.layers import BatchNorm, Conv2d, Linear
 from refsnn.network import Network

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
+from refsnn.conformance.base import Vector
 from refsnn.conformance.large import LARGE
 from refsnn.conformance.small import SMALL
-from refsnn.conformance.vector import Vector
 
 QUICK = (*SMALL, "batch-norm")
 """The quick part."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from refsnn.conformance.base import MEAN, STD, B, T, Vector, pixels
 from refsnn.conformance.draws import dyadic, integers
-from refsnn.conformance.vector import MEAN, STD, B, T, Vector, pixels
 from refsnn.layers import Conv2d, Identity, Linear, SumPool
 from refsnn.network import INPUT, Population, Projection, SpikingNetwork, Stages
 from refsnn.neurons import IF, DualThresholdIF, GatedIF, Neuron

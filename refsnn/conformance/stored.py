@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from refsnn import io
+from refsnn.conformance.base import Vector
 from refsnn.conformance.networks import vectors
-from refsnn.conformance.vector import Vector
 from refsnn.errors import DataError
 from refsnn.io import content_sha256
 from refsnn.recording import record
