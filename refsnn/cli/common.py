@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -109,8 +110,10 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     for row in rows:
         cells = [f"{c:,}" if isinstance(c, int) else printable(c) for c in row]
         grid.add_row(*map(escape, cells))
-    width = max(stdout.width, 80)  # a narrower terminal wraps lines; no digit is cut
-    stdout.print(grid, soft_wrap=False, crop=False, overflow="ignore", width=width)
+    # a narrower terminal wraps lines; no digit is cut
+    wide = stdout.options.update(max_width=10_000)
+    grid.width = Measurement.get(stdout, wide, grid).maximum
+    stdout.print(grid, soft_wrap=False, crop=False, overflow="ignore")
 
 
 def need_json_target(target: str | None) -> None:
