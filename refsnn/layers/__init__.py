@@ -8,6 +8,7 @@ from refsnn.layers.base import Layer
 from refsnn.layers.linear_maps import Conv2d, Identity, Linear, LinearMap
 from refsnn.layers.others import Add, BatchNorm, Flatten, Input
 from refsnn.layers.pooling import AvgPool, GlobalAvgPool, MaxPool, Pool, SumPool
+from refsnn.layers.products import product, pulled_back, vjp, weight_gradient
 
 __all__ = [
     "Add",
@@ -24,4 +25,8 @@ __all__ = [
     "MaxPool",
     "Pool",
     "SumPool",
+    "product",
+    "pulled_back",
+    "vjp",
+    "weight_gradient",
 ]
