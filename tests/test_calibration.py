@@ -10,13 +10,9 @@ import pytest
 
 from nets import ACTIVATIONS, images, random_net
 from refsnn import io
-from refsnn.calibration import (
-    FRACTION,
-    _best,
-    _squares,
-    clip_floor,
-    mmse_thresholds,
-)
+from refsnn.calibration import clip_floor, mmse_thresholds
+from refsnn.calibration.parameters import FRACTION
+from refsnn.calibration.thresholds import _best, _squares
 from refsnn.convert import convert
 from refsnn.errors import OptionError
 from refsnn.methods import METHODS, Context
@@ -157,7 +153,8 @@ def test_calibration_is_for_its_own_T_and_names_its_images() -> None:
     )
     assert snn.T == T
     assert snn.samples.tolist() == list(range(20))
-    assert dict(snn.options) == {**FEW, "channelwise": False}
+    others = {"channelwise": False, "spiking_pool": False}
+    assert dict(snn.options) == {**FEW, **others}
     assert snn.mode == "exact"
     with pytest.raises(OptionError, match="converted it for"):
         run_snn(snn, snn.preprocess(TRAIN[:1]), T + 1)
