@@ -21,6 +21,7 @@ from refsnn.fixed import Fixed
 from refsnn.network import INPUT, Population, SpikingNetwork
 from refsnn.neurons import potentials
 from refsnn.numerics import Array, floor_half_up, per_channel, round_to_grid
+from refsnn.profile import REFSNN
 
 MODES = ("exact", "ordered", "fixed")
 CARRIERS = tuple(ACCUMULATORS)
@@ -281,7 +282,8 @@ def resolve(
             )
         return Arithmetic(mode="ordered")
     held = carrier or "float64"
-    if mode is None and carrier is None and snn.mode == "ordered":
+    foreign = snn.profile != REFSNN  # nothing is proved of other conventions
+    if mode is None and carrier is None and (snn.mode == "ordered" or foreign):
         return Arithmetic(mode="ordered")
     certificate, seen = certified(snn, held, T)
     if certificate.holds:

@@ -142,6 +142,7 @@ def ranges(snn: SpikingNetwork) -> dict[str, Ranges]:
         By population, in graph order, the readout last.
     """
     snn.need_canonical()
+    snn.need_own_conventions()
     if snn not in _KNOWN:
         _KNOWN[snn] = {p.name: _ranges(snn, p) for p in snn.populations}
     return _KNOWN[snn]

@@ -262,6 +262,7 @@ def _margins(
 ) -> Iterator[tuple[Population, Array, Array]]:
     """Walk the distances from the thresholds and the errors, (T, B, *S) each."""
     snn.need_canonical()
+    snn.need_own_conventions()
     if trace.network_sha256 != content_sha256(snn):
         raise DataError(
             where=f"trace of {trace.network}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,8 +12,9 @@ import refsnn
 from refsnn.arithmetic import resolve
 from refsnn.io import content_sha256
 from refsnn.network import INPUT, Population, SpikingNetwork
-from refsnn.neurons import State, potentials
+from refsnn.neurons import Neuron, State, initial_state, under
 from refsnn.numerics import Array
+from refsnn.profile import Profile
 from refsnn.run import SpikingRun, image_currents, run_snn
 from refsnn.trace import Recorded, Trace, images_sha256
 
@@ -138,9 +139,7 @@ def record(
         carrier=numbers.carrier,
         bits=numbers.bits,
         populations={
-            p.name: _recorded(
-                p, parts[p.name], run, fed.get(p.name), membranes, currents
-            )
+            p.name: _recorded(p, snn, parts, run, fed, membranes, currents)
             for p in snn.hidden
         },
         readout=run.logits,
@@ -150,19 +149,20 @@ def record(
 
 def _recorded(
     p: Population,
-    parts: list[tuple[Array, Array, State]],
+    snn: SpikingNetwork,
+    parts: dict[str, list[tuple[Array, Array, State]]],
     run: SpikingRun,
-    fed: Array | None,
+    fed: dict[str, Array],
     membranes: bool,
     currents: bool,
 ) -> Recorded:
     """Join the pieces of a population's run."""
-    x, s = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    x, s = (np.concatenate([part[i] for part in parts[p.name]]) for i in (0, 1))
     v = None
     v0 = run.v0.get(p.name, p.v0)
     if membranes:
         start = run.v0.get(p.name, np.broadcast_to(p.over("v0"), s.shape[1:]))
-        v = np.stack([v for _, v in potentials(x, s, start, p.over("theta"))])
+        v = _membranes(p, snn.profile, x, start)
     constant = all(q.source == INPUT for q in p.projections)
     return Recorded(
         spikes=run.emitted(p.name, s),
@@ -171,5 +171,16 @@ def _recorded(
         mask=run.masks.get(p.name),
         v=v,
         current=(x[:1] if constant else x) if currents else None,
-        input_current=fed,
+        input_current=fed.get(p.name),
     )
+
+
+def _membranes(p: Population, profile: Profile, x: Array, v0: Array) -> Array:
+    """Repeat the potentials behind every step, shape (T, B, *S)."""
+    neuron = under(cast(Neuron, p.neuron), profile).over(p.shape)
+    state, theta = initial_state(v0, x.shape[1:]), p.over("theta")
+    v = np.empty(x.shape)
+    for t, current in enumerate(x):
+        _, state = neuron.step(current, state, theta)
+        v[t] = state.v
+    return v

@@ -20,7 +20,6 @@ from refsnn.errors import (
 from refsnn.layers import Add, AvgPool, Flatten, Identity, Input, Linear
 from refsnn.network import INPUT, Network, Node, Population, Projection, SpikingNetwork
 from refsnn.neurons import IF
-from refsnn.profile import REFSNN
 
 NET = random_net(0)
 FC = Linear(weight=np.ones((3, 128)))
@@ -137,7 +136,7 @@ def test_provenance_is_a_copy_of_JSON_values() -> None:
         ("T", 0),
         ("T", 2.0),
         ("mode", "exact"),
-        ("profile", dataclasses.replace(REFSNN, reset="to-zero")),
+        ("profile", "to-zero"),
         ("samples", [[1]]),
         ("samples", [0.5]),
         ("samples", []),

@@ -26,7 +26,7 @@ from refsnn.network import (
 )
 from refsnn.neurons import Neuron
 from refsnn.numerics import Array
-from refsnn.profile import REFSNN
+from refsnn.profile import REFSNN, Profile
 from refsnn.records import Record
 
 VERSION = 1
@@ -230,10 +230,7 @@ def read_snn(root: Cursor) -> SpikingNetwork:
     header["ann_sha256"] = root.attribute("ann_sha256", str)
     header["mode"] = root.attribute("mode", str)
     header["certificate"] = root.json("certificate", dict, optional=True)
-    profile = root.json("profile", dict)
-    if profile != dataclasses.asdict(REFSNN):
-        at = f"{root.where}@profile"
-        refuse("RSN-H5-014", at, profile, "the conventions of refsnn")
+    header["profile"] = profile_of(root)
     if header["mode"] not in MODES:
         refuse("RSN-H5-014", f"{root.where}@mode", header["mode"], " or ".join(MODES))
     header["samples"] = root.array("samples", dtypes=(np.dtype("<i8"),), optional=True)
@@ -248,6 +245,28 @@ def read_snn(root: Cursor) -> SpikingNetwork:
         **header,
     )
     return snn
+
+
+def profile_of(root: Cursor) -> Profile:
+    """Read the conventions of a file.
+
+    Parameters
+    ----------
+    root : Cursor
+        The root.
+
+    Returns
+    -------
+    Profile
+        The conventions.
+    """
+    at = f"{root.where}@profile"
+    fields = root.json("profile", dict)
+    known = dataclasses.asdict(REFSNN)
+    if fields.keys() != known.keys():
+        refuse("RSN-H5-014", at, fields, f"values of {', '.join(known)}")
+    profile: Profile = built(at, Profile, **fields)
+    return profile
 
 
 def _stages(root: Cursor) -> Stages:

@@ -8,10 +8,9 @@ from typing import cast
 import numpy as np
 
 from refsnn.io.cursor import Cursor, built, shape_of
-from refsnn.io.formats import VERSION, compact
+from refsnn.io.formats import VERSION, compact, profile_of
 from refsnn.io.tree import Tree, refuse
 from refsnn.numerics import Array
-from refsnn.profile import Profile
 from refsnn.trace import Recorded, Trace
 
 _F8, _I8, _U1 = (np.dtype(code) for code in ("<f8", "<i8", "u1"))
@@ -107,7 +106,7 @@ def read_trace(root: Cursor) -> Trace:
         field: root.attribute(field, str)
         for field in ("network", "network_sha256", "input_sha256", "mode", "carrier")
     }
-    profile = built(root.where, Profile, **root.json("profile", dict))
+    profile = profile_of(root)
     bits = root.json("bits", int, optional=True)
     versions = root.json("versions", dict)
     samples = cast(Array, root.array("samples", dtypes=(_I8,)))

@@ -123,11 +123,11 @@ class SpikingNetwork(Model):
                 got=self.ann_sha256,
                 expected="64 hexadecimal digits",
             )
-        if self.mode not in MODES or self.profile != REFSNN:
+        if self.mode not in MODES or not isinstance(self.profile, Profile):
             raise OptionError(
                 where=where,
-                got=f"mode {self.mode!r}, {self.profile}",
-                expected=f"mode {' or '.join(MODES)} and the conventions {REFSNN}",
+                got=f"mode {self.mode!r}, profile {self.profile!r}",
+                expected=f"mode {' or '.join(MODES)}, and a Profile",
             )
         if self.mode == "exact" and any(p.grid is None for p in self.populations):
             got, expected = "mode exact", "a grid for every population"
@@ -204,6 +204,21 @@ class SpikingNetwork(Model):
                 where=f"spiking network {self.name}",
                 got="a network that is not in canonical form",
                 expected="thresholds of 1 (apply passes.canonical_form)",
+            )
+
+    def need_own_conventions(self) -> None:
+        """Refuse a network of other conventions, for what is proved of refsnn's own.
+
+        Raises
+        ------
+        OptionError
+            If its profile is another.
+        """
+        if self.profile != REFSNN:
+            raise OptionError(
+                where=f"spiking network {self.name}",
+                got=f"the conventions {self.profile}",
+                expected="those of refsnn; others can be run, traced and compared",
             )
 
     @property

@@ -6,6 +6,7 @@ networks use the canonical one, theta = 1.
 """
 
 from refsnn.neurons.base import Neuron, State
+from refsnn.neurons.conventions import ConventionNeuron, under
 from refsnn.neurons.models import IF, DualThresholdIF, GatedIF
 from refsnn.neurons.presets import PRESETS, Preset
 from refsnn.neurons.runs import constant_count, initial_state, potentials, unroll
@@ -13,6 +14,7 @@ from refsnn.neurons.runs import constant_count, initial_state, potentials, unrol
 __all__ = [
     "IF",
     "PRESETS",
+    "ConventionNeuron",
     "DualThresholdIF",
     "GatedIF",
     "Neuron",
@@ -21,5 +23,6 @@ __all__ = [
     "constant_count",
     "initial_state",
     "potentials",
+    "under",
     "unroll",
 ]

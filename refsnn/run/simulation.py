@@ -31,8 +31,8 @@ class Simulation:
     ----------
     snn : SpikingNetwork
         The network.
-    x : ndarray, shape (B, C, H, W)
-        Analog input.
+    x : ndarray, shape (B, C, H, W), or mapping of str to ndarray, shape (B, *S)
+        Analog input, or the currents it causes, as :func:`image_currents` returns them.
     T : int
         Number of steps in all.
     arithmetic : Arithmetic
@@ -48,19 +48,17 @@ class Simulation:
     def __init__(
         self,
         snn: SpikingNetwork,
-        x: Array,
+        x: Array | Mapping[str, Array],
         T: int,
         arithmetic: Arithmetic,
         impl: Impl,
         observe: Observer | None,
         masks: Mapping[str, Array] | None = None,
     ) -> None:
-        self.snn, self.x, self.impl, self.observe = (
-            snn,
-            x.astype(np.float64),
-            impl,
-            observe,
-        )
+        self.snn, self.impl, self.observe = snn, impl, observe
+        self.currents: Mapping[str, Array] = x if isinstance(x, Mapping) else {}
+        self.x = np.zeros(0) if isinstance(x, Mapping) else x.astype(np.float64)
+        self.batch = len(next(iter(self.currents.values()), self.x))
         self.arithmetic = arithmetic
         self.reading = arithmetic.of_readout
         self.states: dict[str, State] = {}
@@ -73,13 +71,14 @@ class Simulation:
             p.name: [q for _, q in snn.projections(p.name) if q.maxima]
             for p in snn.hidden
         }
+        self.arriving: dict[str, Array] = {}
         self.last = {q.source: p.name for p in snn.populations for q in p.projections}
 
         def zeros() -> dict[str, Array]:
             return {p.name: np.zeros(T, dtype=np.int64) for p in snn.hidden}
 
         self.result = SpikingRun(
-            logits=np.empty((T, len(x), snn.classes)),
+            logits=np.empty((T, self.batch, snn.classes)),
             spikes=zeros(),
             negative=zeros(),
             synops=zeros(),
@@ -98,7 +97,8 @@ class Simulation:
         """
         spikes: dict[str, Array] = {}
         for p in self.snn.hidden:
-            spikes[p.name] = self._fire_in_pieces(p, start, length, spikes)
+            fired = self._fire_in_pieces(p, start, length, spikes)
+            spikes[p.name] = self._delivered(p, fired)
             for source in {q.source for q in p.projections} - {INPUT}:
                 if self.last[source] == p.name:
                     del spikes[source]
@@ -106,6 +106,14 @@ class Simulation:
         for steps in self._pieces(length, int(largest)):
             sources = {name: s[steps] for name, s in spikes.items()}
             self._read_out(start + steps.start, steps.stop - steps.start, sources)
+
+    def _delivered(self, p: Population, s: Array) -> Array:
+        """Return the spikes that arrive in these steps, shape (T', B, *S)."""
+        if not self.snn.profile.layer_delay:
+            return s
+        under_way = self.arriving.get(p.name, np.zeros_like(s[:1]))
+        self.arriving[p.name] = s[-1:]
+        return np.concatenate([under_way, s[:-1]])
 
     def fire(self, name: str, length: int, spikes: dict[str, Array]) -> Array:
         """Take one population its first steps, on given spikes of its sources.
@@ -142,7 +150,7 @@ class Simulation:
 
     def _pieces(self, length: int, size: int) -> Iterator[slice]:
         """Split steps so that float64 arrays of `size` a sample fit into CURRENTS."""
-        piece = max(1, CURRENTS // (8 * len(self.x) * size))
+        piece = max(1, CURRENTS // (8 * self.batch * size))
         for first in range(0, length, piece):
             yield slice(first, min(first + piece, length))
 
@@ -155,15 +163,20 @@ class Simulation:
         ready = self.ready[p.name]
         if self.arithmetic.rounds_currents_of(p):
             return self._image_current(p, self.arithmetic), ready.projections
+        if p.name in self.currents:
+            inner = tuple(q for q in ready.projections if q.source != INPUT)
+            return self.currents[p.name].astype(self.arithmetic.dtype), inner
         leading = tuple(takewhile(lambda q: q.source == INPUT, ready.projections))
-        acc = np.zeros((len(self.x), *p.shape), dtype=self.arithmetic.dtype)
+        acc = np.zeros((self.batch, *p.shape), dtype=self.arithmetic.dtype)
         for q in leading:
             acc = self.impl.accumulate(q.op, acc, q.pooled(self.x))
         return acc, ready.projections[len(leading) :]
 
     def _image_current(self, p: Population, arithmetic: Arithmetic) -> Array:
         """Return the image's current and the bias, summed in order, rounded once."""
-        acc = np.zeros((len(self.x), *p.shape))
+        if p.name in self.currents:
+            return arithmetic.current(self.snn, p, self.currents[p.name])
+        acc = np.zeros((self.batch, *p.shape))
         for q in p.projections:
             if q.source == INPUT:
                 acc = self.impl.accumulate(q.op, acc, q.pooled(self.x))
@@ -192,7 +205,7 @@ class Simulation:
         """Charge and fire one population for a piece of the steps; count."""
         where = f"spiking network {self.snn.name}"
         ready = self.ready[p.name]
-        neuron = cast(Neuron, ready.neuron).over(p.shape)  # hidden ones have one
+        neuron = self._neuron(p)
         x = self._current(p, length, spikes)
         axes = f"(step after {start}, sample, *shape)"
         require_finite(x, where=f"{where}, current of population {p.name}", axes=axes)
@@ -210,10 +223,15 @@ class Simulation:
         self.arithmetic.require_room(p, start, x, s, state.v, theta, where)
         self.states[p.name] = after
         emitted = self.result.emitted(p.name, s)
-        self._count(p, start, emitted)
+        self._count(p, neuron, start, emitted)
         if self.observe:
             self.observe(p, start, *self._in_potentials(p, x, s, after))
         return emitted
+
+    def _neuron(self, p: Population) -> Neuron:
+        """Return a population's neuron, its parameters shaped, under the profile."""
+        neuron = cast(Neuron, self.ready[p.name].neuron)  # hidden ones have one
+        return neurons.under(neuron, self.snn.profile).over(p.shape)
 
     def _move_start(self, p: Population, spikes: dict[str, Array]) -> None:
         """Move the initial potentials of a population as COS does."""
@@ -222,7 +240,7 @@ class Simulation:
         x = self._current(p, stages.rho, first)
         x = np.broadcast_to(x, (stages.rho, *x.shape[1:]))
         theta = bind(ready.over("theta"), x)
-        neuron = cast(Neuron, ready.neuron).over(p.shape)
+        neuron = self._neuron(p)
         v0 = np.broadcast_to(bind(ready.over("v0"), x), x.shape[1:])
         for _ in range(stages.rounds):
             v0 = offset(neuron, x, v0, theta, self._margins(p, x))
@@ -306,7 +324,7 @@ class Simulation:
         """Evaluate logits(t) = W' counts(t) + t b for some steps."""
         p, ready = self.snn.readout, self.ready[self.snn.readout.name]
         dtype = self.reading.dtype
-        acc = np.zeros((length * len(self.x), *p.shape), dtype=dtype)
+        acc = np.zeros((length * self.batch, *p.shape), dtype=dtype)
         t = np.arange(start + 1, start + length + 1).astype(dtype)
         if self.reading.rounds_currents_of(p):
             current = self._image_current(p, self.reading)
@@ -333,9 +351,9 @@ class Simulation:
         )
         self.result.logits[start : start + length] = logits
 
-    def _count(self, p: Population, start: int, s: Array) -> None:
+    def _count(self, p: Population, neuron: Neuron, start: int, s: Array) -> None:
         """Count spikes and the synaptic operations that they cause."""
-        alphabet = cast(Neuron, p.neuron).alphabet
+        alphabet = neuron.alphabet
         least, most = int(s.min()), int(s.max())
         if least < min(alphabet) or most > max(alphabet):
             raise DomainError(
@@ -344,7 +362,12 @@ class Simulation:
                 expected=f"values of the neuron's alphabet {alphabet}",
             )
         steps = slice(start, start + len(s))
-        positive = np.count_nonzero(s > 0, axis=1)
+        single = max(alphabet) == 1  # else a neuron may emit several in a step
+        positive = (
+            np.count_nonzero(s > 0, axis=1)
+            if single
+            else np.maximum(s, 0).sum(axis=1, dtype=np.int64)
+        )
         both = positive
         self.result.spikes[p.name][steps] = positive.reshape(len(s), -1).sum(axis=1)
         if min(alphabet) < 0:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
 from refsnn.arithmetic import resolve
-from refsnn.errors import DomainError, OptionError
+from refsnn.errors import DomainError, OptionError, ShapeError
 from refsnn.fixed import Fixed
 from refsnn.network import INPUT, SpikingNetwork
 from refsnn.numerics import Array
@@ -25,7 +26,7 @@ SCHEDULES = ("layer", "step")
 )  # reported by require_finite, with a place
 def run_snn(
     snn: SpikingNetwork,
-    x: Array,
+    x: Array | Mapping[str, Array],
     T: int,
     *,
     mode: str | None = None,
@@ -41,9 +42,10 @@ def run_snn(
     ----------
     snn : SpikingNetwork
         The network.
-    x : ndarray, shape (B, C, H, W)
-        Analog input, as :meth:`refsnn.network.Model.preprocess` returns it; presented
-        unchanged at every step.
+    x : ndarray, shape (B, C, H, W), or mapping of str to ndarray, shape (B, *S)
+        Analog input, as :meth:`refsnn.network.Model.preprocess` returns it, or the
+        currents that it causes by population, as :func:`image_currents` returns them;
+        presented unchanged at every step. Without a grid currents are added first.
     T : int
         Number of steps.
     mode, carrier, fixed : optional
@@ -72,7 +74,10 @@ def run_snn(
         If the network has no certificate for the numbers that were asked for.
     """
     need_network(snn, SpikingNetwork)
-    snn.need_input(x)
+    if isinstance(x, Mapping):
+        _need_currents(snn, x)
+    else:
+        snn.need_input(x)
     snn.need_canonical()
     need_steps(T)
     if snn.T not in (None, T):
@@ -98,6 +103,24 @@ def run_snn(
     return dataclasses.replace(simulation.result, observing=observing)
 
 
+def _need_currents(snn: SpikingNetwork, currents: Mapping[str, Array]) -> None:
+    """Refuse what are not the currents of all populations that the image feeds."""
+    fed = [p for p in snn.populations if p.fed_by_image]
+    where = f"spiking network {snn.name}, currents"
+    if {p.name for p in fed} != set(currents) or snn.readout.fed_by_image:
+        raise OptionError(
+            where=where,
+            got=f"those of {', '.join(currents)}",
+            expected=f"those of {', '.join(p.name for p in fed)}, none the readout",
+        )
+    sizes = {len(current) for current in currents.values()}
+    for p in fed:
+        shape = currents[p.name].shape
+        if shape[1:] != p.shape or len(sizes) > 1 or 0 in sizes:
+            expected = f"(B, {', '.join(map(str, p.shape))}), B > 0 for all"
+            raise ShapeError(where=f"{where} of {p.name}", got=shape, expected=expected)
+
+
 def _simulate(simulation: Simulation, T: int, schedule: str) -> None:
     """Take a simulation through all its steps."""
     length = T if schedule == "layer" else 1
@@ -109,6 +132,8 @@ def _need_stages(snn: SpikingNetwork, T: int, schedule: str) -> None:
     """Refuse a run that has no room for the offset steps of COS."""
     rho = snn.stages.rho
     where = f"spiking network {snn.name}, {rho} offset steps"
+    if rho:
+        snn.need_own_conventions()
     if rho > T:
         raise OptionError(where=where, got=f"T = {T}", expected=f"at least {rho}")
     if rho and schedule == "step":
