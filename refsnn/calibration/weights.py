@@ -12,7 +12,7 @@ from refsnn.calibrate import Progress
 from refsnn.calibration.optimisers import OPTIMISERS, at_rest, cosine
 from refsnn.calibration.thresholds import clip_floor
 from refsnn.calibration.walk import Walk
-from refsnn.layers import LinearMap, product, weight_gradient
+from refsnn.layers import LinearMap, linearised, product
 from refsnn.network import (
     INPUT,
     Network,
@@ -20,7 +20,7 @@ from refsnn.network import (
     Projection,
     SpikingNetwork,
 )
-from refsnn.numerics import Array, bind, per_channel
+from refsnn.numerics import Array, per_channel
 
 Watch = Callable[[str, int, float], None]
 """Told the population, the iteration from 0 and the loss of its batch."""
@@ -117,12 +117,13 @@ def loss_and_gradient(layer: Layer, weight: Array, some: Array) -> tuple[float, 
     """
     op = dataclasses.replace(layer.op, weight=weight)
     x, a = layer.x[some], layer.a[some]
-    z = product(op, x) + layer.rest[some]
+    z, gradient = linearised(op, x)
+    z = z + layer.rest[some]
     error = clip_floor(z, layer.T, layer.theta) - a
     size = error.size // error.shape[1]
     inside = (z >= 0) & (z <= layer.theta)
     g = 2 / size * np.where(inside, error, 0)
-    return float((error**2).sum()) / size, weight_gradient(op, x, bind(g, x))
+    return float((error**2).sum()) / size, gradient(g)
 
 
 def trained(

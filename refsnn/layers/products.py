@@ -7,6 +7,7 @@ multiplies; nothing that is simulated runs on them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import singledispatch
 
 import numpy as np
@@ -14,8 +15,32 @@ import numpy as np
 from refsnn.layers.linear_maps import Conv2d, Identity, Linear, LinearMap
 from refsnn.numerics import Array, Shape, bind, per_channel
 
+Gradient = Callable[[Array], Array]
+"""From the gradient by the output to that by the weight."""
+
 
 @singledispatch
+def linearised(op: LinearMap, x: Array) -> tuple[Array, Gradient]:
+    """Return W x, without the bias, and how its gradient goes back to W.
+
+    Parameters
+    ----------
+    op : LinearMap
+        The map.
+    x : ndarray, shape (M, *S)
+        The input.
+
+    Returns
+    -------
+    y : ndarray, shape (M, *S')
+        The output, in the type of `x`.
+    gradient : callable
+        From the gradient by y, shape (M, *S'), to the gradient by the weight, summed
+        over M.
+    """
+    raise NotImplementedError(type(op))
+
+
 def product(op: LinearMap, x: Array) -> Array:
     """Return W x, without the bias.
 
@@ -31,7 +56,7 @@ def product(op: LinearMap, x: Array) -> Array:
     ndarray, shape (M, *S')
         The output, in the type of `x`.
     """
-    raise NotImplementedError(type(op))
+    return linearised(op, x)[0]
 
 
 @singledispatch
@@ -55,27 +80,6 @@ def pulled_back(op: LinearMap, g: Array, shape: Shape) -> Array:
     raise NotImplementedError(type(op))
 
 
-@singledispatch
-def weight_gradient(op: LinearMap, x: Array, g: Array) -> Array:
-    """Return the gradient by the weight, summed over M.
-
-    Parameters
-    ----------
-    op : LinearMap
-        The map.
-    x : ndarray, shape (M, *S)
-        The input.
-    g : ndarray, shape (M, *S')
-        Gradient by the output.
-
-    Returns
-    -------
-    ndarray, the shape of the weight
-        Gradient by the weight, in the type of `g`.
-    """
-    raise NotImplementedError(type(op))
-
-
 def vjp(op: LinearMap, x: Array, g: Array) -> tuple[Array, Array]:
     """Return the vector-Jacobian products of y = W x.
 
@@ -95,7 +99,7 @@ def vjp(op: LinearMap, x: Array, g: Array) -> tuple[Array, Array]:
     dW : ndarray, the shape of the weight
         Its gradient by W.
     """
-    return pulled_back(op, g, x.shape[1:]), weight_gradient(op, x, g)
+    return pulled_back(op, g, x.shape[1:]), linearised(op, x)[1](g)
 
 
 def _windows(op: Conv2d, x: Array) -> list[Array]:
@@ -119,10 +123,15 @@ def _windows(op: Conv2d, x: Array) -> list[Array]:
 
 def _columns(op: Conv2d, x: Array) -> Array:
     """Unfold the input into matrices, (M, groups, I P Q, H' W')."""
-    padded = np.pad(x, ((0, 0), (0, 0), *op.pads))
-    columns = np.stack(_windows(op, padded), axis=2)  # (M, C, P Q, H', W')
-    taps = columns.shape[1] // op.groups * columns.shape[2]
-    return columns.reshape(len(x), op.groups, taps, -1)
+    (top, bottom), (left, right) = op.pads
+    M, C, H, W = x.shape
+    padded = np.zeros((M, C, H + top + bottom, W + left + right), dtype=x.dtype)
+    padded[:, :, top : top + H, left : left + W] = x
+    windows = _windows(op, padded)
+    columns = np.empty((M, C, len(windows), *windows[0].shape[2:]), dtype=x.dtype)
+    for k, window in enumerate(windows):
+        columns[:, :, k] = window
+    return columns.reshape(M, op.groups, C // op.groups * len(windows), -1)
 
 
 def _matrix(op: Conv2d) -> Array:
@@ -130,16 +139,28 @@ def _matrix(op: Conv2d) -> Array:
     return op.weight.reshape(op.groups, len(op.weight) // op.groups, -1)
 
 
-@product.register
-def _(op: Conv2d, x: Array) -> Array:
-    y: Array = bind(_matrix(op), x) @ _columns(op, x)
-    return y.reshape(len(x), *op.out_shape(x.shape[1:]))
+def _rows(op: Conv2d, g: Array) -> Array:
+    """Return maps as matrices, (M, groups, O / groups, H' W')."""
+    return g.reshape(len(g), op.groups, len(op.weight) // op.groups, -1)
+
+
+@linearised.register
+def _(op: Conv2d, x: Array) -> tuple[Array, Gradient]:
+    columns = _columns(op, x)
+
+    def gradient(g: Array) -> Array:
+        total = np.zeros(_matrix(op).shape, dtype=x.dtype)
+        for row, column in zip(_rows(op, bind(g, x)), columns, strict=True):
+            total += row @ column.swapaxes(1, 2)
+        return total.reshape(op.weight.shape)
+
+    y: Array = bind(_matrix(op), x) @ columns
+    return y.reshape(len(x), *op.out_shape(x.shape[1:])), gradient
 
 
 @pulled_back.register
 def _(op: Conv2d, g: Array, shape: Shape) -> Array:
-    rows = g.reshape(len(g), op.groups, len(op.weight) // op.groups, -1)
-    columns = bind(_matrix(op), g).swapaxes(1, 2) @ rows
+    columns = bind(_matrix(op), g).swapaxes(1, 2) @ _rows(op, g)
     (top, bottom), (left, right) = op.pads
     C, H, W = shape
     padded = np.zeros((len(g), C, H + top + bottom, W + left + right), dtype=g.dtype)
@@ -149,19 +170,15 @@ def _(op: Conv2d, g: Array, shape: Shape) -> Array:
     return padded[:, :, top : top + H, left : left + W]
 
 
-@weight_gradient.register
-def _(op: Conv2d, x: Array, g: Array) -> Array:
-    rows = g.reshape(len(g), op.groups, len(op.weight) // op.groups, -1)
-    total = np.zeros(_matrix(op).shape, dtype=g.dtype)
-    for row, columns in zip(rows, _columns(op, bind(x, g)), strict=True):
-        total += row @ columns.swapaxes(1, 2)
-    return total.reshape(op.weight.shape)
+@linearised.register
+def _(op: Linear, x: Array) -> tuple[Array, Gradient]:
+    flat = x.reshape(len(x), -1)
 
+    def gradient(g: Array) -> Array:
+        product: Array = bind(g, x).T @ flat
+        return product
 
-@product.register
-def _(op: Linear, x: Array) -> Array:
-    y: Array = x.reshape(len(x), -1) @ bind(op.weight, x).T
-    return y
+    return flat @ bind(op.weight, x).T, gradient
 
 
 @pulled_back.register
@@ -169,25 +186,18 @@ def _(op: Linear, g: Array, shape: Shape) -> Array:
     return (g @ bind(op.weight, g)).reshape(len(g), *shape)
 
 
-@weight_gradient.register
-def _(op: Linear, x: Array, g: Array) -> Array:  # noqa: ARG001 - W is not in its own gradient
-    gradient: Array = g.T @ bind(x.reshape(len(x), -1), g)
-    return gradient
+@linearised.register
+def _(op: Identity, x: Array) -> tuple[Array, Gradient]:
+    shaped = x.reshape(len(x), *op.out_shape(x.shape[1:]))
 
+    def gradient(g: Array) -> Array:
+        axes = tuple(i for i in range(g.ndim) if i != 1)
+        return np.asarray((shaped * bind(g, x)).sum(axis=axes))
 
-@product.register
-def _(op: Identity, x: Array) -> Array:
-    x = x.reshape(len(x), *op.out_shape(x.shape[1:]))
-    return per_channel(bind(op.weight, x), x.shape[1:], where=op.op) * x
+    weight = per_channel(bind(op.weight, x), shaped.shape[1:], where=op.op)
+    return weight * shaped, gradient
 
 
 @pulled_back.register
 def _(op: Identity, g: Array, shape: Shape) -> Array:
     return product(op, g).reshape(len(g), *shape)
-
-
-@weight_gradient.register
-def _(op: Identity, x: Array, g: Array) -> Array:
-    products = bind(x, g).reshape(g.shape) * g
-    axes = tuple(i for i in range(products.ndim) if i != 1)
-    return np.asarray(products.sum(axis=axes)).reshape(op.weight.shape)

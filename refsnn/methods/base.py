@@ -79,7 +79,9 @@ class Method:
         What is set in the normalised network by comparing runs, given the trained
         network behind the rewrites; None for nothing.
     trains : bool
-        Whether that changes weights, and not only biases and potentials.
+        Whether that changes weights.
+    starts : bool
+        Whether it sets v(0), neuron by neuron.
     options : type
         Dataclass of its options; its fields are the keys of ``--set``.
     reconstruction : str
@@ -99,6 +101,7 @@ class Method:
     shifts: bool = False
     calibrate: Calibrate | None = None
     trains: bool = False
+    starts: bool = False
     options: type = NoOptions
     reconstruction: str = ""
     depends_on_T: bool = False

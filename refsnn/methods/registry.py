@@ -17,6 +17,8 @@ from refsnn.methods.options import (
     SampleOptions,
     SRPOptions,
 )
+from refsnn.network import Network, SpikingNetwork
+from refsnn.passes import fold_batchnorm
 
 _CALIBRATION = (
     "Li et al., Converting artificial neural networks to spiking neural networks via "
@@ -122,6 +124,7 @@ METHODS: dict[str, Method] = {
         finish=rules.shifted,
         shifts=True,
         calibrate=rules.calibrated("potential"),
+        starts=True,
         options=CalibrationOptions,
         reconstruction="the paper's text was not seen: its threshold grid is as "
         "reported by others, the rest the released code's rule",
@@ -137,6 +140,7 @@ METHODS: dict[str, Method] = {
         shifts=True,
         calibrate=rules.trained,
         trains=True,
+        starts=True,
         options=AdvancedOptions,
         reconstruction="the paper's text was not seen: its threshold grid is as "
         "reported by others, steps, rate and schedule are the released code's; that "
@@ -177,6 +181,7 @@ METHODS: dict[str, Method] = {
         finish=rules.shifted,
         shifts=True,
         calibrate=rules.calibrated("potential"),
+        starts=True,
         options=CodeOptions,
         reconstruction=_CODE,
         depends_on_T=True,
@@ -191,6 +196,7 @@ METHODS: dict[str, Method] = {
         shifts=True,
         calibrate=rules.trained,
         trains=True,
+        starts=True,
         options=AdvancedCodeOptions,
         reconstruction=_CODE,
         depends_on_T=True,
@@ -251,3 +257,24 @@ METHODS: dict[str, Method] = {
     ),
 }
 """Every method by its name. Adding one is adding an entry."""
+
+
+def prepared(snn: SpikingNetwork, ann: Network) -> Network:
+    """Return a trained network as the method of a converted one rewrote it.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The converted network; of an unknown method, batch norms are folded.
+    ann : Network
+        The trained network it was made of.
+
+    Returns
+    -------
+    Network
+        Its activations are the populations.
+    """
+    method = METHODS.get(snn.method)
+    if method is None:
+        return fold_batchnorm(ann)
+    return method.rewritten(ann, method.options(**snn.options))
