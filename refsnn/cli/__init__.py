@@ -17,6 +17,7 @@ from refsnn.cli import data
 from refsnn.cli.certify import certify
 from refsnn.cli.convert import convert
 from refsnn.cli.demo import demo
+from refsnn.cli.doctor import doctor
 from refsnn.cli.errors import errors
 from refsnn.cli.import_ import import_
 from refsnn.cli.info import info
@@ -61,7 +62,7 @@ def options(
     """
 
 
-for command in (demo, info, convert, run, certify, trace, margin, errors):
+for command in (demo, info, convert, run, certify, trace, margin, errors, doctor):
     app.command()(command)
 app.command("import")(import_)
 app.add_typer(data.app, name="data")
