@@ -216,6 +216,7 @@ def convert(
     exact: bool = True,
     impl: str = "kernel",
     progress: Progress | None = None,
+    watch: Callable[[str, int, float], None] | None = None,
 ) -> SpikingNetwork:
     """Convert a trained network into a spiking one.
 
@@ -242,6 +243,8 @@ def convert(
         ``kernel`` or ``definition``, for runs of the trained network.
     progress : callable, optional
         Told how far a pass over the images is.
+    watch : callable, optional
+        Told every loss of weights that are trained: population, iteration, loss.
 
     Returns
     -------
@@ -280,7 +283,14 @@ def convert(
         train = _training_images(method, images)
         samples = settings.chosen(len(train))
         seen = train[samples]
-    context = Context(options=settings, images=seen, T=T, impl=impl, progress=progress)
+    context = Context(
+        options=settings,
+        images=seen,
+        T=T,
+        impl=impl,
+        progress=progress,
+        watch=watch,
+    )
     ready = ann
     with np.errstate(over="ignore", invalid="ignore"):  # records refuse the result
         ready = plain = chosen.rewritten(ready, settings)

@@ -130,6 +130,29 @@ def test_figures_of_methods_and_errors_draw_their_numbers() -> None:
     assert axes.lines[0].get_xydata().tolist() == [[1, 1 / 16], [4, 4 / 16]]
 
 
+def test_figures_of_calibration_draw_their_numbers() -> None:
+    """Sizes 8 and 16 on the grid 1/2, T = 4, 4 neurons: 1/4 and 1/2 of theta."""
+
+    def errors(total: int) -> dict[str, Any]:
+        one = {"absolute": {"total": total}, "neurons": 4}
+        return {"T": 4, "grid": 1, "populations": {"a": one, "b": one}}
+
+    some = {"before": errors(16), "after": errors(8)}
+    (axes,) = plotting.activation_mismatch(some).axes
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[0.5] * 2, [0.25] * 2]
+    passed = {"bound": 3.0, "together": 0.5, "measured": -0.25}
+    (axes,) = plotting.loss_bound({"populations": {"a": passed, "b": passed}}).axes
+    drawn = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+    assert drawn == {
+        "bound": [3, 6],
+        "second order": [0.5, 0.5],
+        "measured, size": [0.25, 0.25],
+    }
+    (axes,) = plotting.training_losses({"a": [4.0, 2.0], "b": [1.0] * 100}).axes
+    assert axes.lines[0].get_xydata().tolist() == [[0.5, 1], [1.5, 0.5]]
+    assert axes.lines[1].get_xdata().tolist() == [2 * i + 1 for i in range(50)]
+
+
 class Loads(HTMLParser):
     """Collects whatever a page would load or run."""
 

@@ -18,7 +18,7 @@ CLIPPED = 0.02
 SMALLER = 0.25
 """What thresholds are multiplied by."""
 
-LONGER = 8
+LONGER = 4
 """Times T that is tried."""
 
 LOOKED_AT = 50
@@ -151,7 +151,7 @@ def few_steps(case: Case) -> Sign | None:
 
 
 def take_more_steps(case: Case) -> Case:
-    """Run eight times as long.
+    """Run four times as long.
 
     Parameters
     ----------

@@ -30,6 +30,8 @@ class Context:
         Implementation for runs of the trained network.
     progress : callable or None
         Told how far a pass over the images is.
+    watch : callable or None
+        Told every loss of weights that are trained: population, iteration, loss.
     """
 
     options: Any
@@ -37,6 +39,7 @@ class Context:
     T: int | None
     impl: str
     progress: Progress | None
+    watch: Callable[[str, int, float], None] | None = None
 
 
 Pass = Callable[[Network, Context], Network]

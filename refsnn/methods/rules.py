@@ -188,6 +188,7 @@ def trained(snn: SpikingNetwork, ann: Network, context: Context) -> SpikingNetwo
         options.training(shift=getattr(options, "shift", False)),
         impl=context.impl,
         progress=context.progress,
+        watch=context.watch,
     )
     return calibrated("potential")(snn, ann, context)
 
