@@ -352,34 +352,32 @@ def case_shares(errors: Sequence[Mapping[str, Any]], *, against: str) -> Figure:
         return figure
 
 
-def activation_mismatch(errors: Mapping[str, Mapping[str, Any]]) -> Figure:
+def activation_mismatch(propagations: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw how far neurons are from the trained network's activations.
 
     Parameters
     ----------
-    errors : mapping of str to mapping
-        What :func:`refsnn.analysis.layout` returned, by the name that the legend shows:
-        networks before and after calibration.
+    propagations : mapping of str to mapping
+        What :func:`refsnn.propagation.layout` returned, by the name that the legend
+        shows: networks before and after calibration.
 
     Returns
     -------
     Figure
-        Mean size of N/T - a of every population, in theta; a line for each network.
+        Mean size of theta N/T - a of every population, in units of activations; a line
+        for each network.
     """
     with mpl.rc_context(STYLE):
         figure, axes = _figure(3.6)
-        for label, answer in errors.items():
-            populations = answer["populations"]
-            unit = 2.0 ** -answer["grid"] / answer["T"]
-            sizes = [
-                p["absolute"]["total"] * unit / p["neurons"]
-                for p in populations.values()
-            ]
-            axes.plot(list(populations), sizes, marker="o", markersize=3, label=label)
+        for label, answer in propagations.items():
+            gaps = {name: p["gap"] for name, p in answer["populations"].items()}
+            axes.plot(
+                list(gaps), list(gaps.values()), marker="o", markersize=3, label=label
+            )
         _name_populations(axes)
         axes.set_ylim(bottom=0)
-        axes.set_ylabel("mean |N/T - a|, theta")
-        axes.legend()
+        axes.set_ylabel("mean |theta N/T - a|")
+        figure.legend(loc="outside upper center", ncols=2, fontsize=8)
         return figure
 
 

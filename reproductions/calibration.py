@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from refsnn import datasets, io, plotting, propagation
-from refsnn.analysis import decompose, layout
 from refsnn.convert import convert, needs_images, parse_options
 from refsnn.evaluate import evaluate
 
@@ -65,13 +64,13 @@ def main() -> None:
             )
         if args.out:
             few = data.head(args.few)
-            mismatch[text] = layout(decompose(snn, ann, few, T))
-            passed = propagation.layout(propagation.propagate(snn, ann, few, T))
+            found = propagation.propagate(snn, ann, few, T)
+            mismatch[text] = propagation.layout(found)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         figures = {
             "mismatch": plotting.activation_mismatch(mismatch),
-            "bound": plotting.loss_bound(passed),
+            "bound": plotting.loss_bound(mismatch[text]),
         }
         if losses:
             figures["losses"] = plotting.training_losses(losses)

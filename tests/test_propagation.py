@@ -152,8 +152,10 @@ def test_the_bound_holds_and_the_loss_is_what_it_is(name: str) -> None:
     found = propagate(snn, ann, data, 6, batch=7)
     last = list(found.populations.values())[-1]
     assert last.measured == pytest.approx(found.measured, abs=1e-6)
-    for passed in found.populations.values():
+    for population, passed in found.populations.items():
         assert passed.together <= found.bound
+        in_activations = passed.error * float(snn[population].scale)
+        assert passed.gap == pytest.approx(in_activations)
     assert found.bound > last.together > 0
     one = propagate(snn, ann, data, 6, batch=40, threads=1)
     assert one.measured == pytest.approx(found.measured, rel=1e-9)

@@ -131,15 +131,12 @@ def test_figures_of_methods_and_errors_draw_their_numbers() -> None:
 
 
 def test_figures_of_calibration_draw_their_numbers() -> None:
-    """Sizes 8 and 16 on the grid 1/2, T = 4, 4 neurons: 1/4 and 1/2 of theta."""
-
-    def errors(total: int) -> dict[str, Any]:
-        one = {"absolute": {"total": total}, "neurons": 4}
-        return {"T": 4, "grid": 1, "populations": {"a": one, "b": one}}
-
-    some = {"before": errors(16), "after": errors(8)}
+    some = {
+        "before": {"populations": {"a": {"gap": 0.5}, "b": {"gap": 1.0}}},
+        "after": {"populations": {"a": {"gap": 0.25}, "b": {"gap": 0.5}}},
+    }
     (axes,) = plotting.activation_mismatch(some).axes
-    assert [line.get_ydata().tolist() for line in axes.lines] == [[0.5] * 2, [0.25] * 2]
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[0.5, 1], [0.25, 0.5]]
     passed = {"bound": 3.0, "together": 0.5, "measured": -0.25}
     (axes,) = plotting.loss_bound({"populations": {"a": passed, "b": passed}}).axes
     drawn = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}

@@ -31,6 +31,9 @@ class Passed:
     ----------
     local, error : float
         Mean sizes of c_l and e_l over the neurons, in theta.
+    gap : float
+        Mean size of e_l in units of the trained network's activations, which compares
+        networks of other thresholds.
     first : float
         g^T J_l c_l, with derivatives.
     second : float
@@ -45,6 +48,7 @@ class Passed:
 
     local: float
     error: float
+    gap: float
     first: float
     second: float
     bound: float
@@ -176,6 +180,9 @@ def _propagate(graph: Graph, images: Array, labels: Array, T: int) -> Propagatio
         populations[q.name] = Passed(
             local=float(np.abs(found.c[q.name]).sum() / np.prod(q.shape)),
             error=float(np.abs(found.e[q.name]).sum() / np.prod(q.shape)),
+            gap=float(
+                np.abs(found.e[q.name] * q.over("scale")).sum() / np.prod(q.shape)
+            ),
             first=float(((p - y) * Jc).sum()),
             second=size / 2,
             bound=2.0 ** (n - l) * size,
