@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,13 @@ from refsnn.network import (
     SpikingNetwork,
 )
 from refsnn.numerics import Array, per_channel
+from refsnn.run import processors
 
 Watch = Callable[[str, int, float], None]
 """Told the population, the iteration from 0 and the loss of its batch."""
+
+PIECES = 4
+"""Parts of a batch that threads may share; sums of gradients depend on it."""
 
 TELL = 50
 """Iterations between two reports of progress."""
@@ -85,7 +90,12 @@ class Layer:
     T: int
 
 
-def loss_and_gradient(layer: Layer, weight: Array, some: Array) -> tuple[float, Array]:
+def loss_and_gradient(
+    layer: Layer,
+    weight: Array,
+    some: Array,
+    pool: ThreadPoolExecutor | None = None,
+) -> tuple[float, Array]:
     """Return the loss of some images, and its gradient by the weight.
 
     ::
@@ -106,7 +116,9 @@ def loss_and_gradient(layer: Layer, weight: Array, some: Array) -> tuple[float, 
     weight : ndarray
         The weight.
     some : ndarray of int
-        The images.
+        The images; split into pieces, whose sums are added in order.
+    pool : ThreadPoolExecutor, optional
+        Threads for the pieces; the bits do not depend on it.
 
     Returns
     -------
@@ -115,15 +127,27 @@ def loss_and_gradient(layer: Layer, weight: Array, some: Array) -> tuple[float, 
     gradient : ndarray, the shape of the weight
         Its gradient, in the type of the activations.
     """
-    op = dataclasses.replace(layer.op, weight=weight)
+    pieces = [piece for piece in np.array_split(some, PIECES) if len(piece)]
+    size = len(some) * int(np.prod(layer.a.shape[2:]))
+
+    def of(piece: Array) -> tuple[float, Array]:
+        return _piece(layer, weight, piece, size)
+
+    parts = list(pool.map(of, pieces) if pool else map(of, pieces))
+    loss, gradient = parts[0]
+    for more, g in parts[1:]:
+        loss, gradient = loss + more, gradient + g
+    return loss, gradient
+
+
+def _piece(layer: Layer, weight: Array, some: Array, size: int) -> tuple[float, Array]:
+    """Return what some images add to the loss and to its gradient."""
     x, a = layer.x[some], layer.a[some]
-    z, gradient = linearised(op, x)
+    z, gradient = linearised(dataclasses.replace(layer.op, weight=weight), x)
     z = z + layer.rest[some]
     error = clip_floor(z, layer.T, layer.theta) - a
-    size = error.size // error.shape[1]
     inside = (z >= 0) & (z <= layer.theta)
-    g = 2 / size * np.where(inside, error, 0)
-    return float((error**2).sum()) / size, gradient(g)
+    return float((error**2).sum()) / size, gradient(2 / size * (error * inside))
 
 
 def trained(
@@ -153,15 +177,16 @@ def trained(
     rng = np.random.default_rng(how.seed)
     weight = layer.op.weight.astype(np.float64)
     moments = at_rest(weight)
-    for t in range(how.iterations):
-        some = rng.permutation(len(layer.x))[: how.minibatch]
-        loss, g = loss_and_gradient(layer, weight, some)
-        rate = cosine(how.rate, t, how.iterations)
-        weight, moments = optimiser.step(
-            weight, g.astype(np.float64), moments, t + 1, rate
-        )
-        if tell:
-            tell(t, loss)
+    with ThreadPoolExecutor(min(PIECES, processors())) as pool:
+        for t in range(how.iterations):
+            some = rng.permutation(len(layer.x))[: how.minibatch]
+            loss, g = loss_and_gradient(layer, weight, some, pool)
+            rate = cosine(how.rate, t, how.iterations)
+            weight, moments = optimiser.step(
+                weight, g.astype(np.float64), moments, t + 1, rate
+            )
+            if tell:
+                tell(t, loss)
     return weight
 
 
