@@ -207,6 +207,29 @@ def judge(
     return answer
 
 
+def need_network_of(trace: Trace, snn: SpikingNetwork) -> None:
+    """Refuse a network that a trace is not of.
+
+    Parameters
+    ----------
+    trace : Trace
+        The trace.
+    snn : SpikingNetwork
+        The network.
+
+    Raises
+    ------
+    DataError
+        If their hashes differ.
+    """
+    if trace.network_sha256 != content_sha256(snn):
+        raise DataError(
+            where=f"trace of {trace.network}",
+            got=f"a network with the hash {trace.network_sha256}",
+            expected=f"{content_sha256(snn)}, that of {snn.name}",
+        )
+
+
 def _spikes(p: Population, spikes: Array, want: Array) -> Array:
     """Return another's spikes, or refuse them."""
     spikes = np.asarray(spikes)
@@ -263,12 +286,7 @@ def _margins(
     """Walk the distances from the thresholds and the errors, (T, B, *S) each."""
     snn.need_canonical()
     snn.need_own_conventions()
-    if trace.network_sha256 != content_sha256(snn):
-        raise DataError(
-            where=f"trace of {trace.network}",
-            got=f"a network with the hash {trace.network_sha256}",
-            expected=f"{content_sha256(snn)}, that of {snn.name}",
-        )
+    need_network_of(trace, snn)
     for p in snn.hidden:
         yield _margin(p, trace)
 

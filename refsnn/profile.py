@@ -14,6 +14,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "spikes_per_step": ("one", "many"),
     "layer_delay": (0, 1),
     "reset_delay": (0, 1),
+    "excess": ("fires", "waits"),
     "input_coding": ("direct",),
 }
 
@@ -46,6 +47,9 @@ class Profile:
     reset_delay : int
         0: the reset follows the spike; 1: it comes with the next step's charge, behind
         the decay.
+    excess : str
+        ``fires``: a potential left above theta is tested like any other; ``waits``: in
+        the step that follows it is compared with 2 theta.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class Profile:
     input_coding: str = "direct"
     decay: float = 1.0
     reset_delay: int = 0
+    excess: str = "fires"
 
     def __post_init__(self) -> None:
         for name, values in _CHOICES.items():
@@ -148,9 +153,15 @@ PROFILES: dict[str, Peer] = {
         tested=True,
     ),
     "snntorch": Peer(
-        profile=Profile(tie=">", decay=0.9),
+        profile=Profile(tie=">", decay=0.9, excess="waits"),
         source="snnTorch 1.0.0, import_from_nir of nir.IF, which makes it Leaky with "
-        "beta = 0.9 and no reset delay; Leaky's own default adds reset_delay = 1",
+        "beta = 0.9 and reset_delay = False",
+        tested=True,
+    ),
+    "snntorch-leaky": Peer(
+        profile=Profile(tie=">", reset_delay=1),
+        source="snnTorch 1.0.0, Leaky(beta=1) with its default reset_delay = True; its "
+        "docstring says that it fires at the threshold, its code compares with >",
         tested=True,
     ),
     "lava": Peer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -36,7 +37,7 @@ def versions() -> dict[str, str]:
 
 
 def spikes_of(
-    snn: SpikingNetwork, x: Array, T: int, **how: Any
+    snn: SpikingNetwork, x: Array | Mapping[str, Array], T: int, **how: Any
 ) -> tuple[dict[str, Array], SpikingRun]:
     """Run a network and keep every spike.
 
@@ -44,8 +45,8 @@ def spikes_of(
     ----------
     snn : SpikingNetwork
         A network in canonical form.
-    x : ndarray, shape (B, C, H, W)
-        Analog input.
+    x : ndarray, shape (B, C, H, W), or mapping of str to ndarray
+        Analog input, or the currents that it causes.
     T : int
         Number of steps.
     **how

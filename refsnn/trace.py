@@ -61,6 +61,34 @@ class Recorded:
                     where=name, got=f"shape {value.shape}", expected=f"{allowed[0]}"
                 )
 
+    def of(self, samples: Array) -> Recorded:
+        """Return the record of some of the samples.
+
+        Parameters
+        ----------
+        samples : ndarray of int, shape (n,)
+            Their indices.
+
+        Returns
+        -------
+        Recorded
+            The record.
+        """
+        moved = self.v0.shape == self.spikes.shape[1:]
+
+        def some(value: Array | None, axis: int) -> Array | None:
+            return None if value is None else value.take(samples, axis=axis)
+
+        return dataclasses.replace(
+            self,
+            spikes=self.spikes[:, samples],
+            v0=self.v0[samples] if moved else self.v0,
+            mask=some(self.mask, 0),
+            v=some(self.v, 1),
+            current=some(self.current, 1),
+            input_current=some(self.input_current, 0),
+        )
+
     @property
     def shape(self) -> Shape:
         """The population's shape S."""
@@ -122,6 +150,38 @@ class Trace:
                     got=f"spikes of shape {recorded.spikes.shape}",
                     expected=f"{want} steps and samples, as the readout",
                 )
+
+    def of(self, samples: Array) -> Trace:
+        """Return the trace of some of the samples.
+
+        Parameters
+        ----------
+        samples : ndarray of int, shape (n,)
+            Their indices along the samples' axis.
+
+        Returns
+        -------
+        Trace
+            The trace; the hash of the images is still that of all.
+        """
+        populations = {
+            name: recorded.of(samples) for name, recorded in self.populations.items()
+        }
+        return dataclasses.replace(
+            self,
+            samples=self.samples[samples],
+            populations=populations,
+            readout=self.readout[:, samples],
+        )
+
+    @property
+    def masks(self) -> dict[str, Array]:
+        """Neurons that were let out, (B, *S), of populations that have a mask."""
+        return {
+            name: recorded.mask
+            for name, recorded in self.populations.items()
+            if recorded.mask is not None
+        }
 
     @property
     def T(self) -> int:

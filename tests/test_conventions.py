@@ -70,6 +70,8 @@ def train(profile: Profile, x: list[float], v0: float = 0.0, neuron: object = No
         (Profile(decay=0.5), [0.75] * 3, [0, 1, 0], 0.8125),
         # 3/4; 9/8 fires; 9/16 + 3/4 - 1 = 5/16: the threshold itself is not decayed
         (Profile(decay=0.5, reset_delay=1), [0.75] * 3, [0, 1, 0], 0.3125),
+        # 5/2 > 1: 3/2; 3/2 + 1/4 - 1 = 3/4 <= 1 waits: 7/4; 7/4 + 1/2 - 1 = 5/4: 5/4
+        (Profile(tie=">", excess="waits"), [2.5, 0.25, 0.5], [1, 0, 1], 1.25),
         # snnTorch's Leaky(beta=1, reset_mechanism="zero"), first neuron of INPUTS
         (
             Profile(reset="to-zero", tie=">", reset_delay=1),
@@ -163,7 +165,7 @@ def test_bad_profiles(fields) -> None:
 
 
 def test_what_is_not_defined_is_refused() -> None:
-    with pytest.raises(DomainError, match="one step late"):
+    with pytest.raises(DomainError, match="the step before"):
         under(DualThresholdIF(theta_neg=-1.0), Profile(reset_delay=1))
     with pytest.raises(DomainError, match="at most 127"):
         train(Profile(spikes_per_step="many"), [1000.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -30,6 +31,46 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     assert "(8, 5, 10)" in done.stdout
     assert done.stdout.splitlines()[-1] == "Raised(raised=0.5)"
     assert [path.name for path in tmp_path.iterdir()] == ["digits_relu_snn.h5"]
+
+
+def block(mark: str) -> str:
+    """Return the commands of the fenced block behind a mark."""
+    return re.search(
+        rf"<!-- {mark} -->\n```sh\n(.*?)```", README, flags=re.DOTALL
+    ).group(1)
+
+
+def test_your_own_simulator_in_ten_minutes(tmp_path: Path) -> None:
+    (tmp_path / "weights").symlink_to(datasets.weights_folder())
+    bin_folder = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+    commands = ["bash", "-euo", "pipefail", "-c", block("check")]
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = run(*commands)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("identical: ")
+    # the fault that the text speaks of
+    mine = tmp_path / "mine.py"
+    right, wrong = 'u - p["theta"].astype(np.float32) * s', "u * (s == 0)"
+    assert f"`self.v[name] = {wrong}`" in README
+    assert right in mine.read_text()
+    script = block("check").split("cp ", 1)[0]
+    script += block("check").split("--quick\n", 1)[1].replace(".h5", "2.h5")
+    script = script.replace("weights/digits_qcfs2.h5", "weights/digits_qcfs.h5")
+    mine.write_text(mine.read_text().replace(right, wrong))
+    done = run("bash", "-c", script)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "explained by: reset=to-zero" in done.stdout
 
 
 def test_the_tables_are_complete() -> None:

@@ -13,8 +13,10 @@ from typing import Annotated
 import typer
 
 import refsnn
+from refsnn.cli import conform as conformance
 from refsnn.cli import data
 from refsnn.cli.certify import certify
+from refsnn.cli.compare import compare
 from refsnn.cli.convert import convert
 from refsnn.cli.demo import demo
 from refsnn.cli.doctor import doctor
@@ -62,10 +64,23 @@ def options(
     """
 
 
-for command in (demo, info, convert, run, certify, trace, margin, errors, doctor):
+for command in (
+    demo,
+    info,
+    convert,
+    run,
+    certify,
+    trace,
+    compare,
+    conformance.conform,
+    margin,
+    errors,
+    doctor,
+):
     app.command()(command)
 app.command("import")(import_)
 app.add_typer(data.app, name="data")
+app.add_typer(conformance.app, name="vectors")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

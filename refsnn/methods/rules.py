@@ -19,7 +19,11 @@ from refsnn.passes import NeuronRule, set_thresholds
 
 def _with_thresholds(ann: Network, context: Context, lam: dict[str, Array]) -> Network:
     """Set thresholds, and warn of activations that never occurred."""
-    silent = [name for name, value in lam.items() if value == 0]
+    silent = [
+        name if value.all() == value.any() else f"channels of {name}"
+        for name, value in lam.items()
+        if not value.all()
+    ]
     if silent:
         warnings.warn(
             f"network {ann.name}: {', '.join(silent)} silent on all "

@@ -30,14 +30,16 @@ class ConventionNeuron(Neuron, abstract=True):
                  s = max(floor(u / theta), 0)                   tie >=, many
                  s = max(ceil(u / theta) - 1, 0)                tie >, many
                  less 1 below a negative threshold, if it has one, as it fires there
+                 with u - theta s'(t-1) in place of u           excess = waits
         reset    v = u - theta s                                subtract
                  v = 0 where s != 0, u elsewhere                to-zero
                  v = u                                          reset_delay = 1
         clamp    v = max(v, lower_clamp theta)                  if there is one
         count    N = N + s
 
-    Under :data:`refsnn.profile.REFSNN` it is the named neuron, bit for bit. The delay
-    of a profile's layers is the network's affair. There is no kernel.
+    where s'(t-1) says that v, before the charge, lay above the threshold (at it, if
+    equality fires). Under :data:`refsnn.profile.REFSNN` it is the named neuron, bit for
+    bit. The delay of a profile's layers is the network's affair. There is no kernel.
 
     Parameters
     ----------
@@ -62,12 +64,19 @@ class ConventionNeuron(Neuron, abstract=True):
                 got="a rule of firing of its own",
                 expected="a neuron that fires at theta",
             )
-        if self.profile.reset_delay and min(self.neuron.alphabet) < 0:
+        waits = self.profile.excess == "waits"
+        if (self.profile.reset_delay or waits) and min(self.neuron.alphabet) < 0:
             raise DomainError(
                 where=f"conventions of neuron {self.neuron.op}",
-                got="a reset one step late, and negative spikes",
+                got="a look at the potential of the step before, and negative spikes",
                 expected="a neuron without negative spikes: whether its guard counts "
                 "the spike that is still to be reset is not defined",
+            )
+        if waits and (self.profile.reset_delay or self.profile.reset == "to-zero"):
+            raise DomainError(
+                where="profile, excess",
+                got=f"waits, with {self.profile}",
+                expected="waits only with a reset by subtraction that is not late",
             )
         least = min(self.neuron.alphabet)
         most = MOST if self.profile.spikes_per_step == "many" else 1
@@ -97,17 +106,24 @@ class ConventionNeuron(Neuron, abstract=True):
 
     def step(self, x: Array, state: State, theta: Array) -> tuple[Array, State]:
         p, v, N = self.profile, state.v, state.N
-        before = self.fire(v, N, theta) if p.reset_delay else np.zeros_like(N)
-        if p.reset == "to-zero":
+        looks_back = p.reset_delay or p.excess == "waits"
+        before = self.fire(v, N, theta) if looks_back else np.zeros_like(N)
+        if p.reset == "to-zero" and p.reset_delay:
             v = np.where(before == 0, v, bind(0, v))
         u = v + x if p.decay == 1 else bind(p.decay, v) * v + x
         if p.reset == "subtract" and p.reset_delay:
             u = u - theta * before
-        return self.discharge(u, N, theta)
+        tested = u - theta * before if p.excess == "waits" else u
+        return self._discharge(u, self.fire(tested, N, theta), N, theta)
 
     def discharge(self, u: Array, N: Array, theta: Array) -> tuple[Array, State]:
+        return self._discharge(u, self.fire(u, N, theta), N, theta)
+
+    def _discharge(
+        self, u: Array, s: Array, N: Array, theta: Array
+    ) -> tuple[Array, State]:
+        """Reset, clamp and count behind some spikes."""
         p = self.profile
-        s = self.fire(u, N, theta)
         if p.reset_delay:
             v = u
         else:

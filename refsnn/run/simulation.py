@@ -98,7 +98,7 @@ class Simulation:
         spikes: dict[str, Array] = {}
         for p in self.snn.hidden:
             fired = self._fire_in_pieces(p, start, length, spikes)
-            spikes[p.name] = self._delivered(p, fired)
+            spikes[p.name] = self._delivered(p.name, fired)
             for source in {q.source for q in p.projections} - {INPUT}:
                 if self.last[source] == p.name:
                     del spikes[source]
@@ -107,12 +107,12 @@ class Simulation:
             sources = {name: s[steps] for name, s in spikes.items()}
             self._read_out(start + steps.start, steps.stop - steps.start, sources)
 
-    def _delivered(self, p: Population, s: Array) -> Array:
+    def _delivered(self, name: str, s: Array) -> Array:
         """Return the spikes that arrive in these steps, shape (T', B, *S)."""
         if not self.snn.profile.layer_delay:
             return s
-        under_way = self.arriving.get(p.name, np.zeros_like(s[:1]))
-        self.arriving[p.name] = s[-1:]
+        under_way = self.arriving.get(name, np.zeros_like(s[:1]))
+        self.arriving[name] = s[-1:]
         return np.concatenate([under_way, s[:-1]])
 
     def fire(self, name: str, length: int, spikes: dict[str, Array]) -> Array:
@@ -132,7 +132,8 @@ class Simulation:
         ndarray of int8, shape (length, B, *S)
             Its spikes.
         """
-        return self._fire_in_pieces(self.snn[name], 0, length, spikes)
+        arriving = {source: self._delivered(source, s) for source, s in spikes.items()}
+        return self._fire_in_pieces(self.snn[name], 0, length, arriving)
 
     def masks(self) -> dict[str, Array]:
         """Say which neurons of gated populations are let out from now on.

@@ -35,6 +35,7 @@ def run_snn(
     impl: str = "kernel",
     schedule: str = "layer",
     observe: Observer | None = None,
+    masks: Mapping[str, Array] | None = None,
 ) -> SpikingRun:
     """Simulate a canonical spiking network on a constant analog input.
 
@@ -57,6 +58,8 @@ def run_snn(
         populations in every step. The results are equal.
     observe : callable, optional
         An :class:`Observer`, called for every population of neurons.
+    masks : mapping of str to ndarray of bool, shape (B, *S), optional
+        Neurons that are let out, by population, instead of observing steps of SRP.
 
     Returns
     -------
@@ -93,8 +96,8 @@ def run_snn(
     _need_stages(snn, T, schedule)
     arithmetic = resolve(snn, T, mode=mode, carrier=carrier, fixed=fixed)
     chosen = implementation(impl)
-    masks, observing = {}, None
-    if snn.stages.tau:
+    observing = None
+    if snn.stages.tau and masks is None:
         first = Simulation(snn, x, snn.stages.tau, arithmetic, chosen, None)
         _simulate(first, snn.stages.tau, schedule)
         masks, observing = first.masks(), first.result

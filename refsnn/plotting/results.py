@@ -13,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -47,7 +48,21 @@ STYLE: Any = {
 }
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def new_figure(height: float) -> tuple[Figure, Axes]:
+    """Make a figure of one panel.
+
+    Parameters
+    ----------
+    height : float
+        Inches.
+
+    Returns
+    -------
+    figure : Figure
+        The figure.
+    axes : Axes
+        Its panel.
+    """
     figure = Figure(figsize=(6.4, height), layout="constrained")
     return figure, figure.subplots()
 
@@ -66,7 +81,7 @@ def accuracy(result: Mapping[str, Any]) -> Figure:
         Accuracy against t, the latter on a logarithmic axis.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.2)
+        figure, axes = new_figure(3.2)
         correct = np.asarray(result["snn"]["correct"]) / result["images"]
         t = np.arange(1, len(correct) + 1)
         axes.plot(t, correct, marker="o", markersize=3, label="spiking network")
@@ -97,7 +112,7 @@ def spike_rates(result: Mapping[str, Any]) -> Figure:
     populations = result["snn"]["populations"]
     names = list(populations)
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(max(2.0, 0.8 + 0.22 * len(names)))
+        figure, axes = new_figure(max(2.0, 0.8 + 0.22 * len(names)))
         left = np.zeros(len(names))
         for kind, label in (("spikes", "+1"), ("negative", "-1")):
             rates = np.array(
@@ -164,7 +179,7 @@ def membranes(potentials: Mapping[str, Array]) -> Figure:
     """
     edges = np.linspace(-2, 3, 51)
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.2)
+        figure, axes = new_figure(3.2)
         axes.axvspan(0, 1, color=INK, alpha=0.15, linewidth=0)
         for index, v in enumerate(potentials.values()):
             counts, _ = np.histogram(np.clip(v, -2, np.nextafter(3, 0)), edges)
@@ -197,7 +212,7 @@ def operations(result: Mapping[str, Any], steps: Sequence[int]) -> Figure:
         One line for each energy table that knows the trained network's energy.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.0)
+        figure, axes = new_figure(3.0)
         for name, table in result["energy"].items():
             if table["ann_pJ"]:
                 share = [table["snn_pJ"][t - 1] / table["ann_pJ"] for t in steps]
@@ -228,7 +243,7 @@ def accuracies(results: Mapping[str, Mapping[str, Any]]) -> Figure:
         Lines against tau + t (SRP) or rho + t (COS), as their papers count.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.2)
+        figure, axes = new_figure(3.2)
         longest = 1
         for label, result in results.items():
             stages = result.get("stages", {"tau": 0, "rho": 0})
@@ -270,7 +285,7 @@ def sweep(
         Lines.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.2)
+        figure, axes = new_figure(3.2)
         for t in steps:
             shares = [r["snn"]["correct"][t - 1] / r["images"] for r in results]
             axes.plot(values, shares, marker="o", markersize=3, label=f"T = {t}")
@@ -299,7 +314,7 @@ def error_terms(errors: Mapping[str, Any], terms: Sequence[str]) -> Figure:
     populations = errors["populations"]
     unit = 2.0 ** -errors["grid"]
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(max(2.4, 1.2 + 0.22 * len(populations)))
+        figure, axes = new_figure(max(2.4, 1.2 + 0.22 * len(populations)))
         left = np.zeros(len(populations))
         for term in terms:
             sizes = np.array(
@@ -334,7 +349,7 @@ def case_shares(errors: Sequence[Mapping[str, Any]], *, against: str) -> Figure:
         A line for each case that occurs, over all populations.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.2)
+        figure, axes = new_figure(3.2)
         steps = [e["T"] for e in errors]
         populations = [list(e["populations"].values()) for e in errors]
         for case in populations[0][0][against]:
@@ -352,101 +367,56 @@ def case_shares(errors: Sequence[Mapping[str, Any]], *, against: str) -> Figure:
         return figure
 
 
-def activation_mismatch(propagations: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Draw how far neurons are from the trained network's activations.
+def differences(populations: Mapping[str, Array]) -> Figure:
+    """Draw where two recordings differ, as a heat map of populations and steps.
 
     Parameters
     ----------
-    propagations : mapping of str to mapping
-        What :func:`refsnn.propagation.layout` returned, by the name that the legend
-        shows: networks before and after calibration.
+    populations : mapping of str to ndarray of int, shape (T,)
+        Differing spikes at every step, by population in graph order, as
+        :attr:`refsnn.compare.Comparison.populations` has them.
 
     Returns
     -------
     Figure
-        Mean size of theta N/T - a of every population, in units of activations; a line
-        for each network.
+        Cells without a difference are left empty.
     """
+    counts = np.array(list(populations.values()))
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.6)
-        for label, answer in propagations.items():
-            gaps = {name: p["gap"] for name, p in answer["populations"].items()}
-            axes.plot(
-                list(gaps), list(gaps.values()), marker="o", markersize=3, label=label
-            )
-        _name_populations(axes)
-        axes.set_ylim(bottom=0)
-        axes.set_ylabel("mean |theta N/T - a|")
-        figure.legend(loc="outside upper center", ncols=2, fontsize=8)
+        figure, axes = new_figure(1.2 + 0.28 * len(counts))
+        shown = np.ma.masked_equal(counts, 0)
+        norm = LogNorm(vmin=1, vmax=max(10, int(counts.max(initial=1))))
+        edges = np.arange(counts.shape[1] + 1) + 0.5  # step t in the middle
+        rows = np.arange(len(counts) + 1)
+        image = axes.pcolormesh(edges, rows, shown, cmap="viridis", norm=norm)
+        axes.set_yticks(rows[:-1] + 0.5, list(populations))
+        axes.grid(visible=False)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.invert_yaxis()
+        axes.set_xlabel("step")
+        figure.colorbar(image, ax=axes, label="differing spikes")
         return figure
 
 
-def loss_bound(propagation: Mapping[str, Any]) -> Figure:
-    """Draw the second-order bound against the loss change that was measured.
+def rendered(figure: Figure, form: str) -> bytes:
+    """Return a figure as the bytes of a file, on white.
 
     Parameters
     ----------
-    propagation : mapping
-        What :func:`refsnn.propagation.layout` returned.
+    figure : Figure
+        A figure of this module.
+    form : str
+        A format that Matplotlib writes: ``svg``, ``png``, ``pdf``.
 
     Returns
     -------
-    Figure
-        Against the populations whose errors are let in, on a logarithmic axis: the
-        bound, the second-order value, and the size of the measured change.
+    bytes
+        The file.
     """
-    populations = propagation["populations"]
-    names, passed = list(populations), list(populations.values())
-    bound = np.cumsum([p["bound"] for p in passed])
-    second = np.array([p["together"] for p in passed])
-    measured = np.abs(np.array([p["measured"] for p in passed]))
-    with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.6)
-        lines = zip(
-            ("bound", "second order", "measured, size"),
-            (bound, second, measured),
-            strict=True,
-        )
-        for label, values in lines:
-            axes.plot(names, values, marker="o", markersize=3, label=label)
-        _name_populations(axes)
-        axes.set_yscale("log")
-        axes.set_ylabel("loss change, nats")
-        axes.legend()
-        return figure
-
-
-def training_losses(losses: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw the loss of every layer whose weights are trained.
-
-    Parameters
-    ----------
-    losses : mapping of str to sequence of float
-        The loss of every iteration, by population.
-
-    Returns
-    -------
-    Figure
-        Means over a fiftieth of the iterations, divided by the first of them.
-    """
-    with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.6)
-        for index, (name, values) in enumerate(losses.items()):
-            width = max(1, len(values) // 50)
-            whole = len(values) // width * width
-            means = np.asarray(values)[:whole].reshape(-1, width).mean(axis=1)
-            style = ("-", "--", ":", "-.")[index // len(COLOURS) % 4]
-            t = width * (np.arange(len(means)) + 0.5)
-            axes.plot(t, means / means[0], label=name, linestyle=style)
-        axes.set_xlabel("iteration")
-        axes.set_ylabel("loss / first loss")
-        axes.legend(fontsize=7, ncols=1 + len(losses) // 9)
-        return figure
-
-
-def _name_populations(axes: Axes) -> None:
-    """Write the populations' names below the axis, upright."""
-    axes.tick_params(axis="x", rotation=90, labelsize=8)
+    buffer = io.BytesIO()
+    with mpl.rc_context({**STYLE, "savefig.facecolor": "white"}):
+        figure.savefig(buffer, format=form, dpi=150)
+    return buffer.getvalue()
 
 
 def _log_steps(axes: Axes, longest: int) -> None:

@@ -1,0 +1,23 @@
+"""Comparing another simulator's spikes with the reference's: where and why they part.
+
+:func:`compare` finds the first difference, :func:`explain` the convention or fault that
+accounts for all of them.
+"""
+
+from refsnn.compare.explanations import Explanation, explain, explain_neurons
+from refsnn.compare.faults import FAULTS, Fault
+from refsnn.compare.first import Comparison, First, compare, distance
+from refsnn.compare.undo import UNDOINGS
+
+__all__ = [
+    "FAULTS",
+    "UNDOINGS",
+    "Comparison",
+    "Explanation",
+    "Fault",
+    "First",
+    "compare",
+    "distance",
+    "explain",
+    "explain_neurons",
+]

@@ -1,0 +1,99 @@
+"""A pytest plugin: ``pytest -p refsnn.conformance.plugin --refsnn-adapter M:A``.
+
+Every vector is a test of its own, beside those of the project that it is run in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refsnn.conformance.judge import Score, find_adapter, judge
+from refsnn.conformance.networks import names, vector
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options.
+
+    Parameters
+    ----------
+    parser : pytest.Parser
+        The parser.
+    """
+    group = parser.getgroup("refsnn")
+    group.addoption("--refsnn-adapter", metavar="MODULE:CLASS", help="the adapter")
+    group.addoption("--refsnn-quick", action="store_true", help="small networks only")
+
+
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Add a test for every vector.
+
+    Parameters
+    ----------
+    session : pytest.Session
+        The session.
+    config : pytest.Config
+        Its options.
+    items : list of pytest.Item
+        The tests so far; the vectors are put behind them.
+    """
+    target = config.getoption("--refsnn-adapter")
+    if target:
+        quick = config.getoption("--refsnn-quick")
+        parent = _Vectors.from_parent(session, name="refsnn", nodeid="refsnn")
+        parent.target, parent.quick = target, quick
+        items.extend(parent.collect())
+
+
+class Failed(Exception):  # noqa: N818 - pytest shows the name beside the vector
+    """A vector that an adapter fails."""
+
+
+class _Vectors(pytest.Collector):
+    """The vectors of an adapter."""
+
+    target: str
+    quick: bool
+
+    def collect(self) -> Iterator[pytest.Item]:
+        for name in names(quick=self.quick):
+            yield _Item.from_parent(self, name=name, target=self.target)
+
+
+class _Item(pytest.Item):
+    """One vector."""
+
+    def __init__(self, *, target: str, **how: Any) -> None:
+        super().__init__(**how)
+        self.target = target
+
+    def runtest(self) -> None:
+        score = judge(find_adapter(self.target), vector(self.name))
+        if score.status == "skipped":
+            pytest.skip(score.reason)
+        if score.status == "expected failure":
+            pytest.xfail(score.reason)
+        if score.status != "passed":
+            raise Failed(_message(score))
+
+    def repr_failure(self, excinfo: Any, style: Any = None) -> Any:
+        if isinstance(excinfo.value, Failed):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        return Path(), None, f"vector {self.name}: {vector(self.name).about}"
+
+
+def _message(score: Score) -> str:
+    lines = [f"{score.status}: {score.reason}" if score.reason else score.status]
+    if score.first is not None:
+        lines.append(f"{score.differing} spikes differ; {score.first}")
+    if score.explanation is not None:
+        lines.append(f"explanation: {score.explanation.name}")
+    return "\n".join(lines)

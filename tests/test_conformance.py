@@ -1,0 +1,393 @@
+"""The conformance kit: right adapters pass, wrong ones are named."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from nets import dual_rule, images, random_net
+from refsnn import cli, io
+from refsnn.certificate import certify
+from refsnn.compare import compare
+from refsnn.conformance import (
+    check,
+    conform,
+    find_adapter,
+    judge,
+    names,
+    network_arrays,
+    vector,
+    vectors,
+    write,
+)
+from refsnn.conformance.adapters.numpy import Adapter
+from refsnn.conformance.draws import dyadic, integers
+from refsnn.conformance.stored import FOLDER, stored
+from refsnn.convert import convert
+from refsnn.errors import DataError, OptionError
+from refsnn.io import content_sha256
+from refsnn.neurons import DualThresholdIF
+from refsnn.profile import Profile
+
+
+def test_draws_are_those_of_splitmix64() -> None:
+    # the first outputs of SplitMix64 for the state 0, as its authors' code prints them
+    full = integers(0, (3,), 0, 2**62 - 1)
+    want = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    assert full.tolist() == [w % 2**62 for w in want]
+    drawn = dyadic(5, (1000,), -3, 2, 4) * 16
+    assert set(drawn.tolist()) == {-3, -2, -1, 0, 1, 2}
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_vector_is_certified_and_busy(name: str) -> None:
+    v = vector(name)
+    assert certify(v.snn, "float32", T=v.T).holds
+    trace = stored(v)
+    assert trace.mode == "exact"
+    for recorded in trace.populations.values():
+        assert recorded.spikes.any()
+
+
+def test_the_vectors_are_as_stored() -> None:
+    assert set(check().values()) == {""}
+    size = sum(path.stat().st_size for path in FOLDER.iterdir())
+    assert size < 2_000_000
+
+
+def test_vectors_written_elsewhere(tmp_path: Path) -> None:
+    files = write(tmp_path / "v")
+    assert len(files) == 2 * len(names())
+    assert set(check(tmp_path / "v").values()) == {""}
+    net = io.load_snn(tmp_path / "v/tie.net.h5")
+    assert content_sha256(net) == content_sha256(vector("tie").snn)
+    (tmp_path / "v/tie.h5").write_bytes((tmp_path / "v/bias.h5").read_bytes())
+    (tmp_path / "v/mask.h5").unlink()
+    bad = {name for name, what in check(tmp_path / "v").items() if what}
+    assert bad == {"tie", "mask"}
+    with pytest.raises(OptionError):
+        write(tmp_path / "v")
+
+
+def test_a_changed_spike_is_noticed(tmp_path: Path) -> None:
+    write(tmp_path, networks=False)
+    v = vector("bias")
+    trace = stored(v)
+    spikes = trace.populations["second"].spikes.copy()
+    spikes[0, 0, 0, 0, 0] ^= 1
+    wrong = dataclasses.replace(trace.populations["second"], spikes=spikes)
+    changed = dataclasses.replace(
+        trace, populations={**trace.populations, "second": wrong}
+    )
+    io.save_trace(changed, tmp_path / "bias.h5", force=True)
+    assert check(tmp_path)["bias"] == "second"
+
+
+def test_the_template_passes_everything() -> None:
+    scores = list(conform(Adapter))
+    assert {score.status for score in scores} == {"passed"}
+    assert [score.name for score in scores] == list(names())
+    assert scores[0].name == "probe"
+
+
+# -- wrong simulators ----------------------------------------------------------------
+
+
+class HardReset(Adapter):
+    def step(self, currents):
+        out = super().step(currents)
+        for p in self.populations:
+            if p["neuron"]:
+                self.v[p["name"]] = self.v[p["name"]] * (out[p["name"]] == 0)
+        return out
+
+
+class Strict(Adapter):
+    def load(self, network):
+        super().load(network)
+        for p in self.populations:  # the next number above: > for >=
+            p["theta_fire"] = np.nextafter(np.float32(p["theta"]), np.float32(9))
+
+    def step(self, currents):
+        kept = {p["name"]: p["theta"] for p in self.populations}
+        out = {}
+        for p in self.populations:
+            p["theta"] = p["theta_fire"] if p["neuron"] else p["theta"]
+        out = super().step(currents)
+        for p in self.populations:
+            name = p["name"]
+            if p["neuron"]:  # what was reset by the next number, by the threshold
+                fired = out[name].astype(np.float32)
+                self.v[name] += (p["theta"] - kept[name].astype(np.float32)) * fired
+            p["theta"] = kept[name]
+        return out
+
+
+class NeverReset(Adapter):
+    def reset(self, batch):
+        if not getattr(self, "v", {}) or len(next(iter(self.v.values()))) != batch:
+            super().reset(batch)
+
+
+class Transposed(Adapter):
+    def load(self, network):
+        super().load(network)
+        for p in self.populations:
+            for q in p["projections"]:
+                if q["op"] == "conv2d" and q["weight"].shape[-1] > 1:
+                    q["weight"] = q["weight"].swapaxes(-1, -2)
+
+
+class Late(Adapter):
+    """Every population gets the spikes of the step before."""
+
+    def reset(self, batch):
+        super().reset(batch)
+        self.before = {
+            p["name"]: np.zeros((batch, *p["shape"]), dtype=np.int8)
+            for p in self.populations
+        }
+
+    def current(self, q, spikes, shape):
+        arriving = self.before[q["from"]]
+        self.now[q["from"]] = spikes
+        return super().current(q, arriving, shape)
+
+    def step(self, currents):
+        self.now = {}
+        out = super().step(currents)
+        self.before.update(self.now)
+        return out
+
+
+class Doubled(Adapter):
+    def load(self, network):
+        super().load(network)
+        for p in self.populations:
+            p["theta"] = 2 * p["theta"]
+
+
+class Clamped(Adapter):
+    def step(self, currents):
+        out = super().step(currents)
+        self.v = {name: np.maximum(v, 0) for name, v in self.v.items()}
+        return out
+
+
+class Half(Adapter):
+    """Sums in float16."""
+
+    def current(self, q, spikes, shape):
+        q = {**q, "weight": q["weight"].astype(np.float16)}
+        return super().current(q, spikes, shape)
+
+
+class Rising(Adapter):
+    def step(self, currents):  # noqa: ARG002 - it does nothing with them
+        raise RuntimeError("no device")
+
+
+class Lacking(Adapter):
+    def step(self, currents):
+        return {"in": super().step(currents)["in"]}
+
+
+WRONG = [
+    (HardReset, "residual-charge", "reset=to-zero"),
+    (Strict, "tie", "tie=>"),
+    (NeverReset, "state", "state-not-reset"),
+    (Transposed, "dilation", "kernel transposed in second"),
+    (Late, "bias", "layer_delay=1"),
+    (Doubled, "tie", "threshold x2 in in, second"),
+    (Clamped, "clamp", "lower_clamp=0.0"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "name", "why"), WRONG)
+def test_wrong_adapters_are_named(wrong, name: str, why: str) -> None:
+    score = judge(wrong, vector(name))
+    assert score.status == "failed"
+    assert score.explanation.accepted
+    assert score.explanation.name == why
+    assert score.run == ("again" if wrong is NeverReset else "")
+    assert score.first is not None
+
+
+@pytest.mark.parametrize(("wrong", "name", "why"), WRONG)
+def test_wrong_adapters_fail_the_large_vectors_too(wrong, name: str, why: str) -> None:
+    score = judge(wrong, vector("resnet20"))
+    assert score.status == "failed"
+    assert score.explanation.accepted, score.explanation
+    assert score.explanation.name.split(" in ")[0] == why.split(" in ", maxsplit=1)[0]
+
+
+def test_what_is_not_binary32_is_not_judged() -> None:
+    scores = list(conform(Half, quick=True))
+    assert scores[0].status == "failed"
+    assert not scores[0].explanation.accepted
+    assert {score.status for score in scores[1:]} == {"skipped"}
+    assert "no binary32 addition" in scores[1].reason
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [(Rising, "RuntimeError: no device"), (Lacking, "nothing of second, readout")],
+)
+def test_adapters_that_break(wrong, reason: str) -> None:
+    score = judge(wrong, vector("bias"))
+    assert score.status == "failed"
+    assert reason in score.reason
+
+
+def test_capabilities_choose_the_vectors() -> None:
+    class Simple(Adapter):
+        capabilities: ClassVar = {"neurons": ("IF",), "mask": False}
+
+    class Expecting(Strict):
+        capabilities: ClassVar = {
+            **Adapter.capabilities,
+            "expected_failures": {"tie": "it is strict", "kernel-shape": "so it is"},
+        }
+
+    class Right(Adapter):
+        capabilities: ClassVar = {
+            **Adapter.capabilities,
+            "expected_failures": {"tie": "bug 7"},
+        }
+
+    assert judge(Simple, vector("guard")).reason == "no DualThresholdIF"
+    assert judge(Simple, vector("mask")).status == "skipped"
+    assert judge(Simple, vector("groups")).status == "passed"
+    score = judge(Expecting, vector("tie"))
+    assert (score.status, score.reason) == ("expected failure", "it is strict")
+    assert judge(Right, vector("tie")).status == "unexpected pass"
+
+
+@pytest.mark.parametrize("target", ["nobody:A", "json", "json:loads", "", ":", "json:"])
+def test_no_adapter(target: str) -> None:
+    with pytest.raises(OptionError, match="adapter"):
+        find_adapter(target)
+
+
+# -- the layout ----------------------------------------------------------------------
+
+
+def test_what_the_layout_cannot_say_is_refused() -> None:
+    snn = convert(random_net(3), "qcfs")
+    foreign = dataclasses.replace(snn, profile=Profile(tie=">"))
+    with pytest.raises(OptionError, match="conventions"):
+        network_arrays(foreign)
+    with pytest.raises(OptionError, match="COS"):
+        network_arrays(convert(random_net(3), "cos"))
+    dual, _ = dual_rule(np.array(1.0))
+    loose = DualThresholdIF(theta_neg=dual.theta_neg, guard=False)
+    populations = tuple(
+        dataclasses.replace(p, neuron=loose) if p.neuron else p for p in snn.populations
+    )
+    with pytest.raises(OptionError, match="guarded"):
+        network_arrays(dataclasses.replace(snn, populations=populations))
+
+
+def test_the_layout_runs_a_converted_network() -> None:
+    """Strides, groups, dilation, pooling and both shortcuts, through the template."""
+    from refsnn.recording import record
+    from refsnn.snap import snap
+
+    snn = snap(convert(random_net(4), "qcfs", exact=False), "float32", T=8)
+    trace = record(snn, images(3, 4), 6)
+    adapter = Adapter()
+    adapter.load(network_arrays(snn))
+    adapter.reset(4)
+    currents = {
+        name: recorded.input_current
+        for name, recorded in trace.populations.items()
+        if recorded.input_current is not None
+    }
+    steps = [adapter.step(currents) for _ in range(6)]
+    got = {n: np.stack([out[n] for out in steps]) for n in trace.populations}
+    assert compare(trace, got).identical
+
+
+# -- command line and pytest ---------------------------------------------------------
+
+
+def run(capsys, *argv: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        cli.main(argv)
+    out = capsys.readouterr()
+    return int(end.value.code or 0), out.out, out.err
+
+
+def test_conform_on_the_command_line(tmp_path: Path, capsys) -> None:
+    target = "refsnn.conformance.adapters.numpy:Adapter"
+    code, out, _ = run(capsys, "conform", target, "--quick")
+    assert code == 0
+    assert f"{target}: {len(names(quick=True))} passed" in out
+    file = tmp_path / "r.json"
+    code, _, _ = run(
+        capsys, "conform", "test_conformance:Strict", "--quick", "--json", str(file)
+    )
+    assert code == 1
+    answer = json.loads(file.read_text())
+    assert answer["counts"]["failed"] > 5
+    tie = next(v for v in answer["vectors"] if v["name"] == "tie")
+    assert tie["explanation"]["name"] == "tie=>"
+    assert tie["first"]["step"] >= 1
+    assert run(capsys, "conform", "nobody:A")[0] == 2
+
+
+def test_vectors_on_the_command_line(tmp_path: Path, capsys) -> None:
+    code, out, _ = run(capsys, "vectors", "check")
+    assert code == 0
+    assert f"{len(names())} of {len(names())} vectors are as stored" in out
+    code, out, _ = run(capsys, "vectors", "write", str(tmp_path / "v"))
+    assert code == 0
+    (tmp_path / "v/tie.h5").unlink()
+    code, out, _ = run(capsys, "vectors", "check", str(tmp_path / "v"))
+    assert code == 1
+    assert out.startswith("tie: ")
+
+
+def test_the_pytest_plugin(tmp_path: Path) -> None:
+    (tmp_path / "test_own.py").write_text("def test_own():\n    pass\n")
+    (tmp_path / "mine.py").write_text(
+        "from refsnn.conformance.adapters.numpy import Adapter as Right\n"
+        "import numpy as np\n"
+        "class Adapter(Right):\n"
+        "    capabilities = {**Right.capabilities, 'groups': False,\n"
+        "                    'expected_failures': {'tie': 'none'}}\n"
+        "    def load(self, network):\n"
+        "        super().load(network)\n"
+        "        for p in self.populations:\n"
+        "            p['theta'] = 2 * p['theta']\n"
+    )
+    options = ["-p", "no:cacheprovider", "-p", "refsnn.conformance.plugin", "-rA"]
+    options += ["--refsnn-adapter", "mine:Adapter", "--refsnn-quick"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "explanation: threshold x2" in done.stdout
+    assert "1 passed, 2 skipped, 1 xfailed" in done.stdout
+    assert "20 failed" in done.stdout
+
+
+def test_vectors_of_another_network_are_refused(monkeypatch) -> None:
+    v = dataclasses.replace(vector("tie"), name="bias")
+    with pytest.raises(DataError, match="made by another version"):
+        stored(v)
+
+
+def test_every_vector_says_what_it_is_about() -> None:
+    assert len({v.about for v in vectors()}) == len(names())
