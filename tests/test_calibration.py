@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -328,3 +329,22 @@ def test_pooling_neurons_compute_the_same_function() -> None:
     snn = made("calib-light", spiking_pool=True)
     assert [p.name for p in snn.hidden if p.name in added] == ["pool", "gap.maps"]
     assert not any(q.pool for p in snn.populations for q in p.projections)
+
+
+@pytest.mark.parametrize("method", ["calib-advanced", "calib-advanced-code"])
+def test_a_file_says_how_to_repeat_it(method: str, tmp_path: Path) -> None:
+    ann = random_net(4, ACTIVATIONS["relu"])
+    few = {"iterations": 20, "minibatch": 6, "rate": 1e-3, "seed": 3, "batch": 10}
+    more = {"samples": 20} if method == "calib-advanced" else {"batches": 1, "draw": 2}
+    more |= {} if method == "calib-advanced" else {"trained": 12}
+    snn = convert(ann, method, T=T, images=TRAIN, options={**few, **more})
+    io.save(snn, tmp_path / "net.h5")
+    kept = io.load(tmp_path / "net.h5")
+    assert isinstance(kept, SpikingNetwork)
+    again = convert(
+        ann, kept.method, T=kept.T, images=TRAIN, options=dict(kept.options)
+    )
+    assert io.content_sha256(again) == io.content_sha256(kept)
+    order = np.random.default_rng(2).permutation(20)[:12]
+    want = np.arange(20) if method == "calib-advanced" else order
+    assert kept.samples.tolist() == want.tolist()
