@@ -72,7 +72,7 @@ def need_samples(samples: int, total: int) -> None:
     """
     if samples > total:
         raise OptionError(
-            where="training images",
+            where="training images (samples; batches, batch and trained)",
             got=samples,
             expected=f"at most {total}, the number of training images",
         )
