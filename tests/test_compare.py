@@ -9,7 +9,7 @@ import pytest
 
 from nets import images, random_net
 from refsnn import io
-from refsnn.compare import FAULTS, compare, distance, explain
+from refsnn.compare import FAULTS, UNDOINGS, compare, distance, explain
 from refsnn.compare.faults import profiles
 from refsnn.convert import convert
 from refsnn.errors import DataError
@@ -118,6 +118,14 @@ def test_recordings_are_undone(name: str, known: bool) -> None:
     assert found.name == name
     assert found.accepted
     assert found.remaining == 0
+
+
+def test_a_silent_recording_is_not_late() -> None:
+    spikes = WANT["act5"].copy()
+    spikes[0] = 0  # so shifted by all steps but one it would be silent
+    act5 = dataclasses.replace(GOLDEN.populations["act5"], spikes=spikes)
+    golden = dataclasses.replace(GOLDEN, populations={"act5": act5})
+    assert UNDOINGS["recording-delay"](golden, {"act5": 0 * spikes}) is None
 
 
 # -- dynamics -----------------------------------------------------------------------

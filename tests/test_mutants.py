@@ -254,6 +254,48 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "np.ones_like(t)[:, None, None] * bind",
         LAWS,
     ),
+    "leak forgotten": (
+        "neurons/conventions",
+        "bind(p.decay, v) * v + x",
+        "v + x",
+        ("test_conventions.py::test_conventions_by_hand",),
+    ),
+    "many spikes at a strict tie": (
+        "neurons/conventions",
+        "np.ceil(u / theta) - 1",
+        "np.floor(u / theta)",
+        ("test_conventions.py::test_conventions_by_hand",),
+    ),
+    "layers without delay": (
+        "run/simulation",
+        "return np.concatenate([under_way, s[:-1]])",
+        "return s",
+        ("test_conventions.py::test_layer_delay_by_hand",),
+    ),
+    "last difference": (
+        "compare/first",
+        "best = min(best, place)",
+        "best = max(best, place)",
+        ("test_compare.py::test_the_first_difference",),
+    ),
+    "any explanation will do": (
+        "compare/explanations",
+        "return remaining == 0",
+        "return remaining >= 0",
+        ("test_compare.py::test_other_conventions_are_named",),
+    ),
+    "every recording is late": (
+        "compare/undo",
+        "heard = steps == 0 or bool(kept.any())",
+        "heard = True",
+        ("test_compare.py::test_a_silent_recording_is_not_late",),
+    ),
+    "a batch is run once": (
+        "conformance/judge",
+        '"again": golden, ',
+        "",
+        ("test_conformance.py::test_wrong_adapters_are_named",),
+    ),
 }
 
 FLIPS: dict[type[ast.cmpop], tuple[str, ...]] = {

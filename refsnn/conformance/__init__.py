@@ -6,6 +6,7 @@ come out. All are certified for binary32, so the only passing score is no differ
 """
 
 from refsnn.conformance.arrays import network_arrays
+from refsnn.conformance.base import Vector
 from refsnn.conformance.judge import (
     STATUSES,
     Adapter,
@@ -15,7 +16,7 @@ from refsnn.conformance.judge import (
     judge,
     play,
 )
-from refsnn.conformance.networks import Vector, names, vector, vectors
+from refsnn.conformance.networks import names, vector, vectors
 from refsnn.conformance.stored import check, write
 
 __all__ = [

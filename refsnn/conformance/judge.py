@@ -11,7 +11,8 @@ import numpy as np
 
 from refsnn.compare import Explanation, First, compare, explain
 from refsnn.conformance.arrays import network_arrays
-from refsnn.conformance.networks import Vector, names, vector
+from refsnn.conformance.base import Vector
+from refsnn.conformance.networks import names, vector
 from refsnn.conformance.stored import stored
 from refsnn.errors import DataError, OptionError, RefsnnError, printable
 from refsnn.exchange.recordings import as_array, recording

@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from refsnn import io
-from refsnn.conformance.networks import Vector, vectors
+from refsnn.conformance.base import Vector
+from refsnn.conformance.networks import vectors
 from refsnn.errors import DataError
 from refsnn.io import content_sha256
 from refsnn.recording import record

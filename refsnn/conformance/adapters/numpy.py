@@ -23,11 +23,23 @@ class Adapter:
     }
 
     def load(self, network: dict[str, Any]) -> None:
-        """Take a network; see :func:`refsnn.conformance.network_arrays`."""
+        """Take a network.
+
+        Parameters
+        ----------
+        network : dict
+            What :func:`refsnn.conformance.network_arrays` says.
+        """
         self.populations = network["populations"]
 
     def reset(self, batch: int) -> None:
-        """Start anew with a batch of so many samples."""
+        """Start anew.
+
+        Parameters
+        ----------
+        batch : int
+            Number of samples, B.
+        """
         self.v, self.N = {}, {}
         for p in self.populations:
             size = (batch, *p["shape"])
@@ -35,7 +47,18 @@ class Adapter:
             self.N[p["name"]] = np.zeros(size, dtype=np.int64)
 
     def step(self, currents: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Advance by one step; return spikes (int8), and the readout's current."""
+        """Advance by one step.
+
+        Parameters
+        ----------
+        currents : dict of str to ndarray, shape (B, *S)
+            Currents of the populations that the image feeds.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (B, *S)
+            Spikes of every population, and the readout's current.
+        """
         out: dict[str, np.ndarray] = {}
         for p in self.populations:
             name = p["name"]
@@ -60,7 +83,22 @@ class Adapter:
     def current(
         self, q: dict[str, Any], spikes: np.ndarray, shape: tuple[int, ...]
     ) -> np.ndarray:
-        """Return what a projection adds to the potentials."""
+        """Return what a projection adds to the potentials.
+
+        Parameters
+        ----------
+        q : dict
+            The projection.
+        spikes : ndarray, shape (B, *S)
+            What its source emitted in this step.
+        shape : tuple of int
+            Shape of the population it leads to.
+
+        Returns
+        -------
+        ndarray of float32, shape (B, *shape)
+            The current.
+        """
         x, weight = spikes.astype(np.float32), q["weight"].astype(np.float32)
         if q["pool"] == "global":
             x = x.sum(axis=(2, 3), keepdims=True)
@@ -79,7 +117,22 @@ class Adapter:
     def convolution(
         self, q: dict[str, Any], x: np.ndarray, weight: np.ndarray
     ) -> np.ndarray:
-        """Return a convolution, tap by tap."""
+        """Return a convolution, tap by tap.
+
+        Parameters
+        ----------
+        q : dict
+            The projection: stride, padding, dilation, groups.
+        x : ndarray of float32, shape (B, I, H, W)
+            Its input.
+        weight : ndarray of float32, shape (O, I / groups, kh, kw)
+            The kernel.
+
+        Returns
+        -------
+        ndarray of float32, shape (B, O, H', W')
+            The output.
+        """
         (sh, sw), (ph, pw), (dh, dw) = q["stride"], q["padding"], q["dilation"]
         O, _, kh, kw = weight.shape
         x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
