@@ -222,8 +222,8 @@ def wrong_normalisation(case: Case) -> Sign | None:
     -------
     Sign or None
         How far the first layer's inputs lie from the statistics that its batch norm
-        stores, in their standard deviations; without a batch norm the largest change of
-        an input, in those of the trained network's.
+        stores, mean or spread, in standard deviations; without a batch norm the largest
+        change of an input, in the trained network's.
     """
     first = case.snn.hidden[0].name
     same = np.allclose(case.snn.mean, case.ann.mean, rtol=1e-6, atol=1e-9) and (
@@ -258,19 +258,21 @@ def _from_statistics(case: Case) -> float | None:
     if not norms:
         return None
     norm = norms[0]
-    sums = []
+    seen = []
 
     def observe(name: str, value: Array) -> None:
         if name == norm.inputs[0]:
-            sums.append(value.mean(axis=(0, *range(2, value.ndim))))
+            seen.append(np.moveaxis(value, 1, 0).reshape(value.shape[1], -1))
 
     images = case.data.images[: 4 * BATCH]
     for start in range(0, len(images), BATCH):
         run_ann(ann, ann.preprocess(images[start : start + BATCH]), observe=observe)
     op = norm.op
     assert isinstance(op, BatchNorm)  # noqa: S101 - chosen above
-    gap = np.abs(np.mean(sums, axis=0) - op.mean) / np.sqrt(op.var + op.eps)
-    return float(gap.mean())
+    values, deviation = np.concatenate(seen, axis=1), np.sqrt(op.var + op.eps)
+    gap = np.abs(values.mean(axis=1) - op.mean) / deviation
+    spread = np.abs(values.std(axis=1) / deviation - 1)
+    return float(max(gap.mean(), spread.mean()))
 
 
 def normalise(case: Case) -> Case:
