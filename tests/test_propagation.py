@@ -201,3 +201,6 @@ def test_the_command(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer["bound"] > answer["second"] > 0
     assert answer["looseness"] == pytest.approx(answer["bound"] / answer["second"])
     assert list(answer["populations"]) == ["act1", "act2", "act3", "act4"]
+    with pytest.raises(SystemExit) as end:
+        cli.main([*few, "--target", "relu"])
+    assert end.value.code == 2

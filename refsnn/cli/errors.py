@@ -51,6 +51,10 @@ def errors(
 ) -> None:
     """Split what a network loses into terms that add up exactly, by population."""
     common.need_json_target(json)
+    if propagation and target.value != "own":
+        raise OptionError(
+            where="--propagation", got=f"--target {target.value}", expected="own"
+        )
     network = common.spiking(file, method, T, options, data)
     trained = common.load(ann or file)
     if not isinstance(trained, Network):

@@ -101,7 +101,7 @@ def training_losses(losses: Mapping[str, Sequence[float]]) -> Figure:
             axes.plot(t, means / means[0], label=name, linestyle=style)
         axes.set_xlabel("iteration")
         axes.set_ylabel("loss / first loss")
-        axes.legend(fontsize=7, ncols=1 + len(losses) // 9)
+        figure.legend(loc="outside right upper", fontsize=7)
         return figure
 
 
