@@ -50,11 +50,11 @@ from refsnn.datasets import Images
 from refsnn.errors import OptionError
 from refsnn.evaluate import need_data, parts
 from refsnn.io import content_sha256
-from refsnn.methods import METHODS
+from refsnn.methods import METHODS, prepared
 from refsnn.network import Network, Population, SpikingNetwork
 from refsnn.neurons import State
 from refsnn.numerics import Array, exact_sum, grid_integers, per_channel
-from refsnn.restored import distance, restored, uncalibrated
+from refsnn.restored import as_trained, distance, restored, scales, uncalibrated
 from refsnn.run import run_snn
 
 TERMS = ("propagated", "clipping", "quantisation", "unevenness", "gating")
@@ -310,9 +310,10 @@ def _measured(
         counts[p.name] = state.N
 
     run = run_snn(snn, x, T, observe=watch)
+    ann = prepared(snn, ann)
     frames = _frames(snn, ann, T, target)
     added = {name: (f.shift + f.change) / f.one for name, f in frames.items()}
-    activations = restored(snn, ann, x, added)
+    activations = restored(as_trained(snn, ann), ann, x, added)
     answer = {}
     for name, frame in frames.items():
         N = counts[name]
@@ -327,11 +328,10 @@ def _decompose(
 ) -> Decomposition:
     """Take the terms of every population on a batch."""
     measured, gap = _measured(snn, ann, images, T, target)
-    finest = _finest(snn)
     return Decomposition(
         images=len(images),
         T=T,
-        grid=finest,
+        grid=(finest := _finest(snn)),
         populations={p.name: _errors(p, finest, measured[p.name]) for p in snn.hidden},
         distance=gap,
     )
@@ -352,7 +352,7 @@ def _frames(
 ) -> dict[str, _Frame]:
     """Collect what the method and the activation mean for each population."""
     method = METHODS[snn.method]
-    plain = uncalibrated(snn, ann) if method.calibrated else {}
+    plain = uncalibrated(ann, scales(snn)) if method.calibrated else {}
     frames = {}
     for p in snn.hidden:
         one, op = _one(p), ann[p.name].op

@@ -93,8 +93,7 @@ def need_fit(
             got=f"the activations {', '.join(unfit)}",
             expected=f"{' or '.join(cls.op for cls in method.accepts(settings))} only",
         )
-    for rewrite in method.rewrites:
-        ann = rewrite(ann)
+    ann = method.rewritten(ann, settings)
     clipped = {node.name: np.array(1.0) for node in ann.activations}
     activations_to_neurons(
         set_thresholds(ann, clipped),
@@ -195,21 +194,15 @@ def _settings(name: str, options: Mapping[str, Any]) -> Any:
     return method_named(name).options(**options)
 
 
-def _training_images(name: str, images: Array | None, samples: int) -> Array:
-    """Return the images that a method looks at."""
+def _training_images(name: str, images: Array | None) -> Array:
+    """Refuse to look at images that are none."""
     if not isinstance(images, np.ndarray) or not images.size:
         raise DataError(
             where=f"method {name}",
             got="no images" if images is None else f"a {type(images).__name__}",
             expected="an array of training images",
         )
-    if samples > len(images):
-        raise OptionError(
-            where=f"option samples of method {name}",
-            got=samples,
-            expected=f"at most {len(images)}, the number of training images",
-        )
-    return images[: samples or None]
+    return images
 
 
 def convert(
@@ -223,6 +216,7 @@ def convert(
     exact: bool = True,
     impl: str = "kernel",
     progress: Progress | None = None,
+    watch: Callable[[str, int, float], None] | None = None,
 ) -> SpikingNetwork:
     """Convert a trained network into a spiking one.
 
@@ -249,6 +243,8 @@ def convert(
         ``kernel`` or ``definition``, for runs of the trained network.
     progress : callable, optional
         Told how far a pass over the images is.
+    watch : callable, optional
+        Told every loss of weights that are trained: population, iteration, loss.
 
     Returns
     -------
@@ -284,14 +280,20 @@ def convert(
     samples = None
     seen = np.empty((0, *ann.input_shape), dtype=np.uint8)
     if chosen.needs_images(settings):
-        seen = _training_images(method, images, settings.samples)
-        samples = np.arange(len(seen), dtype=np.int64)
-    context = Context(options=settings, images=seen, T=T, impl=impl, progress=progress)
+        train = _training_images(method, images)
+        samples = settings.chosen(len(train))
+        seen = train[samples]
+    context = Context(
+        options=settings,
+        images=seen,
+        T=T,
+        impl=impl,
+        progress=progress,
+        watch=watch,
+    )
     ready = ann
     with np.errstate(over="ignore", invalid="ignore"):  # records refuse the result
-        for rewrite in chosen.rewrites:
-            ready = rewrite(ready)
-        plain = ready
+        ready = plain = chosen.rewritten(ready, settings)
         for step in chosen.passes:
             ready = step(ready, context)
         snn = activations_to_neurons(

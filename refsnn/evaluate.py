@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
@@ -21,7 +20,7 @@ from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.recording import versions
-from refsnn.run import SpikingRun, run_ann, run_snn
+from refsnn.run import SpikingRun, processors, run_ann, run_snn
 
 BATCH = 50
 """Images that one thread simulates at once; no result depends on it."""
@@ -208,19 +207,6 @@ def need_data(data: Images, classes: int) -> None:
         got = f"{data.classes} classes" if known else f"the label {data.labels.max()}"
         expected = f"the {classes} classes of the network"
         raise OptionError(where=f"data set {data.name}", got=got, expected=expected)
-
-
-def processors() -> int:
-    """Count the processors that this process may use.
-
-    Returns
-    -------
-    int
-        At least one.
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _counts(run: SpikingRun | None) -> dict[str, dict[str, Array]]:

@@ -8,12 +8,13 @@ from typing import NoReturn
 
 import numpy as np
 
-from refsnn.activations import Clip, Clipped
+from refsnn.activations import Clip, Clipped, ReLU
 from refsnn.errors import ConversionError
 from refsnn.layers import (
     Add,
     AvgPool,
     BatchNorm,
+    Conv2d,
     Flatten,
     GlobalAvgPool,
     Identity,
@@ -87,6 +88,53 @@ def fold_batchnorm(ann: Network) -> Network:
         if node.name not in renamed
     )
     return dataclasses.replace(ann, nodes=nodes)
+
+
+def spiking_pools(ann: Network) -> Network:
+    """Give every average pooling behind an activation neurons of its own.
+
+    Pooling becomes a convolution of each channel with weights 1/k^2, followed by a
+    rectifier, which changes nothing: averages of activations are not negative. Source:
+    released code of arXiv 2106.06984 (2021), as described; that global pooling is taken
+    in the same way is a reconstruction.
+
+    Parameters
+    ----------
+    ann : Network
+        A trained network.
+
+    Returns
+    -------
+    Network
+        A network of the same function. The rectifier has the pooling's name, the
+        convolution that name with ``.mean``.
+    """
+    active = {node.name for node in ann.activations}
+    nodes: list[Node] = []
+    for node in ann.nodes:
+        op = node.op
+        if isinstance(op, (AvgPool, GlobalAvgPool)) and active & set(node.inputs):
+            nodes += _spiking_pool(ann, node)
+        else:
+            nodes.append(node)
+    return dataclasses.replace(ann, nodes=tuple(nodes))
+
+
+def _spiking_pool(ann: Network, node: Node) -> list[Node]:
+    """Return the nodes that stand for one average pooling."""
+    C, H, W = ann.shapes[node.inputs[0]]
+    everything = AvgPool(kernel=(H, W), stride=(H, W))
+    op = node.op if isinstance(node.op, AvgPool) else everything
+    weight = np.full((C, 1, *op.kernel), 1 / op.window)
+    mean = Node(
+        name=f"{node.name}.mean",
+        op=Conv2d(weight=weight, stride=op.stride, groups=C),
+        inputs=node.inputs,
+    )
+    if op is node.op:
+        return [mean, Node(name=node.name, op=ReLU(), inputs=(mean.name,))]
+    maps = Node(name=f"{node.name}.maps", op=ReLU(), inputs=(mean.name,))
+    return [mean, maps, Node(name=node.name, op=Flatten(), inputs=(maps.name,))]
 
 
 def set_thresholds(ann: Network, lam: Mapping[str, Array]) -> Network:

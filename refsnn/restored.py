@@ -14,7 +14,7 @@ from refsnn.numerics import Array
 from refsnn.passes import (
     activations_to_neurons,
     canonical_form,
-    fold_batchnorm,
+    round_to_grids,
     set_thresholds,
 )
 from refsnn.run import image_currents, implementation, run_ann
@@ -30,7 +30,7 @@ def restored(
     snn : SpikingNetwork
         A network in canonical form.
     ann : Network
-        The trained network it was made of.
+        The trained network it was made of, behind the rewrites of its method.
     x : ndarray, shape (B, C, H, W)
         Analog input.
     added : mapping of str to ndarray, potential
@@ -99,26 +99,69 @@ def distance(
     return worst
 
 
-def uncalibrated(snn: SpikingNetwork, ann: Network) -> dict[str, Population]:
+def uncalibrated(ann: Network, scales: Mapping[str, Array]) -> dict[str, Population]:
     """Return the populations as their thresholds alone make them.
 
     Parameters
     ----------
-    snn : SpikingNetwork
-        A network in canonical form.
     ann : Network
-        The trained network it was made of.
+        The trained network behind the rewrites of a method.
+    scales : mapping of str to ndarray, shape () or (C,), activation
+        Thresholds before normalisation, by activation; 0 where it is dead.
 
     Returns
     -------
     dict of str to Population
-        With the trained network's biases in units of theta, neither shifted nor
-        calibrated nor rounded.
+        With the trained network's weights and biases in units of theta, neither
+        shifted nor calibrated nor rounded; the readout is the last.
     """
 
     def rule(theta: Array) -> tuple[Neuron, Array]:
         return IF(), theta / 2
 
-    clipped = set_thresholds(fold_batchnorm(ann), {p.name: p.scale for p in snn.hidden})
+    clipped = set_thresholds(ann, scales)
     plain = activations_to_neurons(clipped, rule, max_pool_on_spikes=True)
-    return {p.name: p for p in canonical_form(plain).hidden}
+    return {p.name: p for p in canonical_form(plain).populations}
+
+
+def scales(snn: SpikingNetwork) -> dict[str, Array]:
+    """Return the thresholds before normalisation.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        A network in canonical form.
+
+    Returns
+    -------
+    dict of str to ndarray, shape () or (C,), activation
+        By population of neurons.
+    """
+    return {p.name: p.scale for p in snn.hidden}
+
+
+def as_trained(snn: SpikingNetwork, ann: Network) -> SpikingNetwork:
+    """Put the trained network's weights back where calibration changed them.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        A network with grids.
+    ann : Network
+        The trained network it was made of, behind the rewrites of its method.
+
+    Returns
+    -------
+    SpikingNetwork
+        With those weights, rounded to its grids; its biases and potentials stay.
+    """
+    plain = uncalibrated(ann, scales(snn))
+    grids = {p.name: p.grid for p in snn.populations if p.grid is not None}
+    populations = tuple(
+        dataclasses.replace(p, projections=plain[p.name].projections, grid=None)
+        for p in snn.populations
+    )
+    loose = dataclasses.replace(
+        snn, populations=populations, mode="ordered", certificate=None
+    )
+    return round_to_grids(loose, grids)

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nets import ACTIVATIONS, images, random_net
 from refsnn import io
-from refsnn.calibration import (
-    FRACTION,
-    _best,
-    _squares,
-    clip_floor,
-    mmse_thresholds,
-)
+from refsnn.activations import ReLU
+from refsnn.calibration import clip_floor, mmse_thresholds, moving_thresholds, weights
+from refsnn.calibration.parameters import FRACTION
+from refsnn.calibration.thresholds import _best, _squares
 from refsnn.convert import convert
 from refsnn.errors import OptionError
+from refsnn.layers import Conv2d, Flatten, Input, Linear
 from refsnn.methods import METHODS, Context
-from refsnn.network import SpikingNetwork
+from refsnn.network import Network, Node, SpikingNetwork
 from refsnn.numerics import floor_half_up
 from refsnn.passes import (
     activations_to_neurons,
     canonical_form,
     fold_batchnorm,
     set_thresholds,
+    spiking_pools,
 )
 from refsnn.run import run_ann, run_snn
 
@@ -157,7 +157,8 @@ def test_calibration_is_for_its_own_T_and_names_its_images() -> None:
     )
     assert snn.T == T
     assert snn.samples.tolist() == list(range(20))
-    assert dict(snn.options) == {**FEW, "channelwise": False}
+    others = {"channelwise": False, "spiking_pool": False}
+    assert dict(snn.options) == {**FEW, **others}
     assert snn.mode == "exact"
     with pytest.raises(OptionError, match="converted it for"):
         run_snn(snn, snn.preprocess(TRAIN[:1]), T + 1)
@@ -172,3 +173,178 @@ def test_none_is_the_shift_alone() -> None:
     for p, q in zip(one.populations, two.populations, strict=True):
         assert (p.over("v0") == q.over("v0")).all()
         assert p.bias is None or (p.bias == q.bias).all()
+
+
+ADVANCED = {**FEW, "iterations": 30, "minibatch": 6, "rate": 1e-3}
+
+
+def test_trained_weights_are_the_same_again_whatever_the_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = made("calib-advanced", **ADVANCED)
+    for count in (1, 3):
+        monkeypatch.setattr(weights, "processors", lambda count=count: count)
+        again = made("calib-advanced", **ADVANCED)
+        assert io.content_sha256(again) == io.content_sha256(one)
+    other = made("calib-advanced", **ADVANCED, seed=1)
+    assert io.content_sha256(other) != io.content_sha256(one)
+
+
+def test_training_changes_main_weights_only() -> None:
+    """Thresholds, biases and shortcuts stay; v(0) is calibrated behind it."""
+    snn = made("calib-advanced", **ADVANCED)
+    before = uncalibrated(snn)
+    for p, q in zip(snn.hidden, before.hidden, strict=True):
+        changed = [
+            (a.op.weight != b.op.weight).any()
+            for a, b in zip(p.projections, q.projections, strict=True)
+        ]
+        sizes = [a.op.weight.size for a in p.projections]
+        assert changed == [size == max(sizes) for size in sizes]
+        assert (p.bias == q.bias).all()
+        assert p.v0.shape == p.shape
+    assert [q.op.weight.tolist() for q in snn.readout.projections] == [
+        q.op.weight.tolist() for q in before.readout.projections
+    ]
+
+
+def test_training_finds_weights_through_the_floor(rng: np.random.Generator) -> None:
+    """The activations are those of other weights: most of the loss goes."""
+    there = rng.normal(0, 0.4, (3, 2, 3, 3))
+    start = there + rng.normal(0, 0.1, there.shape)
+    x = rng.integers(0, 9, (40, 2, 6, 6)) / 8
+    layer = weights.Layer(
+        op=Conv2d(weight=start, padding=(1, 1)),
+        x=x,
+        rest=np.full((40, 3, 6, 6), 0.05),
+        a=np.clip(Conv2d(weight=there, padding=(1, 1))(x) + 0.05, 0, None),
+        theta=np.array(3.0),
+        T=8,
+    )
+    losses: list[float] = []
+    how = weights.Training(iterations=300, minibatch=20, rate=5e-3)
+    found = weights.trained(layer, how, lambda t, loss: losses.append(loss))
+    assert len(losses) == 300
+    assert np.mean(losses[-20:]) < 0.3 * losses[0]
+    assert np.abs(found - there).mean() < 0.5 * np.abs(start - there).mean()
+
+
+def test_every_loss_is_told() -> None:
+    told: list[tuple[str, int]] = []
+    convert(
+        random_net(4, ACTIVATIONS["relu"]),
+        "calib-advanced",
+        T=T,
+        images=TRAIN,
+        options=ADVANCED,
+        watch=lambda name, t, loss: told.append((name, t)),
+    )
+    names = ["act1", "act2", "act3", "act4", "act5"]
+    assert told == [(name, t) for name in names for t in range(30)]
+
+
+def test_dead_channels_stay_dead_in_training() -> None:
+    """A threshold of 0 in one channel: its outgoing weights are 0 before and after."""
+    ann = random_net(4, ACTIVATIONS["relu"])
+    bias = np.array(ann["conv1"].op.bias)
+    bias[2] = -1e3
+    conv = dataclasses.replace(ann["conv1"].op, bias=bias)
+    ann = ann.with_ops({"conv1": conv})
+    options = {**ADVANCED, "channelwise": True}
+    with pytest.warns(UserWarning, match="channels of act1"):
+        snn = convert(ann, "calib-advanced", T=T, images=TRAIN, options=options)
+    assert snn["act1"].scale[2] == 0
+    assert snn["act1"].scale.min() == 0 < snn["act1"].scale[0]
+    for p, q in snn.projections("act1"):
+        weight = q.op.normalised(np.eye(4)[2], 1, np.array(1.0)).weight
+        assert (weight == 0).all(), p.name
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("iterations", 0), ("minibatch", 0), ("rate", 0.0), ("seed", -1)],
+)
+def test_training_options_are_checked(option: str, value: float) -> None:
+    with pytest.raises(OptionError, match=option):
+        made("calib-advanced", **{**ADVANCED, option: value})
+
+
+def test_options_of_released_calibration_are_checked() -> None:
+    ann = random_net(4, ACTIVATIONS["relu"])
+    for options, match in (
+        ({"batches": 0}, "batches"),
+        ({"batches": 3, "batch": 7}, "at most 20"),
+        ({"batches": 1, "batch": 5, "optimiser": "x"}, "adam or sgd"),
+        ({"batches": 1, "batch": 5, "trained": 21}, "at most 20"),
+    ):
+        with pytest.raises(OptionError, match=match):
+            convert(ann, "calib-advanced-code", T=T, images=TRAIN, options=options)
+
+
+def one_activation() -> Network:
+    """The image itself, rectified; pixels 0..255 are activations 0..1."""
+    conv = Conv2d(weight=np.ones((1, 1, 1, 1)))
+    return Network(
+        name="one",
+        input_shape=(1, 1, 2),
+        classes=2,
+        mean=np.zeros(1),
+        std=np.ones(1),
+        nodes=(
+            Node(name="input", op=Input()),
+            Node(name="conv", op=conv, inputs=("input",)),
+            Node(name="act", op=ReLU(), inputs=("conv",)),
+            Node(name="flat", op=Flatten(), inputs=("act",)),
+            Node(name="out", op=Linear(weight=np.eye(2)), inputs=("flat",)),
+        ),
+    )
+
+
+def test_thresholds_move_over_batches_by_hand() -> None:
+    """Batches of one image, maxima 1, 0.2 and 0.6: 1, then 0.9 + 0.02 = 0.92, then
+    0.828 + 0.06 = 0.888. With the search the same, since a pixel at the maximum and
+    one of 0 have no error there, and the first candidate wins ties."""
+    pixels = np.array([255, 51, 153], dtype=np.uint8)
+    some = np.zeros((3, 1, 1, 2), dtype=np.uint8)
+    some[:, 0, 0, 1] = pixels
+    ann = one_activation()
+    for search in (False, True):
+        got = moving_thresholds(ann, some, 4, batch=1, search=search)["act"]
+        assert got == pytest.approx(0.888, abs=1e-7)
+        back = moving_thresholds(ann, some[::-1], 4, batch=1, search=search)["act"]
+        assert back != pytest.approx(0.888, abs=1e-3)
+    silent = moving_thresholds(ann, 0 * some, 4, batch=1)["act"]
+    assert silent == 0
+
+
+def test_pooling_neurons_compute_the_same_function() -> None:
+    ann = fold_batchnorm(random_net(4, ACTIVATIONS["relu"]))
+    with_neurons = spiking_pools(ann)
+    x = ann.preprocess(TRAIN[:4])
+    assert np.abs(run_ann(ann, x) - run_ann(with_neurons, x)).max() < 1e-12
+    added = {n.name for n in with_neurons.activations} - {
+        n.name for n in ann.activations
+    }
+    assert added == {"pool", "gap.maps"}
+    snn = made("calib-light", spiking_pool=True)
+    assert [p.name for p in snn.hidden if p.name in added] == ["pool", "gap.maps"]
+    assert not any(q.pool for p in snn.populations for q in p.projections)
+
+
+@pytest.mark.parametrize("method", ["calib-advanced", "calib-advanced-code"])
+def test_a_file_says_how_to_repeat_it(method: str, tmp_path: Path) -> None:
+    ann = random_net(4, ACTIVATIONS["relu"])
+    few = {"iterations": 20, "minibatch": 6, "rate": 1e-3, "seed": 3, "batch": 10}
+    more = {"samples": 20} if method == "calib-advanced" else {"batches": 1, "draw": 2}
+    more |= {} if method == "calib-advanced" else {"trained": 12}
+    snn = convert(ann, method, T=T, images=TRAIN, options={**few, **more})
+    io.save(snn, tmp_path / "net.h5")
+    kept = io.load(tmp_path / "net.h5")
+    assert isinstance(kept, SpikingNetwork)
+    again = convert(
+        ann, kept.method, T=kept.T, images=TRAIN, options=dict(kept.options)
+    )
+    assert io.content_sha256(again) == io.content_sha256(kept)
+    order = np.random.default_rng(2).permutation(20)[:12]
+    want = np.arange(20) if method == "calib-advanced" else order
+    assert kept.samples.tolist() == want.tolist()

@@ -23,19 +23,31 @@ from refsnn.errors import ConversionError, OptionError
 from refsnn.evaluate import evaluate, result
 from refsnn.layers import Flatten, Linear
 from refsnn.margin import judge, risks
+from refsnn.methods import prepared
 from refsnn.network import Stages
 from refsnn.neurons import IF, PRESETS, State, constant_count, initial_state, unroll
 from refsnn.numerics import exact_sum
 from refsnn.passes import fold_batchnorm
 from refsnn.recording import record, spikes_of
-from refsnn.restored import restored
+from refsnn.restored import as_trained, restored
 from refsnn.run import run_ann, run_snn
 from refsnn.run.offset import Margins, offset
 from refsnn.snap import snap
 from test_passes import chain
 
 ONE = np.array(1.0)
-CALIBRATED = {"calib-light", "calib-potential"}
+FEW = {"samples": 20, "batch": 10}
+TRAINED = {"iterations": 20, "minibatch": 5, "rate": 1e-2}
+RELEASED = {"batches": 2, "batch": 10}
+CALIBRATED = {
+    "calib-light": FEW,
+    "calib-potential": FEW,
+    "calib-advanced": FEW | TRAINED,
+    "calib-none-code": RELEASED,
+    "calib-light-code": RELEASED,
+    "calib-potential-code": RELEASED,
+    "calib-advanced-code": RELEASED | TRAINED | {"trained": 20},
+}
 RELU = {"opi", "max-norm", "percentile", "rts", "snm", "calib-none", *CALIBRATED}
 
 
@@ -54,8 +66,7 @@ def made(name: str, seed: int = 1, T: int = 6, **options: object):
     """A trained network of the kind that a method takes, and the converted one."""
     kind = "relu" if name in RELU else "clip" if name == "ecl" else "qcfs"
     ann = random_net(seed, ACTIVATIONS[kind])
-    if name in CALIBRATED:
-        options = {"samples": 20, "batch": 10, **options}
+    options = {**CALIBRATED.get(name, {}), **options}
     snn = convert(ann, name, T=T, images=images(2, 20), options=options)
     return ann, snn
 
@@ -68,7 +79,14 @@ def test_thresholds_and_starts_of_every_method() -> None:
     starts = {"qcfs": 0.5, "srp": 0.5, "srp-v0": 0.5, "cos": 0.5, "ecl": 0.5}
     starts |= {"opi": 0.5, "max-norm": 0, "percentile": 0, "rts": 0, "snm": 0}
     starts |= {"calib-none": 0, "calib-light": 0}
-    assert starts.keys() | {"calib-potential"} == METHODS.keys()
+    starts |= {"calib-none-code": 0, "calib-light-code": 0}
+    free = {name for name, method in METHODS.items() if method.starts}
+    assert free == {
+        f"calib-{part}{code}"
+        for part in ("potential", "advanced")
+        for code in ("", "-code")
+    }
+    assert starts.keys() | free == METHODS.keys()
     for name, v0 in starts.items():
         _, snn = made(name)
         assert all((p.v0 == v0).all() for p in snn.hidden), name
@@ -395,6 +413,7 @@ DECOMPOSED = {
     "snm": {},
     "calib-light": {},
     "calib-potential": {},
+    "calib-advanced": {},
 }
 
 
@@ -409,9 +428,10 @@ def by_fractions(ann, snn, x: np.ndarray, T: int, target: str) -> dict[str, dict
         seen[population.name] = (np.array(x), s.copy(), state.N)
 
     run = run_snn(snn, x, T, observe=watch)
+    ann = prepared(snn, ann)
     frames = analysis._frames(snn, ann, T, target)
     added = {name: (f.shift + f.change) / f.one for name, f in frames.items()}
-    activations = restored(snn, ann, x, added)
+    activations = restored(as_trained(snn, ann), ann, x, added)
     for p in snn.hidden:
         q = np.broadcast_to(p.grid.reshape(-1, *[1] * (len(p.shape) - 1)), p.shape)
         sums = dict.fromkeys((*TERMS, "total"), Fraction(0))
@@ -486,8 +506,9 @@ def test_terms_add_up_and_do_not_depend_on_batches(name: str) -> None:
     assert (masked > 0) == name.startswith("srp")
     first = whole.populations[snn.hidden[0].name]
     rounding = 7 * snn.hidden[0].neurons * 6  # of a, once each
-    assert (first.absolute["propagated"] > rounding) == (name == "calib-light")
-    if name not in {"cos", "calib-potential"}:
+    moved = name in {"calib-light", "calib-advanced"}  # what causes the current
+    assert (first.absolute["propagated"] > rounding) == moved
+    if name not in {"cos", "calib-potential", "calib-advanced"}:
         assert first.absolute["unevenness"] == 0
     assert (first.absolute["bias"] > 0) == (name == "calib-light")
 

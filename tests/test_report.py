@@ -130,6 +130,26 @@ def test_figures_of_methods_and_errors_draw_their_numbers() -> None:
     assert axes.lines[0].get_xydata().tolist() == [[1, 1 / 16], [4, 4 / 16]]
 
 
+def test_figures_of_calibration_draw_their_numbers() -> None:
+    some = {
+        "before": {"populations": {"a": {"gap": 0.5}, "b": {"gap": 1.0}}},
+        "after": {"populations": {"a": {"gap": 0.25}, "b": {"gap": 0.5}}},
+    }
+    (axes,) = plotting.activation_mismatch(some).axes
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[0.5, 1], [0.25, 0.5]]
+    passed = {"bound": 3.0, "together": 0.5, "measured": -0.25}
+    (axes,) = plotting.loss_bound({"populations": {"a": passed, "b": passed}}).axes
+    drawn = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+    assert drawn == {
+        "bound": [3, 6],
+        "second order": [0.5, 0.5],
+        "measured, size": [0.25, 0.25],
+    }
+    (axes,) = plotting.training_losses({"a": [4.0, 2.0], "b": [1.0] * 100}).axes
+    assert axes.lines[0].get_xydata().tolist() == [[0.5, 1], [1.5, 0.5]]
+    assert axes.lines[1].get_xdata().tolist() == [2 * i + 1 for i in range(50)]
+
+
 class Loads(HTMLParser):
     """Collects whatever a page would load or run."""
 

@@ -19,6 +19,7 @@ from refsnn.cli.certify import certify
 from refsnn.cli.compare import compare
 from refsnn.cli.convert import convert
 from refsnn.cli.demo import demo
+from refsnn.cli.doctor import doctor
 from refsnn.cli.errors import errors
 from refsnn.cli.import_ import import_
 from refsnn.cli.info import info
@@ -76,6 +77,7 @@ for command in (
     reproduce,
     margin,
     errors,
+    doctor,
 ):
     app.command()(command)
 app.command("import")(import_)

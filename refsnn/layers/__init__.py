@@ -8,6 +8,7 @@ from refsnn.layers.base import Layer
 from refsnn.layers.linear_maps import Conv2d, Identity, Linear, LinearMap
 from refsnn.layers.others import Add, BatchNorm, Flatten, Input
 from refsnn.layers.pooling import AvgPool, GlobalAvgPool, MaxPool, Pool, SumPool
+from refsnn.layers.products import linearised, product, pulled_back, vjp
 
 __all__ = [
     "Add",
@@ -24,4 +25,8 @@ __all__ = [
     "MaxPool",
     "Pool",
     "SumPool",
+    "linearised",
+    "product",
+    "pulled_back",
+    "vjp",
 ]

@@ -76,6 +76,26 @@ class SumPool(Pool):
             total = total + tap
         return total
 
+    def vjp(self, g: Array, shape: Shape) -> Array:
+        """Return the gradient by the input: each window's, for every element in it.
+
+        Parameters
+        ----------
+        g : ndarray, shape (M, C, H', W')
+            Gradient of some number by the sums.
+        shape : tuple of int
+            (C, H, W), the shape that is pooled.
+
+        Returns
+        -------
+        ndarray, shape (M, C, H, W)
+            Its gradient by the input, in the type of `g`.
+        """
+        total = np.zeros((len(g), *shape), dtype=g.dtype)
+        for tap in self.taps(total):
+            np.add(tap, g, out=tap)
+        return total
+
     def fan_out(self, onward: Array, shape: Shape) -> Array:
         """Carry fan-outs back through the pooling.
 
@@ -91,10 +111,7 @@ class SumPool(Pool):
         ndarray of int64, shape (C, H, W)
             For each input element the sum over the windows that hold it.
         """
-        total = np.zeros((1, *shape), dtype=np.int64)
-        for tap in self.taps(total):
-            np.add(tap, onward, out=tap)
-        windows: Array = total[0]
+        windows: Array = self.vjp(onward[None], shape)[0]
         return windows
 
 

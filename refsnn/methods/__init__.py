@@ -7,6 +7,6 @@ threshold to a neuron and its initial potential, and what finishes the network.
 
 from refsnn.methods.base import Context, Method
 from refsnn.methods.options import NoOptions, SampleOptions
-from refsnn.methods.registry import METHODS
+from refsnn.methods.registry import METHODS, prepared
 
-__all__ = ["METHODS", "Context", "Method", "NoOptions", "SampleOptions"]
+__all__ = ["METHODS", "Context", "Method", "NoOptions", "SampleOptions", "prepared"]

@@ -11,7 +11,7 @@ from refsnn.calibrate import Progress
 from refsnn.methods.options import NoOptions
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
-from refsnn.passes import NeuronRule, fold_batchnorm
+from refsnn.passes import NeuronRule, fold_batchnorm, spiking_pools
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,8 @@ class Context:
         Implementation for runs of the trained network.
     progress : callable or None
         Told how far a pass over the images is.
+    watch : callable or None
+        Told every loss of weights that are trained: population, iteration, loss.
     """
 
     options: Any
@@ -37,6 +39,7 @@ class Context:
     T: int | None
     impl: str
     progress: Progress | None
+    watch: Callable[[str, int, float], None] | None = None
 
 
 Pass = Callable[[Network, Context], Network]
@@ -58,7 +61,8 @@ class Method:
     citation : str
         Where the rule was read.
     rewrites : tuple of callable
-        Rewrites of the graph, in order, from Network to Network.
+        Rewrites of the graph, in order, from Network to Network; an option
+        `spiking_pool` adds its own.
     passes : tuple of callable
         What follows and may look at images, from Network and Context to Network;
         behind the last one every activation has the clip that becomes its threshold.
@@ -77,6 +81,10 @@ class Method:
     calibrate : callable
         What is set in the normalised network by comparing runs, given the trained
         network behind the rewrites; None for nothing.
+    trains : bool
+        Whether that changes weights.
+    starts : bool
+        Whether it sets v(0), neuron by neuron.
     options : type
         Dataclass of its options; its fields are the keys of ``--set``.
     reconstruction : str
@@ -95,6 +103,8 @@ class Method:
     rounds: bool = True
     shifts: bool = False
     calibrate: Calibrate | None = None
+    trains: bool = False
+    starts: bool = False
     options: type = NoOptions
     reconstruction: str = ""
     depends_on_T: bool = False
@@ -115,10 +125,29 @@ class Method:
         Returns
         -------
         bool
-            Whether it does: one with an option `samples`, unless its thresholds are
+            Whether it does: one whose options choose some, unless its thresholds are
             the trained clips.
         """
-        return hasattr(options, "samples") and not getattr(options, "clip", False)
+        return hasattr(options, "chosen") and not getattr(options, "clip", False)
+
+    def rewritten(self, ann: Network, options: Any) -> Network:
+        """Apply the rewrites of the graph.
+
+        Parameters
+        ----------
+        ann : Network
+            A trained network.
+        options : object
+            An instance of its options.
+
+        Returns
+        -------
+        Network
+            The network whose activations become populations.
+        """
+        for rewrite in self.rewrites:
+            ann = rewrite(ann)
+        return spiking_pools(ann) if getattr(options, "spiking_pool", False) else ann
 
     def accepts(self, options: Any) -> tuple[type[Activation], ...]:
         """Return the activations that the method takes.

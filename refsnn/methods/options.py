@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
+from refsnn.calibration import Training
+from refsnn.calibration.optimisers import OPTIMISERS
 from refsnn.errors import OptionError
 from refsnn.neurons import PRESETS
+from refsnn.numerics import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +37,45 @@ class SampleOptions:
                 got=self.samples,
                 expected="a number of images, or 0 for the whole training split",
             )
+
+    def chosen(self, total: int) -> Array:
+        """Choose the training images that the method looks at.
+
+        Parameters
+        ----------
+        total : int
+            Number of images in the training split.
+
+        Returns
+        -------
+        ndarray of int64
+            Their indices, in the order they are looked at.
+        """
+        need_samples(self.samples, total)
+        return np.arange(self.samples or total, dtype=np.int64)
+
+
+def need_samples(samples: int, total: int) -> None:
+    """Refuse more images than there are.
+
+    Parameters
+    ----------
+    samples : int
+        Number of training images asked for.
+    total : int
+        Number of images in the training split.
+
+    Raises
+    ------
+    OptionError
+        If it is too large.
+    """
+    if samples > total:
+        raise OptionError(
+            where="training images (samples; batches, batch and trained)",
+            got=samples,
+            expected=f"at most {total}, the number of training images",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,7 +179,20 @@ class ECLOptions(SampleOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CalibrationOptions(SampleOptions):
+class PoolOptions(SampleOptions):
+    """Options of a calibration method that calibrates nothing.
+
+    Attributes
+    ----------
+    spiking_pool : bool
+        Whether average pooling gets neurons of its own (released code of 2021).
+    """
+
+    spiking_pool: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CalibrationOptions(PoolOptions):
     """Options of parameter calibration.
 
     Attributes
@@ -158,3 +215,158 @@ class CalibrationOptions(SampleOptions):
         if self.batch < 1 or (self.samples and self.batch > self.samples):
             expected = f"1 to {self.samples or 'all'} images, those of the thresholds"
             raise OptionError(where="batch", got=self.batch, expected=expected)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """Options of weights that are trained layer by layer.
+
+    Attributes
+    ----------
+    iterations : int
+        Gradient steps a layer.
+    minibatch : int
+        Images of one step.
+    rate : float
+        Learning rate of the first step; it falls to 0 as half a cosine.
+    optimiser : str
+        ``adam``, or ``sgd`` with momentum 0.9, that of the released code of 2021.
+    seed : int
+        Seed of what is drawn.
+    """
+
+    iterations: int = 5000
+    minibatch: int = 32
+    rate: float = 1e-5
+    optimiser: str = "adam"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("iterations", 1), ("minibatch", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise OptionError(where=name, got=value, expected=f"{least} or more")
+        if not self.rate > 0:
+            raise OptionError(where="rate", got=self.rate, expected="above 0")
+        if self.optimiser not in OPTIMISERS:
+            expected = " or ".join(OPTIMISERS)
+            raise OptionError(where="optimiser", got=self.optimiser, expected=expected)
+
+    def training(self, *, shift: bool) -> Training:
+        """Say how a layer is trained.
+
+        Parameters
+        ----------
+        shift : bool
+            Whether the loss sees the neurons' shift.
+
+        Returns
+        -------
+        Training
+            Steps, rate, optimiser, seed.
+        """
+        return Training(
+            iterations=self.iterations,
+            minibatch=self.minibatch,
+            rate=self.rate,
+            optimiser=self.optimiser,
+            seed=self.seed,
+            shift=shift,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdvancedOptions(CalibrationOptions, TrainingOptions):
+    """Options of parameter calibration that trains weights.
+
+    Attributes
+    ----------
+    samples : int
+        Training images of the thresholds and of the weights: 1,024, as the released
+        code takes for the weights; 0 takes all.
+    shift : bool
+        Whether the loss sees the shift theta/(2T) that the neurons see; the released
+        code's does not.
+    """
+
+    samples: int = 1024
+    shift: bool = True
+
+    def __post_init__(self) -> None:
+        CalibrationOptions.__post_init__(self)
+        TrainingOptions.__post_init__(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CodeOptions:
+    """Options of calibration as released.
+
+    Attributes
+    ----------
+    batches : int
+        Batches that the thresholds move over: 7, where the released code's argument
+        says 5 and its loop takes two more.
+    batch : int
+        Images of a batch; the first one calibrates biases and potentials.
+    draw : int
+        Seed of the permutation of the training split that the batches come from; the
+        order is recorded with the network.
+    spiking_pool : bool
+        Whether average pooling gets neurons of its own (released code of 2021).
+    """
+
+    batches: int = 7
+    batch: int = 128
+    draw: int = 0
+    spiking_pool: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("batches", 1), ("batch", 1), ("draw", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise OptionError(where=name, got=value, expected=f"{least} or more")
+
+    @property
+    def needed(self) -> int:
+        """Number of training images looked at."""
+        return self.batches * self.batch
+
+    def chosen(self, total: int) -> Array:
+        """Draw the training images that the method looks at.
+
+        Parameters
+        ----------
+        total : int
+            Number of images in the training split.
+
+        Returns
+        -------
+        ndarray of int64
+            Their indices, in the order they are looked at.
+        """
+        need_samples(self.needed, total)
+        return np.random.default_rng(self.draw).permutation(total)[: self.needed]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdvancedCodeOptions(CodeOptions, TrainingOptions):
+    """Options of weight calibration as released.
+
+    Attributes
+    ----------
+    trained : int
+        The first so many of the images train the weights.
+    """
+
+    trained: int = 1024
+
+    def __post_init__(self) -> None:
+        CodeOptions.__post_init__(self)
+        TrainingOptions.__post_init__(self)
+        if self.trained < 1:
+            raise OptionError(where="trained", got=self.trained, expected="1 or more")
+
+    @property
+    def needed(self) -> int:
+        """Number of training images looked at."""
+        return max(self.batches * self.batch, self.trained)

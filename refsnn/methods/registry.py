@@ -6,13 +6,19 @@ from refsnn.activations import QCFS
 from refsnn.methods import rules
 from refsnn.methods.base import Method
 from refsnn.methods.options import (
+    AdvancedCodeOptions,
+    AdvancedOptions,
     CalibrationOptions,
+    CodeOptions,
     COSOptions,
     ECLOptions,
     PercentileOptions,
+    PoolOptions,
     SampleOptions,
     SRPOptions,
 )
+from refsnn.network import Network, SpikingNetwork
+from refsnn.passes import fold_batchnorm
 
 _CALIBRATION = (
     "Li et al., Converting artificial neural networks to spiking neural networks via "
@@ -25,6 +31,12 @@ _QCFS = (
 _SRP = (
     "Hao et al., Reducing ANN-SNN conversion error through residual membrane "
     "potential, AAAI 2023"
+)
+
+_CODE = (
+    "the released algorithm as described by others; its images are augmented at "
+    "random, these are not; its batches are drawn by PyTorch, these by NumPy, and "
+    "recorded; which batch calibrates is open: here the first"
 )
 
 METHODS: dict[str, Method] = {
@@ -86,7 +98,7 @@ METHODS: dict[str, Method] = {
         neuron=rules.integrate_and_fire(0.0),
         finish=rules.shifted,
         shifts=True,
-        options=SampleOptions,
+        options=PoolOptions,
         depends_on_T=True,
     ),
     "calib-light": Method(
@@ -112,9 +124,81 @@ METHODS: dict[str, Method] = {
         finish=rules.shifted,
         shifts=True,
         calibrate=rules.calibrated("potential"),
+        starts=True,
         options=CalibrationOptions,
         reconstruction="the paper's text was not seen: its threshold grid is as "
         "reported by others, the rest the released code's rule",
+        depends_on_T=True,
+    ),
+    "calib-advanced": Method(
+        summary="theta = smallest squared error, theta/(2T) added to every current, "
+        "weights trained layer by layer through the floor, then v(0) calibrated",
+        citation=f"{_CALIBRATION}; released code",
+        passes=(rules.mmse_thresholds,),
+        neuron=rules.integrate_and_fire(0.0),
+        finish=rules.shifted,
+        shifts=True,
+        calibrate=rules.trained,
+        trains=True,
+        starts=True,
+        options=AdvancedOptions,
+        reconstruction="the paper's text was not seen: its threshold grid is as "
+        "reported by others, steps, rate and schedule are the released code's; that "
+        "the loss sees the shift is ours (shift=false: as released)",
+        depends_on_T=True,
+    ),
+    "calib-none-code": Method(
+        summary="calib-none with a moving average over batches of the largest "
+        "activation",
+        citation=f"{_CALIBRATION}; released code",
+        passes=(rules.moving_thresholds(search=False),),
+        neuron=rules.integrate_and_fire(0.0),
+        finish=rules.shifted,
+        shifts=True,
+        options=CodeOptions,
+        reconstruction=_CODE,
+        depends_on_T=True,
+    ),
+    "calib-light-code": Method(
+        summary="calib-light with thresholds from 95 candidates, a moving average over "
+        "7 batches",
+        citation=f"{_CALIBRATION}; released code",
+        passes=(rules.moving_thresholds(search=True),),
+        neuron=rules.integrate_and_fire(0.0),
+        finish=rules.shifted,
+        shifts=True,
+        calibrate=rules.calibrated("bias"),
+        options=CodeOptions,
+        reconstruction=_CODE,
+        depends_on_T=True,
+    ),
+    "calib-potential-code": Method(
+        summary="calib-potential with the thresholds of calib-light-code; what the "
+        "released CIFAR script runs as advanced",
+        citation=f"{_CALIBRATION}; released code",
+        passes=(rules.moving_thresholds(search=True),),
+        neuron=rules.integrate_and_fire(0.0),
+        finish=rules.shifted,
+        shifts=True,
+        calibrate=rules.calibrated("potential"),
+        starts=True,
+        options=CodeOptions,
+        reconstruction=_CODE,
+        depends_on_T=True,
+    ),
+    "calib-advanced-code": Method(
+        summary="calib-advanced with the thresholds of calib-light-code and a loss "
+        "without the shift; what the released ImageNet script runs",
+        citation=f"{_CALIBRATION}; released code",
+        passes=(rules.moving_thresholds(search=True),),
+        neuron=rules.integrate_and_fire(0.0),
+        finish=rules.shifted,
+        shifts=True,
+        calibrate=rules.trained,
+        trains=True,
+        starts=True,
+        options=AdvancedCodeOptions,
+        reconstruction=_CODE,
         depends_on_T=True,
     ),
     "max-norm": Method(
@@ -173,3 +257,24 @@ METHODS: dict[str, Method] = {
     ),
 }
 """Every method by its name. Adding one is adding an entry."""
+
+
+def prepared(snn: SpikingNetwork, ann: Network) -> Network:
+    """Return a trained network as the method of a converted one rewrote it.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The converted network; of an unknown method, batch norms are folded.
+    ann : Network
+        The trained network it was made of.
+
+    Returns
+    -------
+    Network
+        Its activations are the populations.
+    """
+    method = METHODS.get(snn.method)
+    if method is None:
+        return fold_batchnorm(ann)
+    return method.rewritten(ann, method.options(**snn.options))

@@ -10,7 +10,7 @@ import numpy as np
 
 from refsnn import calibration
 from refsnn.calibrate import max_activations, percentile_activations
-from refsnn.methods.base import Calibrate, Context
+from refsnn.methods.base import Calibrate, Context, Pass
 from refsnn.network import Network, SpikingNetwork, Stages
 from refsnn.neurons import IF, PRESETS, GatedIF, Neuron
 from refsnn.numerics import Array
@@ -19,7 +19,11 @@ from refsnn.passes import NeuronRule, set_thresholds
 
 def _with_thresholds(ann: Network, context: Context, lam: dict[str, Array]) -> Network:
     """Set thresholds, and warn of activations that never occurred."""
-    silent = [name for name, value in lam.items() if value == 0]
+    silent = [
+        name if value.all() == value.any() else f"channels of {name}"
+        for name, value in lam.items()
+        if not value.all()
+    ]
     if silent:
         warnings.warn(
             f"network {ann.name}: {', '.join(silent)} silent on all "
@@ -102,6 +106,36 @@ def mmse_thresholds(ann: Network, context: Context) -> Network:
     return _with_thresholds(ann, context, lam)
 
 
+def moving_thresholds(*, search: bool) -> Pass:
+    """Theta = a moving average over batches, as released.
+
+    Parameters
+    ----------
+    search : bool
+        Whether for the smallest squared error, or of the largest activation.
+
+    Returns
+    -------
+    callable
+        A pass of a method.
+    """
+
+    def step(ann: Network, context: Context) -> Network:
+        options = context.options
+        lam = calibration.moving_thresholds(
+            ann,
+            context.images[: options.batches * options.batch],
+            context.T or 1,
+            batch=options.batch,
+            search=search,
+            impl=context.impl,
+            progress=context.progress,
+        )
+        return _with_thresholds(ann, context, lam)
+
+    return step
+
+
 def calibrated(part: str) -> Calibrate:
     """Calibrate biases or potentials on the first batch of images.
 
@@ -130,6 +164,37 @@ def calibrated(part: str) -> Calibrate:
         )
 
     return calibrate
+
+
+def trained(snn: SpikingNetwork, ann: Network, context: Context) -> SpikingNetwork:
+    """Train weights layer by layer, then calibrate potentials.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network in canonical form.
+    ann : Network
+        The trained network behind the rewrites.
+    context : Context
+        Options, images, T.
+
+    Returns
+    -------
+    SpikingNetwork
+        The calibrated network.
+    """
+    options = context.options
+    snn = calibration.calibrate_weights(
+        snn,
+        ann,
+        context.images[: getattr(options, "trained", None)],
+        context.T or 1,
+        options.training(shift=getattr(options, "shift", False)),
+        impl=context.impl,
+        progress=context.progress,
+        watch=context.watch,
+    )
+    return calibrated("potential")(snn, ann, context)
 
 
 def clips_or_max(ann: Network, context: Context) -> Network:

@@ -10,7 +10,8 @@ from refsnn.run.implementation import IMPLS, implementation
 from refsnn.run.result import Observer, SpikingRun
 from refsnn.run.simulation import Simulation, merge
 from refsnn.run.spiking import SCHEDULES, image_currents, need_steps, run_snn
-from refsnn.run.trained import need_network, run_ann
+from refsnn.run.threads import processors
+from refsnn.run.trained import ann_outputs, need_network, run_ann
 
 __all__ = [
     "IMPLS",
@@ -18,11 +19,13 @@ __all__ = [
     "Observer",
     "Simulation",
     "SpikingRun",
+    "ann_outputs",
     "image_currents",
     "implementation",
     "merge",
     "need_network",
     "need_steps",
+    "processors",
     "run_ann",
     "run_snn",
 ]

@@ -48,7 +48,21 @@ STYLE: Any = {
 }
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def new_figure(height: float) -> tuple[Figure, Axes]:
+    """Make a figure of one panel.
+
+    Parameters
+    ----------
+    height : float
+        Inches.
+
+    Returns
+    -------
+    figure : Figure
+        The figure.
+    axes : Axes
+        Its panel.
+    """
     figure = Figure(figsize=(6.4, height), layout="constrained")
     return figure, figure.subplots()
 
@@ -67,7 +81,7 @@ def accuracy(result: Mapping[str, Any]) -> Figure:
         Accuracy against t, the latter on a logarithmic axis.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.2)
+        figure, axes = new_figure(3.2)
         correct = np.asarray(result["snn"]["correct"]) / result["images"]
         t = np.arange(1, len(correct) + 1)
         axes.plot(t, correct, marker="o", markersize=3, label="spiking network")
@@ -98,7 +112,7 @@ def spike_rates(result: Mapping[str, Any]) -> Figure:
     populations = result["snn"]["populations"]
     names = list(populations)
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(max(2.0, 0.8 + 0.22 * len(names)))
+        figure, axes = new_figure(max(2.0, 0.8 + 0.22 * len(names)))
         left = np.zeros(len(names))
         for kind, label in (("spikes", "+1"), ("negative", "-1")):
             rates = np.array(
@@ -165,7 +179,7 @@ def membranes(potentials: Mapping[str, Array]) -> Figure:
     """
     edges = np.linspace(-2, 3, 51)
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.2)
+        figure, axes = new_figure(3.2)
         axes.axvspan(0, 1, color=INK, alpha=0.15, linewidth=0)
         for index, v in enumerate(potentials.values()):
             counts, _ = np.histogram(np.clip(v, -2, np.nextafter(3, 0)), edges)
@@ -198,7 +212,7 @@ def operations(result: Mapping[str, Any], steps: Sequence[int]) -> Figure:
         One line for each energy table that knows the trained network's energy.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.0)
+        figure, axes = new_figure(3.0)
         for name, table in result["energy"].items():
             if table["ann_pJ"]:
                 share = [table["snn_pJ"][t - 1] / table["ann_pJ"] for t in steps]
@@ -229,7 +243,7 @@ def accuracies(results: Mapping[str, Mapping[str, Any]]) -> Figure:
         Lines against tau + t (SRP) or rho + t (COS), as their papers count.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.2)
+        figure, axes = new_figure(3.2)
         longest = 1
         for label, result in results.items():
             stages = result.get("stages", {"tau": 0, "rho": 0})
@@ -271,7 +285,7 @@ def sweep(
         Lines.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.2)
+        figure, axes = new_figure(3.2)
         for t in steps:
             shares = [r["snn"]["correct"][t - 1] / r["images"] for r in results]
             axes.plot(values, shares, marker="o", markersize=3, label=f"T = {t}")
@@ -300,7 +314,7 @@ def error_terms(errors: Mapping[str, Any], terms: Sequence[str]) -> Figure:
     populations = errors["populations"]
     unit = 2.0 ** -errors["grid"]
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(max(2.4, 1.2 + 0.22 * len(populations)))
+        figure, axes = new_figure(max(2.4, 1.2 + 0.22 * len(populations)))
         left = np.zeros(len(populations))
         for term in terms:
             sizes = np.array(
@@ -335,7 +349,7 @@ def case_shares(errors: Sequence[Mapping[str, Any]], *, against: str) -> Figure:
         A line for each case that occurs, over all populations.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.2)
+        figure, axes = new_figure(3.2)
         steps = [e["T"] for e in errors]
         populations = [list(e["populations"].values()) for e in errors]
         for case in populations[0][0][against]:
@@ -369,7 +383,7 @@ def differences(populations: Mapping[str, Array]) -> Figure:
     """
     counts = np.array(list(populations.values()))
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(1.2 + 0.28 * len(counts))
+        figure, axes = new_figure(1.2 + 0.28 * len(counts))
         shown = np.ma.masked_equal(counts, 0)
         norm = LogNorm(vmin=1, vmax=max(10, int(counts.max(initial=1))))
         edges = np.arange(counts.shape[1] + 1) + 0.5  # step t in the middle

@@ -1,0 +1,195 @@
+"""Thresholds of parameter calibration: those that make the smallest squared error."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from refsnn.calibrate import BATCH, Progress, channel_maxima
+from refsnn.network import Network
+from refsnn.numerics import Array
+from refsnn.run import run_ann
+
+POINTS = 100
+"""Candidates of the threshold search: 1, 2, ... hundredths of the maximum."""
+
+CODE_POINTS = 95
+"""Candidates of the released code: the maximum, and down in hundredths to 6 % of it."""
+
+KEPT = 0.9
+"""Share that a threshold of the released code keeps when it sees another batch."""
+
+
+def clip_floor(x: Array, T: int, V: Array) -> Array:
+    """Return the average output of T steps, for an even input.
+
+    Parameters
+    ----------
+    x : ndarray, activation
+        Average inputs.
+    T : int
+        Number of steps.
+    V : ndarray, activation
+        Threshold, broadcastable over `x`.
+
+    Returns
+    -------
+    ndarray, activation
+        (V/T) clip(floor(T x / V), 0, T).
+    """
+    output: Array = V / T * np.clip(np.floor(T * x / V), 0, T)
+    return output
+
+
+def mmse_thresholds(
+    ann: Network,
+    images: Array,
+    T: int,
+    *,
+    channelwise: bool = False,
+    impl: str = "kernel",
+    progress: Progress | None = None,
+) -> dict[str, Array]:
+    """Search the thresholds that make the smallest squared error.
+
+    ::
+
+        theta = argmin over V of || ClipFloor(a, T, V) - a ||^2
+
+    over activations a of all images, V in hundredths of the maximum (1 to 100), the
+    larger one on ties. The paper's grid, as reported; the released code tries 95 points
+    from the maximum down to 6 % of it.
+
+    Parameters
+    ----------
+    ann : Network
+        A trained network.
+    images : ndarray of uint8, shape (n, C, H, W)
+        Training images.
+    T : int
+        Number of steps.
+    channelwise : bool
+        Whether every channel has a threshold of its own.
+    impl : str
+        ``kernel`` or ``definition``.
+    progress : callable, optional
+        Told how far the work is.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape () or (C,)
+        By activation; 0 where it is silent on every image. Squares are added within an
+        image in memory order, and over images exactly.
+    """
+    largest = channel_maxima(ann, images, impl=impl)
+    if not channelwise:
+        largest = {name: np.asarray(peak.max()) for name, peak in largest.items()}
+    squares: dict[str, list[Array]] = {name: [] for name in largest}
+
+    def observe(name: str, value: Array) -> None:
+        if name in largest:
+            squares[name].extend(_squares(a, T, largest[name]) for a in value)
+
+    for start in range(0, len(images), BATCH):
+        batch = images[start : start + BATCH]
+        run_ann(ann, ann.preprocess(batch), impl=impl, observe=observe)
+        if progress:
+            progress(start + len(batch), len(images))
+    return {name: _best(largest[name], np.array(s)) for name, s in squares.items()}
+
+
+def _squares(a: Array, T: int, largest: Array) -> Array:
+    """Return the squared errors of one image for every candidate, (POINTS, ...)."""
+    rows = a.reshape(largest.size if largest.ndim else 1, -1)
+    tops = np.where(largest > 0, largest, 1.0).reshape(-1)
+    channels = []
+    for row, top in zip(rows, tops, strict=True):
+        x = row[row != 0]  # silent ones have no error
+        candidates = (top * (k / POINTS) for k in range(1, POINTS + 1))
+        channels.append([((clip_floor(x, T, V) - x) ** 2).sum() for V in candidates])
+    return np.array(channels).T
+
+
+def _best(largest: Array, squares: Array) -> Array:
+    """Choose the candidate with the smallest sum over images, the larger on ties."""
+    _, points, channels = squares.shape
+    best = np.zeros(channels)
+    for c in range(channels):
+        totals = [math.fsum(squares[:, k, c]) for k in range(points)]
+        least = max(k for k in range(points) if totals[k] == min(totals))
+        best[c] = (least + 1) / POINTS
+    return np.asarray(largest * best.reshape(largest.shape))
+
+
+def moving_thresholds(
+    ann: Network,
+    images: Array,
+    T: int,
+    *,
+    batch: int,
+    search: bool = True,
+    impl: str = "kernel",
+    progress: Progress | None = None,
+) -> dict[str, Array]:
+    """Search thresholds batch by batch, as the released code does.
+
+    ::
+
+        V_i     = (1 - i/100) max a,  i = 0 ... 94       of one batch
+        theta_b = argmin over V_i of mean (ClipFloor(a, T, V) - a)^2
+        theta   = theta_1,  then  0.9 theta + 0.1 theta_b  for b = 2, 3, ...
+
+    the first, which is the larger, on ties. Without the search theta_b = max a. One
+    threshold for a layer.
+
+    Parameters
+    ----------
+    ann : Network
+        A trained network.
+    images : ndarray of uint8, shape (n, C, H, W)
+        Training images, in the order that the average moves over them.
+    T : int
+        Number of steps.
+    batch : int
+        Images of one batch.
+    search : bool
+        Whether to search; else the largest activation of each batch is taken.
+    impl : str
+        ``kernel`` or ``definition``.
+    progress : callable, optional
+        Told how far the work is.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape ()
+        By activation. They depend on the order of the images.
+    """
+    names = {node.name for node in ann.activations}
+    theta: dict[str, float] = {}
+
+    def observe(name: str, value: Array) -> None:
+        if name in names:
+            found = _code_threshold(value, T) if search else float(value.max())
+            before = theta.get(name)
+            kept = found if before is None else KEPT * before + (1 - KEPT) * found
+            theta[name] = kept
+
+    for start in range(0, len(images), batch):
+        some = images[start : start + batch]
+        run_ann(ann, ann.preprocess(some), impl=impl, observe=observe)
+        if progress:
+            progress(start + len(some), len(images))
+    return {name: np.asarray(value) for name, value in theta.items()}
+
+
+def _code_threshold(a: Array, T: int) -> float:
+    """Return the best candidate of one batch, the larger on ties."""
+    largest, best, least = float(a.max()), 0.0, math.inf
+    x = a[a != 0]  # silent ones have no error
+    for i in range(CODE_POINTS if largest > 0 else 0):
+        V = np.asarray((1 - 0.01 * i) * largest)
+        error = float(((clip_floor(x, T, V) - x) ** 2).sum()) / a.size
+        if error < least:
+            best, least = float(V), error
+    return best

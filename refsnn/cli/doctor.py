@@ -1,0 +1,94 @@
+"""``refsnn doctor``: what is wrong with a converted network, worst first."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from refsnn import io
+from refsnn.cli import common
+from refsnn.doctor import FAULTS, Case, Examination, broken, examine, layout, steps_of
+from refsnn.errors import OptionError
+from refsnn.network import Network, SpikingNetwork
+from refsnn.run import need_steps
+
+Break = StrEnum("Break", {name: name for name in FAULTS})  # type: ignore[misc]  # made of FAULTS
+
+
+def doctor(
+    ann: Annotated[Path, typer.Argument(help="Trained network (HDF5).")],
+    net: Annotated[Path, typer.Argument(help="Converted network (HDF5).")],
+    T: Annotated[
+        int | None,
+        typer.Option(
+            "-T", "--steps", help="Number of time steps; by default its own, or 32."
+        ),
+    ] = None,
+    data: common.DataOption = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="First so many test images only.")
+    ] = None,
+    fault: Annotated[
+        Break | None, typer.Option("--break", help="Break the network first.")
+    ] = None,
+    json: common.JsonOption = None,
+) -> None:
+    """Say which faults a converted network has, and what each explains."""
+    common.need_json_target(json)
+    trained, converted = common.load(ann), common.load(net)
+    if not isinstance(trained, Network) or not isinstance(converted, SpikingNetwork):
+        raise OptionError(
+            where=f"doctor {ann} {net}",
+            got="other files",
+            expected="a trained network, then a converted one",
+        )
+    steps = steps_of(converted, T)
+    need_steps(steps)
+    if converted.T not in (None, steps):
+        raise OptionError(
+            where=f"spiking network {converted.name}",
+            got=f"T = {steps}",
+            expected=f"T = {converted.T}, which it was converted for",
+        )
+    images = common.test_images(common.data_name(trained, data), limit)
+    case = Case(ann=trained, snn=converted, data=images, T=steps)
+    case = broken(case, fault.value) if fault else case
+    with common.progress("examining") as tell:
+        found = examine(case, progress=tell)
+    answer = {
+        "format": "refsnn-doctor",
+        "network": {"name": converted.name, "sha256": io.content_sha256(converted)},
+        "broken": fault.value if fault else None,
+        **layout(found),
+    }
+    common.write_json(answer, json)
+    if json != "-":
+        _print(converted.name, found)
+
+
+def _print(name: str, found: Examination) -> None:
+    """Print the findings, and the accuracy they are measured by."""
+    common.show(
+        f"{name}, T = {found.T}: {found.correct:,} of {found.images:,} correct, "
+        f"trained network {found.ann_correct:,}"
+    )
+    if not found.findings:
+        common.show("no findings")
+        return
+    common.show("")
+    rows = [
+        (f.cause, f"{f.number:.4g}", f.layer, f"{f.explains:+,}")
+        for f in found.findings
+    ]
+    head = ("cause", "number", "layer", "explains")
+    common.table("Findings, most damaging first", head, rows)
+    for f in found.findings:
+        common.show("")
+        common.show(f"{f.cause}: the number is the {f.measures}.")
+        common.show(f.suggestion)
+    if len(found.findings) > 1:
+        common.show("")
+        common.show("Repair one and run again: a fault may hide what another explains.")

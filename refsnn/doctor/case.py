@@ -1,0 +1,264 @@
+"""A network under examination, and what it should be."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from refsnn.datasets import Images
+from refsnn.errors import OptionError
+from refsnn.methods import METHODS, prepared
+from refsnn.network import Network, Population, Projection, SpikingNetwork
+from refsnn.numerics import Array
+from refsnn.restored import scales, uncalibrated
+from refsnn.run import run_ann
+
+BATCH = 50
+"""Images of the trained network at once; no result depends on it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """A converted network, the trained one it was made of, and images.
+
+    Parameters
+    ----------
+    ann : Network
+        The trained network.
+    snn : SpikingNetwork
+        The converted one, in canonical form.
+    data : Images
+        Labelled images.
+    T : int
+        Number of steps.
+
+    Raises
+    ------
+    OptionError
+        If the two networks have other graphs.
+    """
+
+    ann: Network
+    snn: SpikingNetwork
+    data: Images
+    T: int
+
+    def __post_init__(self) -> None:
+        self.snn.need_canonical()
+        want = {n.name: self.ready.shapes[n.name] for n in self.ready.activations}
+        got = {p.name: p.shape for p in self.snn.hidden}
+        if want != got:
+            odd = [name for name in {**want, **got} if want.get(name) != got.get(name)]
+            raise OptionError(
+                where=f"converted network {self.snn.name}",
+                got=f"other populations than activations: {', '.join(odd)}",
+                expected=f"the graph of the trained network {self.ann.name}",
+            )
+
+    @cached_property
+    def ready(self) -> Network:
+        """The trained network as the method rewrote it, batch norms folded."""
+        return prepared(self.snn, self.ann)
+
+    @cached_property
+    def expected(self) -> dict[str, Population]:
+        """What the populations should be, by their own thresholds, without shift."""
+        return uncalibrated(self.ready, scales(self.snn))
+
+    @property
+    def shift(self) -> float:
+        """What the method adds to every current, in units of theta."""
+        method = METHODS.get(self.snn.method)
+        return 1 / (2 * self.T) if method and method.shifts else 0.0
+
+    @cached_property
+    def activity(self) -> dict[str, Array]:
+        """Sums of every channel's activations over the images, by activation."""
+        return self.sums(lambda name, a: a)  # noqa: ARG005 - nothing is done to them
+
+    def sums(self, what: Callable[[str, Array], Array]) -> dict[str, Array]:
+        """Add up something of the trained network's activations.
+
+        Parameters
+        ----------
+        what : callable
+            From an activation's name and outputs, shape (B, *S), to as many numbers.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (C,)
+            Sums over images, rows and columns, by activation.
+        """
+        names = {p.name for p in self.snn.hidden}
+        total: dict[str, Array] = {}
+
+        def observe(name: str, a: Array) -> None:
+            if name in names:
+                rows = np.moveaxis(what(name, a), 1, 0).reshape(a.shape[1], -1)
+                total[name] = total.get(name, 0) + rows.sum(axis=1)
+
+        for start in range(0, len(self.data.labels), BATCH):
+            x = self.ready.preprocess(self.data.images[start : start + BATCH])
+            run_ann(self.ready, x, observe=observe)
+        return total
+
+    def having(self, snn: SpikingNetwork, T: int | None = None) -> Case:
+        """Return the case of another network.
+
+        Parameters
+        ----------
+        snn : SpikingNetwork
+            The network.
+        T : int, optional
+            Its number of steps, if that is another too.
+
+        Returns
+        -------
+        Case
+            The case.
+        """
+        return Case(ann=self.ann, snn=snn, data=self.data, T=T or self.T)
+
+    def changed(
+        self, change: Callable[[Population], Population], **fields: object
+    ) -> Case:
+        """Change every population, and give up the grids, which hold no longer.
+
+        Parameters
+        ----------
+        change : callable
+            From a population to another.
+        **fields
+            Fields of the network that change too.
+
+        Returns
+        -------
+        Case
+            The case of the network that results.
+        """
+        populations = tuple(
+            dataclasses.replace(change(p), grid=None) for p in self.snn.populations
+        )
+        how: dict[str, object] = {"mode": "ordered", "certificate": None, **fields}
+        return self.having(
+            dataclasses.replace(self.snn, populations=populations, **how)  # type: ignore[arg-type]  # its fields
+        )
+
+    def rescaled(self, factors: Mapping[str, Array]) -> Case:
+        """Multiply thresholds, v(0) and the shift staying what they are of theta.
+
+        Parameters
+        ----------
+        factors : mapping of str to ndarray, shape () or (C,)
+            Factor of each population's threshold.
+
+        Returns
+        -------
+        Case
+            The case of the network that results.
+        """
+        one = np.array(1.0)
+
+        def change(p: Population) -> Population:
+            own = factors.get(p.name, one)
+            projections = tuple(
+                with_weight(
+                    q, q.op.normalised(factors.get(q.source, one), 1, own).weight
+                )
+                for q in p.projections
+            )
+            bias = p.bias
+            if bias is not None:
+                shift = 0.0 if p.neuron is None else self.shift
+                shaped = own.reshape(-1, *[1] * (bias.ndim - 1)) if own.ndim else own
+                bias = (bias - shift) / shaped + shift
+            return dataclasses.replace(
+                p, projections=projections, bias=bias, scale=p.scale * own
+            )
+
+        return self.changed(change)
+
+    def at_steps(self, T: int) -> Case:
+        """Run another number of steps, with the shift that belongs to it.
+
+        Parameters
+        ----------
+        T : int
+            Number of steps.
+
+        Returns
+        -------
+        Case
+            The case of the network for that many steps.
+        """
+        fixed = self.snn.T is not None
+        more = (1 / T - 1 / self.T) / 2 if self.shift else 0.0
+
+        def change(p: Population) -> Population:
+            if p.neuron is None or p.bias is None or not more:
+                return p
+            return dataclasses.replace(p, bias=p.bias + more)
+
+        case = self.changed(change, T=T if fixed else None)
+        return self.having(case.snn, T)
+
+
+class Sign(NamedTuple):
+    """By what a fault shows itself.
+
+    Attributes
+    ----------
+    number : float
+        How bad it is; what it measures is in `measures`.
+    layer : str
+        The population where it is worst.
+    measures : str
+        What the number is.
+    """
+
+    number: float
+    layer: str
+    measures: str
+
+
+def worst(numbers: Mapping[str, float], measures: str) -> Sign | None:
+    """Return the sign of the population with the largest number.
+
+    Parameters
+    ----------
+    numbers : mapping of str to float
+        By population; empty if there is no sign.
+    measures : str
+        What they are.
+
+    Returns
+    -------
+    Sign or None
+        The first of the largest.
+    """
+    if not numbers:
+        return None
+    layer = max(numbers, key=lambda name: numbers[name])
+    return Sign(float(numbers[layer]), layer, measures)
+
+
+def with_weight(q: Projection, weight: Array) -> Projection:
+    """Return a projection with another weight.
+
+    Parameters
+    ----------
+    q : Projection
+        The projection.
+    weight : ndarray
+        Its new weight.
+
+    Returns
+    -------
+    Projection
+        The new one.
+    """
+    return dataclasses.replace(q, op=dataclasses.replace(q.op, weight=weight))

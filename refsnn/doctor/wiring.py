@@ -1,0 +1,400 @@
+"""Faults of weights: batch norms left out, shortcuts not scaled, dead channels."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from refsnn.doctor.case import Case, Sign, with_weight, worst
+from refsnn.layers import BatchNorm
+from refsnn.methods import prepared
+from refsnn.network import Network, Population, Projection
+from refsnn.numerics import Array
+from refsnn.restored import scales, uncalibrated
+
+CLOSER = 0.5
+"""A weight counts as unfolded if it is this much nearer to that than to the folded."""
+
+SCALE_OFF = 0.01
+"""Relative error of a shortcut's weight; calibration leaves shortcuts as they are."""
+
+LOST = 1e-3
+"""Share of a layer's activation below which a dead channel is no fault."""
+
+TINY = 1e-300
+"""In place of 0 in a divisor."""
+
+KILLED = 4
+"""One channel in so many is killed."""
+
+
+def without_norms(ann: Network) -> Network:
+    """Leave every batch norm out.
+
+    Parameters
+    ----------
+    ann : Network
+        A trained network.
+
+    Returns
+    -------
+    Network
+        As if its weights had none.
+    """
+    renamed = {n.name: n.inputs[0] for n in ann.nodes if isinstance(n.op, BatchNorm)}
+    nodes = tuple(
+        dataclasses.replace(n, inputs=tuple(renamed.get(i, i) for i in n.inputs))
+        for n in ann.nodes
+        if n.name not in renamed
+    )
+    return dataclasses.replace(ann, nodes=nodes)
+
+
+def _unfolded(case: Case) -> dict[str, Population]:
+    bare = prepared(case.snn, without_norms(case.ann))
+    return uncalibrated(bare, scales(case.snn))
+
+
+def _put(case: Case, p: Population, model: Population, where: list[bool]) -> Population:
+    """Take some projections, and the bias, from a model of the population."""
+    projections = tuple(
+        with_weight(q, m.op.weight) if take else q
+        for q, m, take in zip(p.projections, model.projections, where, strict=True)
+    )
+    bias = np.zeros(()) if model.bias is None else model.over("bias")
+    bias = bias + (case.shift if p.neuron else 0.0)
+    return dataclasses.replace(p, projections=projections, bias=_flat(bias, p))
+
+
+def _flat(bias: Array, p: Population) -> Array:
+    channels = p.shape[:1]
+    return bias.reshape(channels) if bias.size == channels[0] else bias
+
+
+def leave_norms_out(case: Case) -> Case | None:
+    """Put weights in that no batch norm was folded into.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    Case or None
+        The broken one; None for a network without batch norms.
+    """
+    if not any(isinstance(node.op, BatchNorm) for node in case.ann.nodes):
+        return None
+    bare = _unfolded(case)
+    return case.changed(
+        lambda p: _put(case, p, bare[p.name], [True] * len(p.projections))
+    )
+
+
+def _left_out(case: Case) -> dict[str, list[bool]]:
+    """Say of every projection whether its weight is the unfolded one."""
+    bare = _unfolded(case)
+    answer = {}
+    for p in case.snn.populations:
+        folded = case.expected[p.name].projections
+        plain = bare[p.name].projections
+        rows = []
+        for q, f, u in zip(p.projections, folded, plain, strict=True):
+            far, near = _distance(q, f), _distance(q, u)
+            rows.append(_distance(u, f) > SCALE_OFF and near < CLOSER * far)
+        answer[p.name] = rows
+    return answer
+
+
+def _distance(q: Projection, model: Projection) -> float:
+    """Return the size of a difference of weights, relative to the model's."""
+    gap = float(np.linalg.norm((q.op.weight - model.op.weight).ravel()))
+    size = float(np.linalg.norm(model.op.weight.ravel()))
+    return gap / max(size, TINY)
+
+
+def norms_left_out(case: Case) -> Sign | None:
+    """Look for weights that no batch norm was folded into.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    Sign or None
+        Their distance from the folded weights.
+    """
+    if not any(isinstance(node.op, BatchNorm) for node in case.ann.nodes):
+        return None
+    numbers = {
+        name: max(
+            _distance(q, f)
+            for q, f, bad in zip(
+                case.snn[name].projections,
+                case.expected[name].projections,
+                rows,
+                strict=True,
+            )
+            if bad
+        )
+        for name, rows in _left_out(case).items()
+        if any(rows)
+    }
+    return worst(numbers, "relative distance of the weights from the folded ones")
+
+
+def fold_norms(case: Case) -> Case:
+    """Put the folded weights and biases in.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    Case
+        The repaired one.
+    """
+    left = _left_out(case)
+
+    def change(p: Population) -> Population:
+        rows = left[p.name]
+        return _put(case, p, case.expected[p.name], rows) if any(rows) else p
+
+    return case.changed(change)
+
+
+def unscale_shortcuts(case: Case) -> Case | None:
+    """Give every identity shortcut the weight 1.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    Case or None
+        The broken one; None if there is none of another weight.
+    """
+
+    def change(p: Population) -> Population:
+        projections = tuple(
+            with_weight(q, np.ones_like(q.op.weight)) if q.op.op == "identity" else q
+            for q in p.projections
+        )
+        return dataclasses.replace(p, projections=projections)
+
+    broken = case.changed(change)
+    return broken if shortcuts_unscaled(broken) else None
+
+
+def _shortcuts(case: Case, p: Population) -> list[tuple[Array, Array]]:
+    """Return the weights of a population's shortcuts, and those they should have.
+
+    Weights of 0 are those of dead channels, which are another fault.
+    """
+    models = uncalibrated(case.ready, _awake(case))[p.name].projections
+    return [
+        (q.op.weight, np.where(q.op.weight == 0, 0.0, m.op.weight))
+        for q, m in zip(p.projections, models, strict=True)
+        if q.op.op == "identity"
+    ]
+
+
+def _scale_error(case: Case, p: Population) -> float:
+    """Return the largest relative error of a population's shortcuts."""
+    return max(
+        (
+            float((np.abs(got - due) / np.where(due == 0, 1, np.abs(due))).max())
+            for got, due in _shortcuts(case, p)
+        ),
+        default=0.0,
+    )
+
+
+def shortcuts_unscaled(case: Case) -> Sign | None:
+    """Look for identity shortcuts whose weight is not theta_in / theta_out.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    Sign or None
+        The relative error of the weight.
+    """
+    errors = {p.name: _scale_error(case, p) for p in case.snn.hidden}
+    numbers = {name: error for name, error in errors.items() if error > SCALE_OFF}
+    return worst(numbers, "relative error of a shortcut's weight")
+
+
+def scale_shortcuts(case: Case) -> Case:
+    """Give every identity shortcut its weight theta_in / theta_out.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    Case
+        The repaired one.
+    """
+
+    def change(p: Population) -> Population:
+        due = iter(_shortcuts(case, p))
+        projections = tuple(
+            with_weight(q, next(due)[1]) if q.op.op == "identity" else q
+            for q in p.projections
+        )
+        return dataclasses.replace(p, projections=projections)
+
+    return case.changed(change)
+
+
+def kill_channels(case: Case) -> Case | None:
+    """Kill the most active quarter of the channels of the layer in the middle.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    Case
+        The broken one: those have the scale 0 and outgoing weights 0.
+    """
+    p = case.snn.hidden[len(case.snn.hidden) // 2]
+    total = case.activity[p.name]
+    count = max(1, len(total) // KILLED)
+    killed = np.zeros(len(total), dtype=bool)
+    killed[np.argsort(-total, kind="stable")[:count]] = True
+    scale = np.where(killed, 0.0, np.broadcast_to(p.scale, killed.shape))
+
+    def change(t: Population) -> Population:
+        projections = tuple(
+            with_weight(q, _masked(q, ~killed)) if q.source == p.name else q
+            for q in t.projections
+        )
+        t = dataclasses.replace(t, projections=projections)
+        return dataclasses.replace(t, scale=scale) if t.name == p.name else t
+
+    return case.changed(change)
+
+
+def _masked(q: Projection, alive: Array) -> Array:
+    """Return a weight without the columns of dead channels."""
+    return np.asarray(q.op.normalised(alive.astype(float), 1, np.array(1.0)).weight)
+
+
+def _awake(case: Case) -> dict[str, Array]:
+    """Return thresholds with those of dead channels as the layer's others."""
+    answer = {}
+    for p in case.snn.hidden:
+        alive = p.scale > 0
+        other = float(p.scale.max())
+        answer[p.name] = np.where(alive, p.scale, other if other > 0 else 1.0)
+    return answer
+
+
+def _dead(case: Case) -> dict[str, Array]:
+    """Say which channels' spikes reach nothing, though they are active and wired."""
+    wired = uncalibrated(case.ready, _awake(case))
+    answer = {}
+    for p in case.snn.hidden:
+        channels = p.shape[0]
+        reached, due = np.zeros(channels, dtype=bool), np.zeros(channels, dtype=bool)
+        for t in case.snn.populations:
+            models = wired[t.name].projections
+            for q, model in zip(t.projections, models, strict=True):
+                if q.source == p.name:
+                    reached |= _columns(q, channels)
+                    due |= _columns(model, channels)
+        share = case.activity[p.name] / max(case.activity[p.name].sum(), TINY)
+        answer[p.name] = due & ~reached & (share > LOST)
+    return answer
+
+
+def _columns(q: Projection, channels: int) -> Array:
+    """Say which channels of the source have weights other than 0."""
+    answer = np.zeros(channels, dtype=bool)
+    for c in range(channels):
+        answer[c] = bool(_masked(q, np.arange(channels) == c).any())
+    return answer
+
+
+def dead_channels(case: Case) -> Sign | None:
+    """Look for channels that are active in the trained network and reach nothing.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    Sign or None
+        Their share of the layer's activation.
+    """
+    numbers = {}
+    for name, dead in _dead(case).items():
+        if dead.any():
+            activity = case.activity[name]
+            numbers[name] = float(activity[dead].sum() / activity.sum())
+    return worst(numbers, "share of the layer's activation in dead channels")
+
+
+def wake_channels(case: Case) -> Case:
+    """Wire dead channels again, with the threshold of the layer's others.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    Case
+        The repaired one.
+    """
+    dead, awake = _dead(case), _awake(case)
+    awake = {
+        name: np.where(dead[name], scale, case.snn[name].scale)
+        if dead[name].any()
+        else case.snn[name].scale
+        for name, scale in awake.items()
+    }
+    wired = uncalibrated(case.ready, awake)
+
+    def change(p: Population) -> Population:
+        models = wired[p.name].projections
+        rows = dead.get(p.name, np.zeros(p.shape[:1], dtype=bool))
+        projections = []
+        for q, m in zip(p.projections, models, strict=True):
+            weight = q.op.weight
+            columns = dead.get(q.source)
+            if columns is not None and columns.any():
+                weight = weight + _masked(m, columns)
+            shaped = rows.reshape(-1, *[1] * (weight.ndim - 1))
+            projections.append(with_weight(q, np.where(shaped, m.op.weight, weight)))
+        bias = None if p.bias is None else p.over("bias")
+        if bias is not None and rows.any():
+            model = wired[p.name].bias
+            fresh = 0.0 if model is None else wired[p.name].over("bias")
+            shaped = rows.reshape(-1, *[1] * (len(p.shape) - 1))
+            bias = _flat(np.where(shaped, fresh + case.shift, bias), p)
+            p = dataclasses.replace(p, bias=bias)
+        scale = awake.get(p.name, p.scale)
+        return dataclasses.replace(p, projections=tuple(projections), scale=scale)
+
+    return case.changed(change)

@@ -1,0 +1,44 @@
+"""Figures of results, for reports and notebooks.
+
+Every function returns a :class:`matplotlib.figure.Figure` that belongs to no window.
+"""
+
+from refsnn.plotting.calibration import (
+    activation_mismatch,
+    loss_bound,
+    training_losses,
+)
+from refsnn.plotting.results import (
+    INK,
+    accuracies,
+    accuracy,
+    case_shares,
+    differences,
+    error_terms,
+    membranes,
+    operations,
+    raster,
+    rendered,
+    spike_rates,
+    svg,
+    sweep,
+)
+
+__all__ = [
+    "INK",
+    "accuracies",
+    "accuracy",
+    "activation_mismatch",
+    "case_shares",
+    "differences",
+    "error_terms",
+    "loss_bound",
+    "membranes",
+    "operations",
+    "raster",
+    "rendered",
+    "spike_rates",
+    "svg",
+    "sweep",
+    "training_losses",
+]
