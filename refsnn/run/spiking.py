@@ -6,12 +6,13 @@ import dataclasses
 
 import numpy as np
 
-from refsnn.arithmetic import resolve
+from refsnn.arithmetic import Arithmetic, resolve
 from refsnn.errors import DomainError, OptionError
 from refsnn.fixed import Fixed
 from refsnn.network import INPUT, SpikingNetwork
 from refsnn.numerics import Array
-from refsnn.run.implementation import implementation
+from refsnn.run.events import run_events
+from refsnn.run.implementation import Impl, implementation
 from refsnn.run.result import Observer, SpikingRun
 from refsnn.run.simulation import Simulation
 from refsnn.run.trained import need_network
@@ -33,6 +34,7 @@ def run_snn(
     fixed: Fixed | None = None,
     impl: str = "kernel",
     schedule: str = "layer",
+    engine: str = "auto",
     observe: Observer | None = None,
 ) -> SpikingRun:
     """Simulate a canonical spiking network on a constant analog input.
@@ -53,6 +55,9 @@ def run_snn(
     schedule : str
         ``layer``: all steps of a population before the next one; ``step``: all
         populations in every step. The results are equal.
+    engine : str
+        ``event`` for the event-driven kernels, ``ordinary`` for the others, ``auto`` for
+        the faster ones that can serve, see :func:`engine_of`. The results are equal.
     observe : callable, optional
         An :class:`Observer`, called for every population of neurons.
 
@@ -88,6 +93,9 @@ def run_snn(
     _need_stages(snn, T, schedule)
     arithmetic = resolve(snn, T, mode=mode, carrier=carrier, fixed=fixed)
     chosen = implementation(impl)
+    how = (impl, schedule, engine, observe is not None)
+    if engine_of(snn, arithmetic, *how) == "event":
+        return _with_events(snn, x, T, arithmetic, chosen)
     masks, observing = {}, None
     if snn.stages.tau:
         first = Simulation(snn, x, snn.stages.tau, arithmetic, chosen, None)
@@ -96,6 +104,80 @@ def run_snn(
     simulation = Simulation(snn, x, T, arithmetic, chosen, observe, masks)
     _simulate(simulation, T, schedule)
     return dataclasses.replace(simulation.result, observing=observing)
+
+
+ENGINES = ("auto", "event", "ordinary")
+"""Kernels by name."""
+
+
+def engine_of(
+    snn: SpikingNetwork,
+    arithmetic: Arithmetic,
+    impl: str = "kernel",
+    schedule: str = "layer",
+    engine: str = "auto",
+    observed: bool = False,  # noqa: FBT001, FBT002 - how a run is made, in one tuple
+) -> str:
+    """Choose the kernels of a run.
+
+    The event-driven kernels can serve a run in mode ``exact`` whose potentials need no
+    check, layer by layer, that nobody observes and whose method moves no initial
+    potentials for each image.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network.
+    arithmetic : Arithmetic
+        The numbers.
+    impl, schedule, engine : str
+        As in :func:`run_snn`.
+    observed : bool
+        Whether the run is observed.
+
+    Returns
+    -------
+    str
+        ``event`` or ``ordinary``.
+
+    Raises
+    ------
+    OptionError
+        If there is no engine of that name, or ``event`` cannot serve.
+    """
+    if engine not in ENGINES:
+        raise OptionError(where="engine", got=engine, expected=" or ".join(ENGINES))
+    reasons = {
+        f"mode {arithmetic.mode}": arithmetic.mode != "exact",
+        "potentials that are checked in the run": arithmetic.checked,
+        f"impl {impl}": impl != "kernel",
+        f"schedule {schedule}": schedule != "layer",
+        "an observer": observed,
+        "initial potentials that are moved for each image": snn.stages.rho > 0,
+    }
+    found = [reason for reason, holds in reasons.items() if holds]
+    if engine == "event" and found:
+        raise OptionError(
+            where=f"spiking network {snn.name}, engine event",
+            got=", ".join(found),
+            expected="an unobserved run in mode exact, layer by layer, in compiled "
+            "kernels",
+            do="Leave the engine to auto.",
+        )
+    return "ordinary" if found or engine == "ordinary" else "event"
+
+
+def _with_events(
+    snn: SpikingNetwork, x: Array, T: int, arithmetic: Arithmetic, chosen: Impl
+) -> SpikingRun:
+    """Run on the event-driven kernels, the observing steps first."""
+    masks, observing = {}, None
+    how = (arithmetic, chosen)
+    if snn.stages.tau:
+        tau = snn.stages.tau
+        observing, masks = run_events(snn, x, tau, *how, {}, keeping=True)
+    run, _ = run_events(snn, x, T, *how, masks, keeping=False)
+    return dataclasses.replace(run, observing=observing)
 
 
 def _simulate(simulation: Simulation, T: int, schedule: str) -> None:
