@@ -43,8 +43,8 @@ class Prepared:
         Why the others have none.
     currents : dict of str to Currents
         What the image causes, of populations that it feeds.
-    fan_outs : dict of str to ndarray of int64, shape (H W,), or None
-        Operations that a spike of each pixel causes, by population; None where they
+    fan_outs : dict of str to ndarray of int64, shape (H W words,), or None
+        Operations that a spike of each word causes, by population; None where they
         differ among the channels of a pixel, or maxima choose among its spikes.
     """
 
@@ -111,11 +111,11 @@ def prepared(snn: SpikingNetwork, T: int, arithmetic: Arithmetic) -> Prepared:
 
 
 def _fan_out(snn: SpikingNetwork, p: Population) -> Array | None:
-    """Return the fan-out of each pixel, if one number and the pixel tell it."""
+    """Return the fan-out of each word, if its pixel alone tells it."""
     by_pixel = snn.fan_out(p.name).reshape(p.shape[0], -1)
     chosen = any(q.maxima for _, q in snn.projections(p.name))
     same = (by_pixel == by_pixel[0]).all()
-    return np.ascontiguousarray(by_pixel[0]) if same and not chosen else None
+    return np.repeat(by_pixel[0], words_of(p.shape[0])) if same and not chosen else None
 
 
 class Engine:
@@ -325,17 +325,12 @@ class Engine:
             The counts.
         """
         p, fan_out = self.prepared.snn[name], self.prepared.fan_outs[name]
-        C, H, W = as_map(p.shape)
         counts = np.zeros((3, self.T), dtype=np.int64)
+        steps = np.arange(self.B * self.T).reshape(self.B, self.T) * self._pixels(p)
         for sign in self._signs(p):
-            events.tally(
-                self.arena,
-                self._places[name, sign],
-                (self.B, self.T, H * W, words_of(C)),
-                fan_out,
-                counts[0 if sign > 0 else 1],
-                counts[2],
-            )
+            begin = self._places[name, sign] + steps
+            own = counts[0 if sign > 0 else 1]
+            events.tally(self.arena, begin, fan_out, own, counts[2])
         return counts[0], counts[1], counts[2]
 
     def read_out(self) -> Array:

@@ -141,34 +141,46 @@ class Values(NamedTuple):
     tolerance: Any
 
 
-@exact
-def list_row(arena, tables, one, steps, b, i, events, used, first):  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; one nest of loops
+@part
+def list_row(arena, tables, one, steps, b, i, events, used, first):  # type: ignore[no-untyped-def]  # typed by Numba
     """List the events of a row of pixels behind `used` others; return how many."""
-    pixels = one.height * one.width * one.words
-    channels = one.read_words * LANES
+    columns, pixels = one.columns, one.height * one.width * one.words
+    taps, height = one.column_taps, one.kernel_rows * one.read_words * LANES
+    rows = one.rows + i * one.kernel_rows * one.row_taps
+    step = one.source + b * steps * pixels + one.first_word
+    along = (one.kernel_rows, one.row_taps, one.width * one.words, one.read_words)
     for t in range(steps):
-        step = one.source + (b * steps + t) * pixels + one.first_word
-        for column in range(one.columns):
+        for column in range(columns):
             first[t, column] = used
-            for p in range(one.kernel_rows):
-                base = (column * one.kernel_rows + p) * channels
-                row_taps = one.rows + (i * one.kernel_rows + p) * one.row_taps
-                for y_tap in range(row_taps, row_taps + one.row_taps):
-                    y = tables[y_tap]
-                    if y < 0:
-                        continue
-                    column_taps = one.listed + column * one.column_taps
-                    for x_tap in range(column_taps, column_taps + one.column_taps):
-                        x = tables[x_tap]
-                        if x < 0:
-                            continue
-                        word = step + (y * one.width + x) * one.words
-                        for w in range(one.read_words):
-                            bits = arena[word + w]
-                            used = append_set_bits(
-                                events, used, bits, base + w * LANES
-                            )
-        first[t, one.columns] = used
+            listed = one.listed + column * taps
+            for tap in range(listed, listed + taps):
+                x = tables[tap]
+                if x >= 0:
+                    begin = step + x * one.words
+                    used = list_column(
+                        *(arena, tables, rows, along, begin, events, used),
+                        column * height,
+                    )
+        first[t, columns] = used
+        step += pixels
+    return used
+
+
+@part
+def list_column(arena, tables, rows, along, begin, events, used, base):  # type: ignore[no-untyped-def]  # typed by Numba
+    """List the events of the rows that a kernel sees in one column of the source."""
+    kernel_rows, row_taps, width, words = along
+    for p in range(kernel_rows):
+        for tap in range(rows, rows + row_taps):
+            y = tables[tap]
+            if y >= 0:
+                word = begin + y * width
+                for w in range(words):
+                    used = append_set_bits(
+                        events, used, arena[word + w], base + w * LANES
+                    )
+        rows += row_taps
+        base += words * LANES
     return used
 
 
@@ -257,7 +269,7 @@ def decide(  # type: ignore[no-untyped-def]  # typed by Numba
             arena[job.positive + word + r] &= arena[gate + r]
 
 
-@exact
+@part
 def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
     registers, arena, tables, job, lists, taps, fast, first, events, state, b, i, tile
 ):
@@ -347,7 +359,7 @@ def set_bit(arena, word, bit, value):  # type: ignore[no-untyped-def]  # typed b
         arena[word] &= ~bit
 
 
-@exact
+@part
 def list_rows(arena, tables, job, lists, events, first, row, end):  # type: ignore[no-untyped-def]  # typed by Numba
     """List the events of as many rows of pixels as there is room for; return them."""
     rows, used = 0, 0
@@ -364,7 +376,7 @@ def list_rows(arena, tables, job, lists, events, first, row, end):  # type: igno
     return rows
 
 
-@part
+@exact
 def scratch(registers, like, width):  # type: ignore[no-untyped-def]  # typed by Numba
     """Make the state of a pixel; the membrane begins on a cache line."""
     lanes = LANES * len(registers)
@@ -438,15 +450,18 @@ def read_out(  # type: ignore[no-untyped-def]  # typed by Numba
 
 
 @exact
-def tally(arena, source, shape, fan_out, spikes, synops):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Count spikes, and each pixel's times its fan-out, at every step."""
-    B, T, pixels, words = shape
+def tally(arena, begin, fan_out, spikes, synops):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Count spikes, and each word's times its fan-out, at every step.
+
+    `begin` says where each step of each image begins, shape (B, T).
+    """
+    B, T = begin.shape
     for b in range(B):
         for t in range(T):
-            begin = source + (b * T + t) * pixels * words
-            for k in range(pixels):
-                count = 0
-                for w in range(words):
-                    count += count_bits(arena[begin + k * words + w])
-                spikes[t] += count
-                synops[t] += count * fan_out[k]
+            first, count, operations = begin[b, t], 0, 0
+            for k in range(len(fan_out)):
+                bits = count_bits(arena[first + k])
+                count += bits
+                operations += bits * fan_out[k]
+            spikes[t] += count
+            synops[t] += operations

@@ -34,7 +34,7 @@ def exact(function: Callable[..., Any], *, inlined: bool = False) -> Callable[..
     """
     how: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "nogil": True}
     if inlined:
-        how["forceinline"] = True
+        how.update(forceinline=True, _nrt=False)
     try:
         kernel: Callable[..., Any] = numba.njit(cache=True, **how)(function)
     except RuntimeError:  # no folder for the cache: a read-only installation
