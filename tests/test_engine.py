@@ -1,4 +1,4 @@
-"""The event-driven engine: every bit is that of the definitions, whatever it chooses."""
+"""The event-driven engine: all bits are those of the definitions, however it runs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from refsnn.engine.network import Engine, prepared
 from refsnn.engine.plan import why_ordinary
 from refsnn.errors import OptionError
 from refsnn.layers import Conv2d, Identity, Linear, SumPool
-from refsnn.network import INPUT, Population, Projection, SpikingNetwork
+from refsnn.network import INPUT, Population, Projection, SpikingNetwork, Stages
 from refsnn.neurons import IF, PRESETS, DualThresholdIF, GatedIF, Neuron
-from refsnn.passes import activations_to_neurons, canonical_form, fold_batchnorm
 from refsnn.recording import spikes_of
 from refsnn.run import SpikingRun, run_snn
 from refsnn.snap import snap
@@ -85,7 +84,9 @@ def test_windows_are_the_map(
                 for z in w.columns[w.first[j] + column]:
                     if y >= 0 and z >= 0:
                         channels = slice(o // per * I, o // per * I + I)
-                        got[o, i, j] += op.weight[o, :, p, column] @ x[0, channels, y, z]
+                        got[o, i, j] += (
+                            op.weight[o, :, p, column] @ x[0, channels, y, z]
+                        )
     assert (got == want).all()
 
 
@@ -287,7 +288,9 @@ def test_carriers(carrier: str, rng: np.random.Generator) -> None:
     kinds = {plan.numbers.dtype for name, plan in plans.items() if name != "logits"}
     want = {"float64": np.int32, "float32": np.float32, "int32": np.int32}
     assert kinds == {want[carrier]}
-    filtered = {plan.numbers.filtered for name, plan in plans.items() if name != "logits"}
+    filtered = {
+        plan.numbers.filtered for name, plan in plans.items() if name != "logits"
+    }
     assert filtered == {carrier == "float64"}
     if carrier != "float64":  # the same network on float64, its sums still integers
         all_equal(snapped, x, 8)
@@ -301,7 +304,9 @@ def test_too_many_steps_for_the_filter(rng: np.random.Generator) -> None:
     known = prepared(snn, T, resolve(snn, T))
     kinds = {plan.numbers.dtype for plan in known.plans.values()}
     assert np.float64 in kinds
-    need_equal(run_snn(snn, x, T, engine="event"), run_snn(snn, x, T, engine="ordinary"))
+    need_equal(
+        run_snn(snn, x, T, engine="event"), run_snn(snn, x, T, engine="ordinary")
+    )
 
 
 def test_what_has_no_kernel_runs_beside() -> None:
@@ -353,5 +358,123 @@ def test_an_engine_has_to_exist(rng: np.random.Generator) -> None:
 
 
 def test_every_method_is_tried() -> None:
-    assert {method for method, _ in RULES.values()} | {"cos", "calib-none", "opi", "percentile"} >= set(METHODS)
-    assert {preset for preset in PRESETS} >= {"qffs", "ungated"}
+    assert {method for method, _ in RULES.values()} | {
+        "cos",
+        "calib-none",
+        "opi",
+        "percentile",
+    } >= set(METHODS)
+    assert set(PRESETS) >= {"qffs", "ungated"}
+
+
+EDGE = 64
+"""Weights whose rounding errors add up to almost the bound."""
+
+
+def on_the_edge(
+    neuron: Neuron, goal: float, units: int, up: bool
+) -> tuple[SpikingNetwork, int]:
+    """A neuron whose potential is `goal` and `units` of its grid more.
+
+    64 of its 65 weights lie 1/2 - 1/64 of 2^-q beside a multiple of 2^-q, all on one
+    side; the last one makes the sum right. So integers are wrong by 31 2^-q, and 66
+    terms (65 weights and v(0)) bound the error by 33.
+    """
+    q, side = 28 if neuron.op == "IF" else 29, 1 if up else -1
+    fraction = (0.5 - 1 / EDGE) * side
+    weights = np.full(EDGE + 1, 2.0**q / 256 + fraction)
+    weights[-1] = 0
+    weights[-1] = goal * 2.0**q + units / EDGE - weights.sum()
+    fires = Conv2d(weight=np.full((EDGE + 1, 1, 1, 1), 2.0))
+    populations = (
+        Population(
+            name="on",
+            shape=(EDGE + 1, 1, 1),
+            neuron=IF(),
+            projections=(Projection(source=INPUT, op=fires),),
+            grid=np.full(EDGE + 1, 20),
+        ),
+        Population(
+            name="edge",
+            shape=(1,),
+            neuron=neuron,
+            projections=(
+                Projection(source="on", op=Linear(weight=weights[None] / 2**q)),
+            ),
+            grid=np.array([q + 6]),
+        ),
+        Population(
+            name="out",
+            shape=(1,),
+            neuron=None,
+            projections=(Projection(source="edge", op=Linear(weight=np.eye(1))),),
+            grid=np.zeros(1, dtype=np.int64),
+        ),
+    )
+    return SpikingNetwork(
+        name="edge",
+        input_shape=(1, 1, 1),
+        classes=1,
+        mean=np.zeros(1),
+        std=np.ones(1),
+        populations=populations,
+        canonical=True,
+        method="test",
+        mode="exact",
+        stages=Stages(tau=1 if neuron.op == "GatedIF" else 0),
+    ), q
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("units", [-1, 0, 1])
+@pytest.mark.parametrize(
+    ("neuron", "goal"),
+    [
+        (IF(), 1.0),
+        (DualThresholdIF(theta_neg=-0.125, guard=False), -0.125),
+        (GatedIF(tolerance=2.0**-5, strict=False), 2.0**-5),
+        (GatedIF(tolerance=2.0**-5), 2.0**-5),
+    ],
+    ids=["theta", "theta_neg", "tolerance", "strict tolerance"],
+)
+def test_neurons_on_the_edge_of_the_bound(
+    neuron: Neuron, goal: float, units: int, up: bool
+) -> None:
+    """At, above and below a threshold by 2^-6 of what integers resolve."""
+    snn, q = on_the_edge(neuron, goal, units, up)
+    x = snn.preprocess(np.full((1, 1, 1, 1), 255, dtype=np.uint8))
+    plan = prepared(snn, 1, resolve(snn, 1)).plans["edge"]
+    assert plan.numbers.filtered
+    assert plan.numbers.q == [q]
+    want = run_snn(snn, x, 1, impl="definition")
+    got = run_snn(snn, x, 1, engine="event")
+    marked = (got.observing or got).marked["edge"]
+    need_equal(got, want)
+    assert marked == 1
+
+
+def test_a_neuron_that_v0_alone_leaves_in_doubt() -> None:
+    """v(0) just below theta, rounded to it, and nothing else: no spike."""
+    snn, q = on_the_edge(IF(), 1.0, 0, up=False)
+    edge = dataclasses.replace(
+        snn["edge"],
+        v0=np.array(1 - 2.0 ** -(q + 6)),
+        projections=(
+            Projection(source="on", op=Linear(weight=np.zeros((1, EDGE + 1)))),
+        ),
+    )
+    populations = (snn.populations[0], edge, snn.populations[2])
+    snn = dataclasses.replace(snn, populations=populations)
+    for pixel in (0, 255):
+        x = snn.preprocess(np.full((1, 1, 1, 1), pixel, dtype=np.uint8))
+        got = all_equal(snn, x, 1)
+        assert got.marked["edge"] == 1
+
+
+def test_few_are_marked(rng: np.random.Generator) -> None:
+    """On what is no edge a share of the neurons as small as the bound."""
+    snn = wide(rng, IF())
+    x = snn.preprocess(images(7, 30, snn.input_shape))
+    got = run_snn(snn, x, 6, engine="event")
+    neurons = len(x) * sum(snn[name].neurons for name in got.marked)
+    assert sum(got.marked.values()) < 1e-3 * neurons

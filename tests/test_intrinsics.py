@@ -44,7 +44,9 @@ def numbers(rng: np.random.Generator, dtype: type, size: int) -> np.ndarray:
     if dtype is np.int32:
         wide = rng.integers(-(2**31), 2**31, size).astype(np.int32)
         return np.where(rng.random(size) < 0.7, wide % 7 - 3, wide).astype(np.int32)
-    values = rng.integers(-3, 4, size) + (rng.random(size) < 0.3) * rng.normal(size=size)
+    values = rng.integers(-3, 4, size) + (rng.random(size) < 0.3) * rng.normal(
+        size=size
+    )
     return values.astype(dtype)
 
 
@@ -88,9 +90,7 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[Callable, tuple]]:
 
 
 def copies(arguments: tuple) -> tuple:
-    return tuple(
-        aligned(a) if isinstance(a, np.ndarray) else a for a in arguments
-    )
+    return tuple(aligned(a) if isinstance(a, np.ndarray) else a for a in arguments)
 
 
 def test_every_operation_equals_its_definition(rng: np.random.Generator) -> None:

@@ -39,32 +39,6 @@ class Currents:
     arithmetic: Arithmetic
     kernel: dict[str, Array] | None
 
-    @classmethod
-    def of(cls, snn: SpikingNetwork, plan: Plan, arithmetic: Arithmetic) -> Currents:
-        """Prepare the current of a population.
-
-        Parameters
-        ----------
-        snn : SpikingNetwork
-            The network.
-        plan : Plan
-            The population.
-        arithmetic : Arithmetic
-            The numbers of the run.
-
-        Returns
-        -------
-        Currents
-            The current, as a function of the images.
-        """
-        p = plan.population
-        fed = [q for q in p.projections if q.source == INPUT]
-        op, kernel = fed[0].op, None
-        plain = len(fed) == 1 and not fed[0].pool and np.ndim(p.bias) < 2
-        if plain and type(op) is Conv2d and op.groups == 1:
-            kernel = _operands(snn, plan, op)
-        return cls(snn=snn, plan=plan, arithmetic=arithmetic, kernel=kernel)
-
     def __call__(self, x: Array) -> tuple[Array, Array]:
         """Compute the current of some images.
 
@@ -82,12 +56,13 @@ class Currents:
             return self._as_defined(x)
         _, H, W = self.plan.shape
         shape = (len(x), H, W, self.plan.words * LANES)
-        true, fast = np.empty(shape), np.empty(shape, dtype=self.plan.numbers.dtype)
+        fast: Array = np.empty(shape, dtype=self.plan.numbers.dtype)
+        true = np.empty(shape)
         k = self.kernel
         outside = image_currents(
             *((0,) * self.plan.words, x, k["weights"], k["bias"]),
             *((int(k["shape"][0]), int(k["shape"][1])), k["rows"], k["columns"]),
-            *(k["one"], k["bounds"], true, fast, k["scale"], self.plan.numbers.filtered),
+            *(k["one"], k["bounds"], true, fast, k["scale"]),
         )
         return self._as_defined(x) if outside else (fast, true)
 
@@ -108,10 +83,36 @@ class Currents:
         return in_lanes(fast, lanes, 0.0), in_lanes(true, lanes, 0.0)
 
 
+def image_current(snn: SpikingNetwork, plan: Plan, arithmetic: Arithmetic) -> Currents:
+    """Prepare the current of a population that the image feeds.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network.
+    plan : Plan
+        The population.
+    arithmetic : Arithmetic
+        The numbers of the run.
+
+    Returns
+    -------
+    Currents
+        The current, as a function of the images.
+    """
+    p = plan.population
+    fed = [q for q in p.projections if q.source == INPUT]
+    op, kernel = fed[0].op, None
+    plain = len(fed) == 1 and not fed[0].pool and (p.bias is None or p.bias.ndim < 2)
+    if plain and type(op) is Conv2d and op.groups == 1:
+        kernel = _operands(snn, plan, op)
+    return Currents(snn=snn, plan=plan, arithmetic=arithmetic, kernel=kernel)
+
+
 def _operands(snn: SpikingNetwork, plan: Plan, op: Conv2d) -> dict[str, Array]:
     """Lay out a first layer for its kernel."""
     p, lanes = plan.population, plan.words * LANES
-    O, I, P, Q = op.weight.shape
+    O, _, P, Q = op.weight.shape
     _, H, W = plan.shape
     (top, _), (left, _) = op.pads
     rows = np.arange(H)[:, None] * op.stride[0] + np.arange(P) * op.dilation[0] - top
@@ -127,7 +128,9 @@ def _operands(snn: SpikingNetwork, plan: Plan, op: Conv2d) -> dict[str, Array]:
         "rows": _inside(rows, height),
         "columns": _inside(columns - left, width),
         "one": in_lanes(np.ldexp(1.0, grid), lanes, 1.0),
-        "scale": in_lanes(np.ldexp(1.0, plan.numbers.q), lanes, 1.0),
+        "scale": in_lanes(np.ldexp(1.0, plan.numbers.q), lanes, 1.0)
+        if plan.numbers.dtype is np.int32
+        else np.zeros(0),
         "bounds": np.stack(
             [in_lanes(bound.reshape(plan.shape), lanes, 0.0) for bound in bounds]
         ),

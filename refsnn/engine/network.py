@@ -10,7 +10,7 @@ import numpy as np
 
 from refsnn.arithmetic import Arithmetic
 from refsnn.certificate import ranges
-from refsnn.engine.currents import Currents
+from refsnn.engine.currents import Currents, image_current
 from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import LANES, words_of
 from refsnn.engine.plan import Part, Plan, prepare, why_ordinary
@@ -101,7 +101,7 @@ def prepared(snn: SpikingNetwork, T: int, arithmetic: Arithmetic) -> Prepared:
             plans=plans,
             ordinary={name: why for name, why in reasons.items() if why},
             currents={
-                name: Currents.of(snn, plan, arithmetic)
+                name: image_current(snn, plan, arithmetic)
                 for name, plan in plans.items()
                 if plan.population.fed_by_image
             },
@@ -192,7 +192,7 @@ class Engine:
 
     def _from_words(self, p: Population, begin: int, leading: tuple[int, ...]) -> Array:
         """Read truth values, shape (..., *S), from the arena."""
-        C, H, W = as_map(p.shape)
+        C = p.shape[0]
         words = np.ascontiguousarray(self._words(p, begin, leading), dtype="<u2")
         bits = np.unpackbits(
             words.view(np.uint8), axis=-1, count=C, bitorder="little"
@@ -344,11 +344,11 @@ class Engine:
         plan = self.prepared.plans[self.prepared.snn.readout.name]
         (part,) = plan.parts
         job, fast, _ = self._job(plan, part, None)
-        lists, _, buffer, first = self._buffers(part)
+        lists, taps, buffer, first = self._buffers(part)
         lanes = part.job["tiles"] * len(part.registers) * LANES
         logits = np.empty((self.B, self.T, lanes))
         events.read_out(
-            *(part.registers, self.arena, part.tables, job, lists),
+            *(part.registers, self.arena, part.tables, job, lists, taps),
             *(events.Values(**fast), buffer, first, logits),
         )
         return np.ascontiguousarray(logits[:, :, : plan.shape[0]].swapaxes(0, 1))

@@ -27,7 +27,7 @@ NEURONS = (IF, GatedIF, DualThresholdIF)
 """Models that the kernels know."""
 
 FOLD = 2
-"""Neighbouring pixels that populations of 16 channels or fewer are taken together by."""
+"""Neighbouring pixels of at most 16 channels that are taken together."""
 
 FAR = 2.0**ROOM
 """Threshold of lanes that no channel has."""
@@ -209,10 +209,11 @@ def _terms(seen: Seen, fold: int) -> int:
     """Bound the terms of a window."""
     w = seen.windows
     P, Q = w.weight.shape[2:]
-    taps = w.rows.shape[2] * w.columns.shape[1]
+    taps = int(w.rows.shape[2] * w.columns.shape[1])
     if w.by_channel:
-        return P * Q * taps
-    return P * (Q + (fold - 1) * w.stride) * taps * w.weight.shape[1] * w.groups
+        return int(P * Q * taps)
+    channels = w.weight.shape[1] * w.groups
+    return int(P * (Q + (fold - 1) * w.stride) * taps * channels)
 
 
 def _cuts(channels: int, seen: list[Seen]) -> list[tuple[int, int]]:
@@ -259,9 +260,7 @@ class _Layout:
         The numbers.
     """
 
-    def __init__(
-        self, p: Population, shape: Shape, fold: int, chosen: Numbers
-    ) -> None:
+    def __init__(self, p: Population, shape: Shape, fold: int, chosen: Numbers) -> None:
         self.p, self.shape, self.fold, self.chosen = p, shape, fold, chosen
         self.exact = Numbers(
             dtype=np.float64, q=np.zeros_like(chosen.q), filtered=False
@@ -284,7 +283,6 @@ class _Layout:
         Part
             The part.
         """
-        C, H, W = self.shape
         channels = cut[1] - cut[0]
         if self.fold > 1:
             tiles, registers = 1, self.fold
@@ -292,12 +290,15 @@ class _Layout:
             tiles, registers = tiles_of(-(-channels // LANES), whole=whole)
         self.cut, self.lanes = slice(*cut), tiles * registers * LANES
         self.tables: list[Array] = []
-        lists, taps, rows, tap_rows = [], [], [], []
+        lists: list[dict[str, Any]] = []
+        taps: list[dict[str, Any]] = []
+        rows: list[Array] = []
+        tap_rows: list[Array] = []
         for s in seen:
             if s.windows.by_channel:
-                records, kernel = self._taps(s)
+                records, own = self._taps(s)
                 taps += records
-                tap_rows += kernel
+                tap_rows += own
             else:
                 records, kernel = self._list(s, sum(len(k) for k in rows))
                 lists += records
@@ -309,19 +310,7 @@ class _Layout:
             true, _ = self._values(kernels, tap_rows, tiles, self.exact)
         elif self.chosen.dtype is not np.float64:
             true = {name: np.zeros(1) for name in values}
-        job = {
-            "height": H,
-            "width": W // self.fold,
-            "words": words_of(C) * self.fold,
-            "word": cut[0] // LANES,
-            "tiles": tiles,
-            "rows": len(kernels),
-            "worst": sum(self._worst(one) for one in lists),
-            "least": 0 if getattr(self.p.neuron, "guard", True) else -(2**31),
-            "filtered": int(self.chosen.filtered),
-            "constant": int(self.p.bias is not None or self.p.fed_by_image),
-            **strides,
-        }
+        job = {**self._job(tiles, len(kernels), lists), **strides}
         return Part(
             registers=(0,) * registers,
             job=job,
@@ -334,6 +323,24 @@ class _Layout:
             true=true,
         )
 
+    def _job(
+        self, tiles: int, rows: int, lists: list[dict[str, Any]]
+    ) -> dict[str, int]:
+        """Describe the part, but for its place in the arena and its strides."""
+        C, H, W = self.shape
+        return {
+            "height": H,
+            "width": W // self.fold,
+            "words": words_of(C) * self.fold,
+            "word": self.cut.start // LANES,
+            "tiles": tiles,
+            "rows": rows,
+            "worst": sum(self._worst(one) for one in lists),
+            "least": 0 if getattr(self.p.neuron, "guard", True) else -(2**31),
+            "filtered": int(self.chosen.filtered),
+            "constant": int(self.p.bias is not None or self.p.fed_by_image),
+        }
+
     def _table(self, values: Array) -> int:
         """Store a table; return where it begins."""
         begin = sum(t.size for t in self.tables)
@@ -343,7 +350,7 @@ class _Layout:
     @staticmethod
     def _worst(one: dict[str, Any]) -> int:
         sizes = ("columns", "column_taps", "kernel_rows", "row_taps", "read_words")
-        return LANES * math.prod(one[name] for name in sizes)
+        return LANES * math.prod(int(one[name]) for name in sizes)
 
     def _list(self, s: Seen, first_row: int) -> tuple[list[dict[str, Any]], Array]:
         """Lay out a projection whose events are listed; with its rows of weights."""
@@ -408,10 +415,10 @@ class _Layout:
         self, kernels: Array, taps: list[Array], tiles: int, chosen: Numbers
     ) -> tuple[dict[str, Array], dict[str, int]]:
         """Express everything that a part adds and compares in some numbers."""
-        p, neuron = self.p, self.p.neuron
+        p, neuron = self.p, cast(Any, self.p.neuron)
         if p.grid is not None and neuron is not None:
             neuron = neuron.on_grid(p.grid)
-        one, strides = np.array(1.0), {}
+        one, strides = np.array(1.0), dict[str, tuple[int, int]]()
         dual, gated = isinstance(neuron, DualThresholdIF), isinstance(neuron, GatedIF)
         start, strides["start"] = self._placed(p.v0, chosen)
         level, strides["level"] = self._placed(
@@ -442,7 +449,7 @@ class _Layout:
         self, value: Array, chosen: Numbers, *, fill: float = 0.0, down: bool = False
     ) -> tuple[Array, tuple[int, int]]:
         """Lay out a parameter; with its strides from row to row, column to column."""
-        C, H, W = self.shape
+        C, _, W = self.shape
         per_neuron = value.shape == self.p.shape and value.ndim == 3
         full = value if per_neuron else np.broadcast_to(value, (C,)).reshape(C, 1, 1)
         own = dataclasses.replace(chosen, q=chosen.q[self.cut])

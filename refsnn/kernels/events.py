@@ -170,7 +170,7 @@ def list_row(arena, tables, one, steps, b, i, events, used, first):  # type: ign
 def list_column(arena, tables, rows, along, begin, events, used, base):  # type: ignore[no-untyped-def]  # typed by Numba
     """List the events of the rows that a kernel sees in one column of the source."""
     kernel_rows, row_taps, width, words = along
-    for p in range(kernel_rows):
+    for _ in range(kernel_rows):
         for tap in range(rows, rows + row_taps):
             y = tables[tap]
             if y >= 0:
@@ -425,7 +425,7 @@ def gather(  # type: ignore[no-untyped-def]  # typed by Numba
 
 @exact
 def read_out(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, tables, jobs, lists, values, events, first, logits
+    registers, arena, tables, jobs, lists, taps, values, events, first, logits
 ):
     """Add up the currents of a population without neurons, step by step, in float64.
 
@@ -433,7 +433,6 @@ def read_out(  # type: ignore[no-untyped-def]  # typed by Numba
     """
     job, lanes = jobs[0], LANES * len(registers)
     v, at, _, _, _ = scratch(registers, values.weights, 1)
-    taps = np.zeros(0, dtype=TAP)
     row = 0
     while row < len(logits):
         rows = list_rows(arena, tables, job, lists, events, first, row, len(logits))

@@ -40,7 +40,9 @@ _KINDS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def operation(arguments: str, emit: Emit, answer: Any = types.void) -> Any:
+def operation(
+    arguments: str, emit: Emit, answer: Any = types.void
+) -> Callable[[Callable[..., Any]], Any]:
     """Pair a definition with the code of its operation.
 
     Parameters
@@ -181,7 +183,8 @@ def _row_sums(name: str) -> Emit:
 
 def _rows(weights: Array, origin: int, events: Array, registers: Registers) -> Array:
     first = origin + events.astype(np.int64) * width(registers)
-    return weights[first[:, None] + np.arange(width(registers))]
+    rows: Array = weights[first[:, None] + np.arange(width(registers))]
+    return rows
 
 
 @operation("aiaiaiir", _row_sums("add"))

@@ -9,15 +9,24 @@ share a batch.
 from refsnn.run.implementation import IMPLS, implementation
 from refsnn.run.result import Observer, SpikingRun
 from refsnn.run.simulation import Simulation, merge
-from refsnn.run.spiking import SCHEDULES, image_currents, need_steps, run_snn
+from refsnn.run.spiking import (
+    ENGINES,
+    SCHEDULES,
+    engine_of,
+    image_currents,
+    need_steps,
+    run_snn,
+)
 from refsnn.run.trained import need_network, run_ann
 
 __all__ = [
+    "ENGINES",
     "IMPLS",
     "SCHEDULES",
     "Observer",
     "Simulation",
     "SpikingRun",
+    "engine_of",
     "image_currents",
     "implementation",
     "merge",

@@ -56,8 +56,8 @@ def run_snn(
         ``layer``: all steps of a population before the next one; ``step``: all
         populations in every step. The results are equal.
     engine : str
-        ``event`` for the event-driven kernels, ``ordinary`` for the others, ``auto`` for
-        the faster ones that can serve, see :func:`engine_of`. The results are equal.
+        ``event`` for the event-driven kernels, ``ordinary`` for the others, ``auto``
+        for the faster ones that can serve, see :func:`engine_of`. Results are equal.
     observe : callable, optional
         An :class:`Observer`, called for every population of neurons.
 
@@ -116,7 +116,7 @@ def engine_of(
     impl: str = "kernel",
     schedule: str = "layer",
     engine: str = "auto",
-    observed: bool = False,  # noqa: FBT001, FBT002 - how a run is made, in one tuple
+    observed: bool = False,
 ) -> str:
     """Choose the kernels of a run.
 
@@ -171,8 +171,8 @@ def _with_events(
     snn: SpikingNetwork, x: Array, T: int, arithmetic: Arithmetic, chosen: Impl
 ) -> SpikingRun:
     """Run on the event-driven kernels, the observing steps first."""
-    masks, observing = {}, None
-    how = (arithmetic, chosen)
+    masks: dict[str, Array] = {}
+    observing, how = None, (arithmetic, chosen)
     if snn.stages.tau:
         tau = snn.stages.tau
         observing, masks = run_events(snn, x, tau, *how, {}, keeping=True)
