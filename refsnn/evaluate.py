@@ -137,6 +137,8 @@ def evaluate(
         lowest one on ties.
     """
     need_data(data, snn.classes)
+    share = -(-len(data.labels) // max(1, threads or processors()))
+    batch = min(batch, share) if batch > 0 else batch  # work for every thread
     numbers: dict[str, Any] = {"mode": mode, "carrier": carrier, "fixed": fixed}
 
     def tally(images: Array, labels: Array) -> Tally:

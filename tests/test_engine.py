@@ -337,6 +337,14 @@ def test_batches_and_slices_change_nothing(rng: np.random.Generator) -> None:
         assert same(sum(run.spikes[name] for run in alone), counts)
     marked = {name: sum(run.marked[name] for run in alone) for name in whole.marked}
     assert marked == whole.marked
+    for threads in (2, 3):
+        for some in (x, x[:1], x[:2]):
+            want = run_snn(snn, some, 9, engine="event")
+            got = run_snn(snn, some, 9, engine="event", threads=threads)
+            need_equal(got, want)
+            assert got.marked == want.marked
+    with pytest.raises(OptionError, match="threads"):
+        run_snn(snn, x, 9, threads=0)
 
 
 @pytest.mark.parametrize("method", ["qcfs", "srp", "ecl"])

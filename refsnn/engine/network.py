@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,6 +22,9 @@ from refsnn.numerics import Array
 
 CHUNK = 2**15
 """Events that are listed before their rows are computed; only time depends on it."""
+
+SHARES = 4
+"""Pieces that the rows of a population are cut into for threads."""
 
 ROWS = 64
 """Rows of pixels whose events are listed at once, at most."""
@@ -65,6 +70,7 @@ class Prepared:
 _KNOWN: WeakKeyDictionary[SpikingNetwork, dict[tuple[str, int], Prepared]] = (
     WeakKeyDictionary()
 )
+_LOCK = Lock()
 
 
 def prepared(snn: SpikingNetwork, T: int, arithmetic: Arithmetic) -> Prepared:
@@ -84,30 +90,36 @@ def prepared(snn: SpikingNetwork, T: int, arithmetic: Arithmetic) -> Prepared:
     Prepared
         The network, prepared.
     """
-    known = _KNOWN.setdefault(snn, {})
     steps = max(T, snn.stages.tau)
     key = (arithmetic.carrier, steps)
-    if key not in known:
-        reasons = {p.name: why_ordinary(snn, p) for p in snn.populations}
-        plans = {
-            p.name: prepare(snn, p, ranges(snn)[p.name], steps, arithmetic.carrier)
-            for p in snn.populations
-            if not reasons[p.name]
-        }
-        known[key] = Prepared(
-            snn=snn,
-            arithmetic=arithmetic,
-            steps=steps,
-            plans=plans,
-            ordinary={name: why for name, why in reasons.items() if why},
-            currents={
-                name: image_current(snn, plan, arithmetic)
-                for name, plan in plans.items()
-                if plan.population.fed_by_image
-            },
-            fan_outs={p.name: _fan_out(snn, p) for p in snn.hidden},
-        )
-    return known[key]
+    with _LOCK:  # threads that share a network prepare it once
+        known = _KNOWN.setdefault(snn, {})
+        if key not in known:
+            known[key] = _prepare(snn, steps, arithmetic)
+        return known[key]
+
+
+def _prepare(snn: SpikingNetwork, steps: int, arithmetic: Arithmetic) -> Prepared:
+    """Lay out every population that has a kernel."""
+    reasons = {p.name: why_ordinary(snn, p) for p in snn.populations}
+    plans = {
+        p.name: prepare(snn, p, ranges(snn)[p.name], steps, arithmetic.carrier)
+        for p in snn.populations
+        if not reasons[p.name]
+    }
+    return Prepared(
+        snn=snn,
+        arithmetic=arithmetic,
+        steps=steps,
+        plans=plans,
+        ordinary={name: why for name, why in reasons.items() if why},
+        currents={
+            name: image_current(snn, plan, arithmetic)
+            for name, plan in plans.items()
+            if plan.population.fed_by_image
+        },
+        fan_outs={p.name: _fan_out(snn, p) for p in snn.hidden},
+    )
 
 
 def _fan_out(snn: SpikingNetwork, p: Population) -> Array | None:
@@ -134,6 +146,8 @@ class Engine:
     keeping : bool
         Whether these are observing steps, behind which gated populations are asked
         which neurons they keep.
+    pool : ThreadPoolExecutor, optional
+        Threads that share the rows of each population.
     """
 
     def __init__(
@@ -144,9 +158,10 @@ class Engine:
         gates: Mapping[str, Array],
         *,
         keeping: bool,
+        pool: ThreadPoolExecutor | None = None,
     ) -> None:
         self.prepared, self.x, self.T, self.B = prepared, x, T, len(x)
-        self.gates, self.keeping = gates, keeping
+        self.gates, self.keeping, self.pool = gates, keeping, pool
         self.marked: dict[str, int] = {}
         self._size = 0
         self._places = {
@@ -263,15 +278,31 @@ class Engine:
             self._to_words(p, self.gates[name], self._kept[name])
         for part in plan.parts:
             job, fast, true = self._job(plan, part, fixed)
-            lists, taps, buffer, first = self._buffers(part)
-            marked += events.gather(
-                *(part.registers, self.arena, part.tables, job, lists, taps),
-                events.Values(**fast),
-                events.Values(**true),
-                *(buffer, first, 0, self.B * part.job["height"]),
+            marked += self._gather(
+                part, job, events.Values(**fast), events.Values(**true)
             )
         if plan.numbers.filtered:
             self.marked[name] = int(marked)
+
+    def _gather(
+        self, part: Part, job: Array, fast: events.Values, true: events.Values
+    ) -> int:
+        """Compute the rows of a part; threads share them, if there are any."""
+        rows = self.B * part.job["height"]
+
+        def some(row: int, end: int) -> int:
+            lists, taps, buffer, first = self._buffers(part)
+            marked: int = events.gather(
+                *(part.registers, self.arena, part.tables, job, lists, taps),
+                *(fast, true, buffer, first, row, end),
+            )
+            return marked
+
+        if self.pool is None:
+            return some(0, rows)
+        step = max(1, min(ROWS, -(-rows // SHARES)))
+        begins = range(0, rows, step)
+        return sum(self.pool.map(some, begins, [min(b + step, rows) for b in begins]))
 
     def _job(
         self, plan: Plan, part: Part, fixed: tuple[Array, Array] | None

@@ -8,6 +8,7 @@ and those that move initial potentials for each image, take the ordinary kernels
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -35,8 +36,12 @@ def run_events(
     masks: Mapping[str, Array],
     *,
     keeping: bool,
+    threads: int = 1,
 ) -> tuple[SpikingRun, dict[str, Array]]:
     """Simulate a network for some steps, slice by slice of the batch.
+
+    A thread takes a slice through the whole network. Where there are fewer images than
+    threads, the threads share the rows of each population instead.
 
     Parameters
     ----------
@@ -54,6 +59,8 @@ def run_events(
         Neurons that are let out, by population; of others all are.
     keeping : bool
         Whether these are observing steps.
+    threads : int
+        Number of threads.
 
     Returns
     -------
@@ -62,16 +69,26 @@ def run_events(
     masks : dict of str to ndarray of bool, shape (B, *S)
         Neurons to be let out from now on, behind observing steps.
     """
-    size = max(1, SLICE // T)
-    runs, kept = [], []
-    for first in range(0, max(len(x), 1), size):
+    size = max(1, min(SLICE // T, -(-len(x) // threads)))
+    numbers = (arithmetic, impl)
+
+    def run(first: int, pool: ThreadPoolExecutor | None) -> Any:
         some = slice(first, first + size)
         parts = {name: mask[some] for name, mask in masks.items()}
-        run, keep = _run(snn, x[some], T, arithmetic, impl, parts, keeping=keeping)
-        runs.append(run)
-        kept.append(keep)
+        return _run(snn, x[some], T, *numbers, parts, pool, keeping=keeping)
+
+    firsts = range(0, max(len(x), 1), size)
+    if threads == 1:
+        done = [run(first, None) for first in firsts]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            if len(x) >= threads:
+                done = list(pool.map(lambda first: run(first, None), firsts))
+            else:
+                done = [run(first, pool) for first in firsts]
+    runs, kept = zip(*done, strict=True)
     joined = {name: np.concatenate([k[name] for k in kept]) for name in kept[0]}
-    return _joined(runs, masks), joined
+    return _joined(list(runs), masks), joined
 
 
 def _run(
@@ -81,6 +98,7 @@ def _run(
     arithmetic: Arithmetic,
     impl: Impl,
     masks: Mapping[str, Array],
+    pool: ThreadPoolExecutor | None,
     *,
     keeping: bool,
 ) -> tuple[SpikingRun, dict[str, Array]]:
@@ -88,7 +106,7 @@ def _run(
     from refsnn.engine.network import Engine, prepared  # noqa: PLC0415 - loads Numba
 
     known = prepared(snn, T, arithmetic)
-    engine = Engine(known, x.astype(np.float64), T, masks, keeping=keeping)
+    engine = Engine(known, x.astype(np.float64), T, masks, keeping=keeping, pool=pool)
     beside = None
     if known.needs_others:
         beside = _Beside(snn, x, T, arithmetic, impl, None, masks)

@@ -35,6 +35,7 @@ def run_snn(
     impl: str = "kernel",
     schedule: str = "layer",
     engine: str = "auto",
+    threads: int = 1,
     observe: Observer | None = None,
 ) -> SpikingRun:
     """Simulate a canonical spiking network on a constant analog input.
@@ -58,6 +59,8 @@ def run_snn(
     engine : str
         ``event`` for the event-driven kernels, ``ordinary`` for the others, ``auto``
         for the faster ones that can serve, see :func:`engine_of`. Results are equal.
+    threads : int
+        Number of threads of the event-driven kernels.
     observe : callable, optional
         An :class:`Observer`, called for every population of neurons.
 
@@ -80,6 +83,8 @@ def run_snn(
     snn.need_input(x)
     snn.need_canonical()
     need_steps(T)
+    if threads < 1:
+        raise OptionError(where="threads", got=threads, expected="at least 1")
     if snn.T not in (None, T):
         raise OptionError(
             where=f"spiking network {snn.name}",
@@ -95,7 +100,7 @@ def run_snn(
     chosen = implementation(impl)
     how = (impl, schedule, engine, observe is not None)
     if engine_of(snn, arithmetic, *how) == "event":
-        return _with_events(snn, x, T, arithmetic, chosen)
+        return _with_events(snn, x, T, arithmetic, chosen, threads)
     masks, observing = {}, None
     if snn.stages.tau:
         first = Simulation(snn, x, snn.stages.tau, arithmetic, chosen, None)
@@ -168,15 +173,22 @@ def engine_of(
 
 
 def _with_events(
-    snn: SpikingNetwork, x: Array, T: int, arithmetic: Arithmetic, chosen: Impl
+    snn: SpikingNetwork,
+    x: Array,
+    T: int,
+    arithmetic: Arithmetic,
+    chosen: Impl,
+    threads: int,
 ) -> SpikingRun:
     """Run on the event-driven kernels, the observing steps first."""
     masks: dict[str, Array] = {}
     observing, how = None, (arithmetic, chosen)
     if snn.stages.tau:
         tau = snn.stages.tau
-        observing, masks = run_events(snn, x, tau, *how, {}, keeping=True)
-    run, _ = run_events(snn, x, T, *how, masks, keeping=False)
+        observing, masks = run_events(
+            snn, x, tau, *how, {}, keeping=True, threads=threads
+        )
+    run, _ = run_events(snn, x, T, *how, masks, keeping=False, threads=threads)
     return dataclasses.replace(run, observing=observing)
 
 

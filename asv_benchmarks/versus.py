@@ -1,0 +1,222 @@
+"""refsnn beside SpikingJelly and PyTorch: the same weights, images and threads.
+
+    python asv_benchmarks/versus.py [--quick] [--json F]
+
+Needs the extra ``peers``. One process; the three take turns, so that load of the machine
+meets all of them; medians are compared. A ratio is the peer's median by refsnn's.
+refsnn runs in mode ``exact``: its spikes are compared with those of mode ``ordered``,
+float64 throughout. The peers hold the same weights in float32, and so differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peers import SpikingJelly, Tuned, tensor
+
+from refsnn import datasets, io
+from refsnn.architectures import build
+from refsnn.arithmetic import resolve
+from refsnn.convert import convert
+from refsnn.engine.network import Engine, prepared
+from refsnn.network import INPUT, SpikingNetwork
+from refsnn.passes import (
+    activations_to_neurons,
+    canonical_form,
+    fold_batchnorm,
+    set_thresholds,
+)
+from refsnn.neurons import IF
+from refsnn.recording import spikes_of
+from refsnn.run import run_ann, run_snn
+from refsnn.snap import snap
+
+CHECKED = 2
+"""Images whose every spike is compared."""
+
+TRAINED = Path(__file__).parents[1] / "weights" / "resnet20_cifar10_qcfs4.h5"
+
+
+def seeded(name: str, share: float) -> SpikingNetwork:
+    """Seeded weights; thresholds of which activations reach a share on average.
+
+    The mean of min(a / theta, 1) over a layer's activations a is the share, which IF
+    neurons' rates then are near to.
+    """
+    ann = fold_batchnorm(build(name, classes=10, input_shape=(3, 32, 32), seed=1))
+    x = ann.preprocess(images(2, ann.input_shape))
+    activations = {node.name for node in ann.activations}
+    thetas: dict[str, np.ndarray] = {}
+
+    def watch(node: str, value: np.ndarray) -> None:
+        if node in activations:
+            thetas[node] = np.array(threshold(value, share))
+
+    run_ann(ann, x, observe=watch)
+    clipped = set_thresholds(ann, thetas)
+    rule = lambda theta: (IF(), theta / 2)  # noqa: E731 - one line
+    return snap(canonical_form(activations_to_neurons(clipped, rule)))
+
+
+def threshold(a: np.ndarray, share: float) -> float:
+    """Find theta for which min(a / theta, 1) has a mean, by bisection."""
+    low, high = 1e-6, float(a.max()) / share
+    for _ in range(50):
+        middle = np.sqrt(low * high)
+        above = np.minimum(a / middle, 1).mean() > share
+        low, high = (middle, high) if above else (low, middle)
+    return float(high)
+
+
+def images(count: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """CIFAR-10's first test images if they are there, else smooth random ones."""
+    try:
+        return datasets.load("cifar10", "test").images[:count]
+    except Exception:  # noqa: BLE001 - any reason why they are not
+        rng = np.random.default_rng(seed)
+        small = rng.integers(0, 256, (count, shape[0], 8, 8))
+        return small.repeat(4, axis=2).repeat(4, axis=3).astype(np.uint8)
+
+
+def dense_macs(snn: SpikingNetwork) -> int:
+    """Count the multiply-accumulates of one step behind the first layer."""
+    return sum(
+        q.op.macs(q.pooled_shape(snn.shape_of(q.source)))
+        for p in snn.populations
+        for q in p.projections
+        if q.source != INPUT
+    )
+
+
+def engine_spikes(snn: SpikingNetwork, x: np.ndarray, T: int) -> dict[str, np.ndarray]:
+    """Every spike that the event-driven kernels write."""
+    engine = Engine(
+        prepared(snn, T, resolve(snn, T)), x.astype(float), T, {}, keeping=False
+    )
+    for p in snn.hidden:
+        engine.fire(p.name)
+    return {p.name: engine.spikes(p.name) for p in snn.hidden}
+
+
+def different(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> int:
+    """Count spikes that differ."""
+    return sum(int(np.count_nonzero(one[name] != two[name])) for name in one)
+
+
+def turns(work: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[float]]:
+    """Time each in turn, after one run that is not counted."""
+    for run in work.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(runs):
+        for name, run in work.items():
+            begin = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def versus(
+    label: str, snn: SpikingNetwork, T: int, batch: int, runs: int, threads: int
+) -> dict[str, Any]:
+    """Compare on one network; a row of the table."""
+    x = snn.preprocess(images(batch, snn.input_shape))
+    tuned, jelly = Tuned(snn, T), SpikingJelly(snn, T)
+    given = tensor(x)
+    seconds = turns(
+        {
+            "refsnn": lambda: run_snn(snn, x, T, engine="event", threads=threads),
+            "spikingjelly": lambda: jelly(given),
+            "torch": lambda: tuned(given),
+        },
+        runs,
+    )
+    run = run_snn(snn, x, T, engine="event", threads=threads)
+    few = x[:CHECKED]
+    want, _ = spikes_of(snn, few, T, mode="ordered")
+    seen: dict[str, torch.Tensor] = {}
+    jelly(given[:CHECKED], watch=seen)
+    theirs = {name: s.numpy().astype(np.int8) for name, s in seen.items()}
+    spikes = sum(int(s.sum()) for s in run.spikes.values())
+    synops = sum(int(s.sum()) for s in run.synops.values())
+    neurons = sum(p.neurons for p in snn.hidden)
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    macs = dense_macs(snn) * T * batch
+    return {
+        "network": label,
+        "T": T,
+        "batch": batch,
+        "spike_rate": spikes / (neurons * T * batch),
+        "delivered_share": synops / macs,
+        "images": len(few),
+        "differing_spikes": different(engine_spikes(snn, few, T), want),
+        "differing_spikes_float32_peer": different(theirs, want),
+        "marked": sum(run.marked.values()) / (neurons * batch),
+        "seconds": seconds,
+        "ratio_spikingjelly": median["spikingjelly"] / median["refsnn"],
+        "ratio_torch": median["torch"] / median["refsnn"],
+        "torch_gmacs_per_core": macs / median["torch"] / threads / 1e9,
+        "refsnn_gadds_per_core": synops / median["refsnn"] / threads / 1e9,
+    }
+
+
+def rows(quick: bool, threads: int) -> list[dict[str, Any]]:
+    """Compare on every network, and print as they come."""
+    runs = 3 if quick else 5
+    cases: list[tuple[str, SpikingNetwork, int, int]] = []
+    share = 0.10
+    for name in ("resnet18", "resnet20"):
+        cases.append((f"{name}, seeded, {share:.0%}", seeded(name, share), 4, 16))
+    if not quick:
+        wide = seeded("resnet18", 0.05)
+        cases += [("resnet18, seeded, 5%", wide, T, 16) for T in (4, 8)]
+        narrow = convert(io.load_ann(TRAINED), "qcfs")
+        label = "resnet20, trained (QCFS, L = 4)"
+        cases += [(label, narrow, T, batch) for T, batch in ((4, 16), (8, 16), (8, 1))]
+    answers = []
+    for label, snn, T, batch in cases:
+        row = versus(label, snn, T, batch, runs, threads)
+        answers.append(row)
+        each = 1e3 / batch
+        times = " ".join(
+            f"{name} {statistics.median(s) * each:.2f}"
+            for name, s in row["seconds"].items()
+        )
+        print(
+            f"{label}, T = {T}, batch {batch}: delivered "
+            f"{row['delivered_share']:.1%}, ms an image: {times}; "
+            f"ratios {row['ratio_spikingjelly']:.2f} {row['ratio_torch']:.2f}, "
+            f"differing {row['differing_spikes']} "
+            f"({row['differing_spikes_float32_peer']} in float32), marked "
+            f"{row['marked']:.1e}, torch {row['torch_gmacs_per_core']:.0f} GMAC/s, "
+            f"refsnn {row['refsnn_gadds_per_core']:.0f} G/s a core",
+            flush=True,
+        )
+    return answers
+
+
+def main() -> int:
+    """Run; 1 if a spike of refsnn differs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two seeded networks")
+    parser.add_argument("--json", metavar="F", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    answers = rows(asked.quick, asked.threads)
+    if asked.json:
+        asked.json.write_text(json.dumps(answers, indent=1) + "\n")
+    return int(any(row["differing_spikes"] for row in answers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
