@@ -285,7 +285,7 @@ class Engine:
             self.marked[name] = int(marked)
 
     def _gather(
-        self, part: Part, job: Array, fast: events.Values, true: events.Values
+        self, part: Part, job: events.Job, fast: events.Values, true: events.Values
     ) -> int:
         """Compute the rows of a part; threads share them, if there are any."""
         rows = self.B * part.job["height"]
@@ -306,7 +306,7 @@ class Engine:
 
     def _job(
         self, plan: Plan, part: Part, fixed: tuple[Array, Array] | None
-    ) -> tuple[Array, dict[str, Array], dict[str, Array]]:
+    ) -> tuple[events.Job, dict[str, Array], dict[str, Array]]:
         """Fill in the record of a part, and the current of the image."""
         name, fields = plan.population.name, dict(part.job)
         fast, true = dict(part.fast), dict(part.true)
@@ -326,7 +326,7 @@ class Engine:
         fields["gate"] = kept if name in self.gates else -1
         fields["keep"] = kept if self.keeping else -1
         fields["worst"] *= self.T
-        return _records(events.JOB, [fields]), fast, true
+        return events.Job(**fields), fast, true
 
     def _buffers(self, part: Part) -> tuple[Array, Array, Array, Array]:
         """Fill in where projections find spikes; make room for their lists."""

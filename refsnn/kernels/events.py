@@ -79,36 +79,57 @@ TAP = np.dtype(
 )
 """A projection of a channel to itself: a row of weights under a mask of bits."""
 
-JOB = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "steps",
-            "height",
-            "width",
-            "words",  # of a pixel
-            "word",  # the first of these tiles
-            "tiles",
-            "rows",  # of weights
-            "worst",  # events in a row of pixels, at most
-            "positive",  # where spikes go in the arena
-            "negative",  # or -1
-            "gate",  # where a mask of the spikes is, or -1
-            "keep",  # where to write whose last potential is above tolerance, or -1
-            "least",  # net spikes that a negative one needs more than
-            "filtered",
-            "constant",  # whether there is one
-            "constant_image",  # how many numbers from one image to the next
-            "constant_row",
-            "constant_column",
-            "start_row",
-            "start_column",
-            "level_row",
-            "level_column",
-        )
-    ]
-)
-"""A population, or some of its channels."""
+
+class Job(NamedTuple):
+    """A population, or some of its channels; where its numbers are.
+
+    Attributes
+    ----------
+    steps, height, width : int
+        T, rows and columns.
+    words, word, tiles : int
+        Words of a pixel, the first of these tiles, and their number.
+    rows : int
+        Rows of weights of a tile.
+    worst : int
+        Events in a row of pixels, at most.
+    positive, negative : int
+        Where spikes go in the arena, or -1.
+    gate, keep : int
+        Where a mask of the spikes is, and where one is written of the neurons whose
+        last potential is not below the tolerance, or -1.
+    least : int
+        Net spikes that a negative one needs more than.
+    filtered, constant : int
+        Whether neurons are marked, and whether there is a constant current.
+    constant_image, constant_row, constant_column : int
+        How many numbers from one to the next; so for what follows.
+    start_row, start_column, level_row, level_column : int
+        The same of v(0) and of negative thresholds.
+    """
+
+    steps: int
+    height: int
+    width: int
+    words: int
+    word: int
+    tiles: int
+    rows: int
+    worst: int
+    positive: int
+    negative: int
+    gate: int
+    keep: int
+    least: int
+    filtered: int
+    constant: int
+    constant_image: int
+    constant_row: int
+    constant_column: int
+    start_row: int
+    start_column: int
+    level_row: int
+    level_column: int
 
 
 class Values(NamedTuple):
@@ -185,10 +206,33 @@ def list_column(arena, tables, rows, along, begin, events, used, base):  # type:
 
 
 @part
+def facts(one, job, tile):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Gather what a list's windows need, for the processor to keep at hand."""
+    column = one.kernel_rows * one.read_words * LANES
+    return one.windows, one.span, column, tile * job.rows + one.first_row, one.sign
+
+
+@part
 def charge(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, tables, job, lists, taps, fast, first, events, v, at, where, t
+    registers,
+    arena,
+    tables,
+    job,
+    lists,
+    taps,
+    fast,
+    first,
+    events,
+    v,
+    at,
+    where,
+    t,
+    one,
 ):
-    """Add the terms of a step to the membrane; return how many they were."""
+    """Add the terms of a step to the membrane; return how many they were.
+
+    `one` holds the facts of the first list.
+    """
     b, i, j, tile = where
     R, n = len(registers), 0
     if job.constant:
@@ -196,12 +240,14 @@ def charge(  # type: ignore[no-untyped-def]  # typed by Numba
         add(v, at, fast.constant, fixed + tile * LANES * R, registers)
         n += 1
     for p in range(len(lists)):
-        one = lists[p]
-        s, e, row = stretch(tables, job, one, first[p], where, t)
-        if one.sign > 0:
-            add_rows(v, at, fast.weights, row * LANES * R, events, s, e, registers)
+        windows, span, column, row, sign = facts(lists[p], job, tile) if p else one
+        window = tables[windows + j]
+        s, e = first[p, t, window], first[p, t, window + span]
+        row = (row - window * column) * LANES * R
+        if sign > 0:
+            add_rows(v, at, fast.weights, row, events, s, e, registers)
         else:
-            subtract_rows(v, at, fast.weights, row * LANES * R, events, s, e, registers)
+            subtract_rows(v, at, fast.weights, row, events, s, e, registers)
         n += e - s
     for m in range(len(taps)):
         word = word_of(tables, job, taps[m], where, t)
@@ -214,15 +260,6 @@ def charge(  # type: ignore[no-untyped-def]  # typed by Numba
             subtract_masked(v, at, fast.taps, row, arena, word + tile * R, registers)
         n += 1
     return n
-
-
-@part
-def stretch(tables, job, one, first, where, t):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Return where the events of a window begin and end, and row 0 of its weights."""
-    window = tables[one.windows + where[2]]
-    begun = window * one.kernel_rows * one.read_words * LANES
-    row = where[3] * job.rows + one.first_row - begun
-    return first[t, window], first[t, window + one.span], row
 
 
 @part
@@ -280,6 +317,7 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
     v, at, counts, ones, marks = state
     R = len(registers)
     lane = tile * LANES * R
+    one = facts(lists[0], job, tile) if len(lists) else (0, 0, 0, 0, 0)
     for j in range(job.width):
         where = (b, i, j, tile)
         start = i * job.start_row + j * job.start_column + lane
@@ -292,7 +330,7 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
         for t in range(job.steps):
             n += charge(
                 *(registers, arena, tables, job, lists, taps, fast, first, events),
-                *(v, at, where, t),
+                *(v, at, where, t, one),
             )
             decide(
                 *(registers, arena, job, fast, v, at, counts, ones, marks, where),
@@ -323,9 +361,11 @@ def fire_again(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; 
         if job.constant:
             v += true.constant[fixed + own]
         for p in range(len(lists)):
-            s, e, row = stretch(tables, job, lists[p], first[p], where, t)
-            for k in range(s, e):
-                v += lists[p].sign * true.weights[(row + events[k]) * lanes + lane]
+            windows, span, column, row, sign = facts(lists[p], job, tile)
+            window = tables[windows + j]
+            row -= window * column
+            for k in range(first[p, t, window], first[p, t, window + span]):
+                v += sign * true.weights[(row + events[k]) * lanes + lane]
         for m in range(len(taps)):
             at = word_of(tables, job, taps[m], where, t)
             if at >= 0 and arena[at + own // LANES] & bit:
@@ -388,13 +428,13 @@ def scratch(registers, like, width):  # type: ignore[no-untyped-def]  # typed by
 
 @exact
 def gather(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, tables, jobs, lists, taps, fast, true, events, first, row, end
+    registers, arena, tables, job, lists, taps, fast, true, events, first, row, end
 ):
     """Take rows of pixels, counted over images, through all steps.
 
     Returns the number of neurons that were marked and computed again in float64.
     """
-    job, lanes = jobs[0], LANES * len(registers)
+    lanes = LANES * len(registers)
     state = scratch(registers, fast.weights, job.width)
     marks, marked = state[4], 0
     while row < end:
@@ -425,24 +465,25 @@ def gather(  # type: ignore[no-untyped-def]  # typed by Numba
 
 @exact
 def read_out(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, tables, jobs, lists, taps, values, events, first, logits
+    registers, arena, tables, job, lists, taps, values, events, first, logits
 ):
     """Add up the currents of a population without neurons, step by step, in float64.
 
     `logits` has the shape (B, T, tiles lanes).
     """
-    job, lanes = jobs[0], LANES * len(registers)
+    lanes = LANES * len(registers)
     v, at, _, _, _ = scratch(registers, values.weights, 1)
     row = 0
     while row < len(logits):
         rows = list_rows(arena, tables, job, lists, events, first, row, len(logits))
         for b in range(row, row + rows):
             for tile in range(job.tiles):
+                one = facts(lists[0], job, tile) if len(lists) else (0, 0, 0, 0, 0)
                 v[:] = 0
                 for t in range(job.steps):
                     charge(
                         *(registers, arena, tables, job, lists, taps, values),
-                        *(first[b - row], events, v, at, (b, 0, 0, tile), t),
+                        *(first[b - row], events, v, at, (b, 0, 0, tile), t, one),
                     )
                     logits[b, t, tile * lanes : (tile + 1) * lanes] = v[at : at + lanes]
         row += rows

@@ -168,7 +168,8 @@ def _row_sums(name: str) -> Emit:
         ):
             phi.add_incoming(first, entry)
             phi.add_incoming(then, loop)
-        b.cbranch(b.icmp_signed("<", following, stop), loop, done)
+        again = b.cbranch(b.icmp_signed("<", following, stop), loop, done)
+        again.set_metadata("llvm.loop", v.rolled())
 
         b.position_at_end(done)
         totals = [b.phi(v.type) for _ in range(count)]

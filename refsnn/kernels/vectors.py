@@ -174,6 +174,24 @@ class Vectors:
         zero = ir.Constant(self.type, [ir.Constant(self.scalar, 0)] * LANES)
         return self.builder.select(bits, value, zero)
 
+    def rolled(self) -> Any:
+        """Make the mark of a loop that is not to be unrolled.
+
+        Returns
+        -------
+        object
+            Metadata of its branch. A loop over a window runs so often as it has events,
+            which no processor foresees: once more for every loop that it is split into.
+        """
+        module = self.builder.module
+        disable = module.add_metadata(
+            [ir.MetaDataString(module, "llvm.loop.unroll.disable")]
+        )
+        own = ir.Constant(ir.IntType(32), len(module.metadata))
+        mark = module.add_metadata([own, disable])
+        mark.operands = (mark, disable)  # a loop's mark names itself
+        return mark
+
     def word(self, bits: Any) -> Any:
         """Pack a bit a lane into a word.
 
