@@ -2,8 +2,9 @@
 
     python asv_benchmarks/versus.py [--quick] [--json F]
 
-Needs the extra ``peers``. One process; the three take turns, so that load of the machine
-meets all of them; medians are compared. A ratio is the peer's median by refsnn's.
+Needs the extra ``peers``. One process; the three take turns, so that load of the
+machine meets all of them; medians are compared. A ratio is the peer's median by
+refsnn's.
 refsnn runs in mode ``exact``: its spikes are compared with those of mode ``ordered``,
 float64 throughout. The peers hold the same weights in float32, and so differ.
 """
@@ -21,80 +22,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmarks.common import dense_macs, seeded, some_images
 from peers import SpikingJelly, Tuned, tensor
 
-from refsnn import datasets, io
-from refsnn.architectures import build
+from refsnn import io
 from refsnn.arithmetic import resolve
 from refsnn.convert import convert
 from refsnn.engine.network import Engine, prepared
-from refsnn.network import INPUT, SpikingNetwork
-from refsnn.passes import (
-    activations_to_neurons,
-    canonical_form,
-    fold_batchnorm,
-    set_thresholds,
-)
-from refsnn.neurons import IF
+from refsnn.network import SpikingNetwork
 from refsnn.recording import spikes_of
-from refsnn.run import run_ann, run_snn
-from refsnn.snap import snap
+from refsnn.run import run_snn
 
 CHECKED = 2
 """Images whose every spike is compared."""
 
 TRAINED = Path(__file__).parents[1] / "weights" / "resnet20_cifar10_qcfs4.h5"
-
-
-def seeded(name: str, share: float) -> SpikingNetwork:
-    """Seeded weights; thresholds of which activations reach a share on average.
-
-    The mean of min(a / theta, 1) over a layer's activations a is the share, which IF
-    neurons' rates then are near to.
-    """
-    ann = fold_batchnorm(build(name, classes=10, input_shape=(3, 32, 32), seed=1))
-    x = ann.preprocess(images(2, ann.input_shape))
-    activations = {node.name for node in ann.activations}
-    thetas: dict[str, np.ndarray] = {}
-
-    def watch(node: str, value: np.ndarray) -> None:
-        if node in activations:
-            thetas[node] = np.array(threshold(value, share))
-
-    run_ann(ann, x, observe=watch)
-    clipped = set_thresholds(ann, thetas)
-    rule = lambda theta: (IF(), theta / 2)  # noqa: E731 - one line
-    return snap(canonical_form(activations_to_neurons(clipped, rule)))
-
-
-def threshold(a: np.ndarray, share: float) -> float:
-    """Find theta for which min(a / theta, 1) has a mean, by bisection."""
-    low, high = 1e-6, float(a.max()) / share
-    for _ in range(50):
-        middle = np.sqrt(low * high)
-        above = np.minimum(a / middle, 1).mean() > share
-        low, high = (middle, high) if above else (low, middle)
-    return float(high)
-
-
-def images(count: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """CIFAR-10's first test images if they are there, else smooth random ones."""
-    try:
-        return datasets.load("cifar10", "test").images[:count]
-    except Exception:  # noqa: BLE001 - any reason why they are not
-        rng = np.random.default_rng(seed)
-        small = rng.integers(0, 256, (count, shape[0], 8, 8))
-        return small.repeat(4, axis=2).repeat(4, axis=3).astype(np.uint8)
-
-
-def dense_macs(snn: SpikingNetwork) -> int:
-    """Count the multiply-accumulates of one step behind the first layer."""
-    return sum(
-        q.op.macs(q.pooled_shape(snn.shape_of(q.source)))
-        for p in snn.populations
-        for q in p.projections
-        if q.source != INPUT
-    )
 
 
 def engine_spikes(snn: SpikingNetwork, x: np.ndarray, T: int) -> dict[str, np.ndarray]:
@@ -129,7 +71,7 @@ def versus(
     label: str, snn: SpikingNetwork, T: int, batch: int, runs: int, threads: int
 ) -> dict[str, Any]:
     """Compare on one network; a row of the table."""
-    x = snn.preprocess(images(batch, snn.input_shape))
+    x = snn.preprocess(some_images(batch, snn.input_shape))
     tuned, jelly = Tuned(snn, T), SpikingJelly(snn, T)
     given = tensor(x)
     seconds = turns(
@@ -172,10 +114,11 @@ def versus(
 def rows(quick: bool, threads: int) -> list[dict[str, Any]]:
     """Compare on every network, and print as they come."""
     runs = 3 if quick else 5
-    cases: list[tuple[str, SpikingNetwork, int, int]] = []
     share = 0.10
-    for name in ("resnet18", "resnet20"):
-        cases.append((f"{name}, seeded, {share:.0%}", seeded(name, share), 4, 16))
+    cases = [
+        (f"{name}, seeded, {share:.0%}", seeded(name, share), 4, 16)
+        for name in ("resnet18", "resnet20")
+    ]
     if not quick:
         wide = seeded("resnet18", 0.05)
         cases += [("resnet18, seeded, 5%", wide, T, 16) for T in (4, 8)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nets import ACTIVATIONS, images, random_net, same
-from refsnn import datasets, io
+from refsnn import cli, datasets, io
 from refsnn.arithmetic import resolve
 from refsnn.convert import METHODS, convert
 from refsnn.engine import layout
@@ -16,6 +18,7 @@ from refsnn.engine.geometry import windows
 from refsnn.engine.network import Engine, prepared
 from refsnn.engine.plan import why_ordinary
 from refsnn.errors import OptionError
+from refsnn.evaluate import evaluate
 from refsnn.layers import Conv2d, Identity, Linear, SumPool
 from refsnn.network import INPUT, Population, Projection, SpikingNetwork, Stages
 from refsnn.neurons import IF, PRESETS, DualThresholdIF, GatedIF, Neuron
@@ -486,3 +489,75 @@ def test_few_are_marked(rng: np.random.Generator) -> None:
     got = run_snn(snn, x, 6, engine="event")
     neurons = len(x) * sum(snn[name].neurons for name in got.marked)
     assert sum(got.marked.values()) < 1e-3 * neurons
+
+
+def test_the_command_line_chooses_and_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def refsnn(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            cli.main(arguments)
+        said = capsys.readouterr()
+        return end.value.code, said.out, said.err
+
+    file = str(datasets.weights_folder() / "digits_qcfs.h5")
+    few = ("-T", "4", "--limit", "20", "--json", "-")
+    answers = {}
+    for engine in ("auto", "event", "ordinary"):
+        how = ("run", file, "--method", "srp", *few, "--engine", engine)
+        code, said, _ = refsnn(*how)
+        assert code == 0
+        answers[engine] = json.loads(said)
+    engines = {name: a["versions"].pop("engine") for name, a in answers.items()}
+    assert engines["ordinary"] == {"name": "ordinary"}
+    assert engines["auto"] == engines["event"]
+    assert engines["event"]["name"] == "event"
+    assert engines["event"]["ordinary"] == {}
+    assert 0 <= engines["event"]["marked_share"] < 1e-2
+    for answer in answers.values():
+        answer.pop("seconds")
+    assert answers["auto"] == answers["event"] == answers["ordinary"]
+    code, said, _ = refsnn("run", file, "--method", "qcfs", *few, "--mode", "ordered")
+    assert json.loads(said)["versions"]["engine"] == {"name": "ordinary"}
+    ordered = ("--mode", "ordered", "--engine", "event")
+    code, _, said = refsnn("run", file, "--method", "qcfs", *few, *ordered)
+    assert code == 2
+    assert "Leave the engine to auto" in said
+
+    out = str(tmp_path / "net.h5")
+    for method, verdict in (("srp", "all: event"), ("cos", "all: ordinary")):
+        refsnn("convert", file, "--method", method, "-o", out, "--force")
+        code, said, _ = refsnn("info", out)
+        assert verdict in said
+    io.save(snap(pooled_net()), Path(out), force=True)
+    _, said, _ = refsnn("info", out)
+    assert "ordinary: maxima of spikes from" in said
+    assert "others: event" in said
+
+
+def test_evaluate_adds_up_on_every_engine() -> None:
+    ann = io.load_ann(datasets.weights_folder() / "digits_qcfs.h5")
+    snn, data = convert(ann, "ecl"), datasets.load("digits", "test").head(70)
+    want = evaluate(snn, data, 5, engine="ordinary", threads=1)
+    for how in ({"threads": 2}, {"batch": 7, "threads": 2}, {"threads": 1}):
+        got = evaluate(snn, data, 5, engine="event", **how)
+        assert (got.correct == want.correct).all()
+        for field in ("spikes", "negative", "synops"):
+            for name, counts in getattr(want, field).items():
+                assert same(getattr(got, field)[name], counts)
+    assert set(got.marked) == {p.name for p in snn.hidden}
+    assert want.marked == {}
+
+
+def test_a_trained_resnet(rng: np.random.Generator) -> None:
+    """The shipped ResNet-20, on images of noise: every spike, two ways of sharing."""
+    file = Path(datasets.weights_folder()) / "resnet20_cifar10_qcfs4.h5"
+    if not file.is_file():
+        pytest.skip("weights/resnet20_cifar10_qcfs4.h5 is not part of the package")
+    snn = convert(io.load_ann(file), "ecl")
+    x = snn.preprocess(images(3, 2, snn.input_shape))
+    want, run = spikes_of(snn, x, 4, mode="ordered")
+    for threads in (1, 3):
+        need_equal(run_snn(snn, x, 4, engine="event", threads=threads), run)
+    for name, s in engine_spikes(snn, x, 4).items():
+        assert same(s, want[name]), name

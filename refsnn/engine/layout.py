@@ -8,7 +8,7 @@ from refsnn.numerics import Array
 
 LANES = 16
 ALIGNMENT = 64
-REGISTERS = (1, 2, 4, 8)
+REGISTERS = (1, 2, 4)
 """Registers that a kernel is compiled for."""
 
 OVERHEAD = 1.5
