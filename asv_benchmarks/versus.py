@@ -4,7 +4,8 @@
 
 Needs the extra ``peers``. One process; the three take turns, so that load of the
 machine meets all of them; medians are compared. A ratio is the peer's median by
-refsnn's.
+refsnn's. On a busy machine compare times of the CPU, with one thread each (threads
+that wait for another spin, and count as busy).
 refsnn runs in mode ``exact``: its spikes are compared with those of mode ``ordered``,
 float64 throughout. The peers hold the same weights in float32, and so differ.
 """
@@ -54,17 +55,22 @@ def different(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> int:
     return sum(int(np.count_nonzero(one[name] != two[name])) for name in one)
 
 
-def turns(work: dict[str, Callable[[], Any]], runs: int) -> dict[str, list[float]]:
-    """Time each in turn, after one run that is not counted."""
+Times = dict[str, list[float]]
+
+
+def turns(work: dict[str, Callable[[], Any]], runs: int) -> tuple[Times, Times]:
+    """Time each in turn, by the clock and of CPU, after a run that is not counted."""
     for run in work.values():
         run()
-    seconds: dict[str, list[float]] = {name: [] for name in work}
+    seconds: Times = {name: [] for name in work}
+    cpu: Times = {name: [] for name in work}
     for _ in range(runs):
         for name, run in work.items():
-            begin = time.perf_counter()
+            begin, used = time.perf_counter(), time.process_time()
             run()
             seconds[name].append(time.perf_counter() - begin)
-    return seconds
+            cpu[name].append(time.process_time() - used)
+    return seconds, cpu
 
 
 def versus(
@@ -74,7 +80,7 @@ def versus(
     x = snn.preprocess(some_images(batch, snn.input_shape))
     tuned, jelly = Tuned(snn, T), SpikingJelly(snn, T)
     given = tensor(x)
-    seconds = turns(
+    seconds, cpu = turns(
         {
             "refsnn": lambda: run_snn(snn, x, T, engine="event", threads=threads),
             "spikingjelly": lambda: jelly(given),
@@ -92,6 +98,7 @@ def versus(
     synops = sum(int(s.sum()) for s in run.synops.values())
     neurons = sum(p.neurons for p in snn.hidden)
     median = {name: statistics.median(values) for name, values in seconds.items()}
+    used = {name: statistics.median(values) for name, values in cpu.items()}
     macs = dense_macs(snn) * T * batch
     return {
         "network": label,
@@ -104,6 +111,9 @@ def versus(
         "differing_spikes_float32_peer": different(theirs, want),
         "marked": sum(run.marked.values()) / (neurons * batch),
         "seconds": seconds,
+        "cpu_seconds": cpu,
+        "cpu_ratio_spikingjelly": used["spikingjelly"] / used["refsnn"],
+        "cpu_ratio_torch": used["torch"] / used["refsnn"],
         "ratio_spikingjelly": median["spikingjelly"] / median["refsnn"],
         "ratio_torch": median["torch"] / median["refsnn"],
         "torch_gmacs_per_core": macs / median["torch"] / threads / 1e9,
@@ -134,10 +144,16 @@ def rows(quick: bool, threads: int) -> list[dict[str, Any]]:
             f"{name} {statistics.median(s) * each:.2f}"
             for name, s in row["seconds"].items()
         )
+        cpu = " ".join(
+            f"{name} {statistics.median(s) * each:.2f}"
+            for name, s in row["cpu_seconds"].items()
+        )
         print(
             f"{label}, T = {T}, batch {batch}: delivered "
             f"{row['delivered_share']:.1%}, ms an image: {times}; "
-            f"ratios {row['ratio_spikingjelly']:.2f} {row['ratio_torch']:.2f}, "
+            f"ratios {row['ratio_spikingjelly']:.2f} {row['ratio_torch']:.2f}; "
+            f"ms of CPU: {cpu}; ratios {row['cpu_ratio_spikingjelly']:.2f} "
+            f"{row['cpu_ratio_torch']:.2f}; "
             f"differing {row['differing_spikes']} "
             f"({row['differing_spikes_float32_peer']} in float32), marked "
             f"{row['marked']:.1e}, torch {row['torch_gmacs_per_core']:.0f} GMAC/s, "

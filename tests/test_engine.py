@@ -17,7 +17,7 @@ from refsnn.engine import layout
 from refsnn.engine.geometry import windows
 from refsnn.engine.network import Engine, prepared
 from refsnn.engine.plan import why_ordinary
-from refsnn.errors import OptionError
+from refsnn.errors import OptionError, RefsnnError
 from refsnn.evaluate import evaluate
 from refsnn.layers import Conv2d, Identity, Linear, SumPool
 from refsnn.network import INPUT, Population, Projection, SpikingNetwork, Stages
@@ -561,3 +561,26 @@ def test_a_trained_resnet(rng: np.random.Generator) -> None:
         need_equal(run_snn(snn, x, 4, engine="event", threads=threads), run)
     for name, s in engine_spikes(snn, x, 4).items():
         assert same(s, want[name]), name
+
+
+def test_inputs_that_are_no_images(rng: np.random.Generator) -> None:
+    """The same errors as on the ordinary kernels."""
+    snn = convert(random_net(1, ACTIVATIONS["qcfs"]), "srp")
+    x = snn.preprocess(images(1, 3))
+    for value in (np.nan, np.inf, 1e6):
+        wrong = x.copy()
+        wrong[1, 0, 2, 3] = value
+        messages = []
+        for engine in ("event", "ordinary"):
+            with pytest.raises(RefsnnError) as raised:
+                run_snn(snn, wrong, 4, engine=engine)
+            messages.append(str(raised.value))
+        assert messages[0] == messages[1]
+
+
+def test_few_preparations_are_kept() -> None:
+    snn = convert(random_net(1, ACTIVATIONS["qcfs"]), "qcfs")
+    made = [prepared(snn, T, resolve(snn, T)) for T in (1, 2, 3, 3, 2)]
+    assert made[2] is made[3]
+    assert made[1] is made[4]
+    assert prepared(snn, 1, resolve(snn, 1)) is not made[0]

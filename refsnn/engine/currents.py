@@ -15,7 +15,7 @@ from refsnn.engine.plan import Plan
 from refsnn.kernels.currents import image_currents
 from refsnn.layers import Conv2d
 from refsnn.network import INPUT, SpikingNetwork
-from refsnn.numerics import Array, per_channel
+from refsnn.numerics import Array, per_channel, require_finite
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,6 +75,8 @@ class Currents:
                 acc = kernels.accumulate(q.op, acc, q.pooled(x))
         if p.bias is not None:
             acc = acc + p.over("bias")
+        where = f"spiking network {self.snn.name}, current of population {p.name}"
+        require_finite(acc, where=where, axes="(sample, *shape)")
         plain = dataclasses.replace(self.arithmetic, carrier="float64")
         true = plain.current(self.snn, p, acc).reshape(len(x), *as_map(p.shape))
         lanes = self.plan.words * LANES

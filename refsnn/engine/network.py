@@ -70,6 +70,9 @@ class Prepared:
 _KNOWN: WeakKeyDictionary[SpikingNetwork, dict[tuple[str, int], Prepared]] = (
     WeakKeyDictionary()
 )
+KEPT = 2
+"""Carriers and numbers of steps that a network is kept prepared for, the last ones."""
+
 _LOCK = Lock()
 
 
@@ -95,6 +98,8 @@ def prepared(snn: SpikingNetwork, T: int, arithmetic: Arithmetic) -> Prepared:
     with _LOCK:  # threads that share a network prepare it once
         known = _KNOWN.setdefault(snn, {})
         if key not in known:
+            while len(known) >= KEPT:
+                del known[next(iter(known))]
             known[key] = _prepare(snn, steps, arithmetic)
         return known[key]
 

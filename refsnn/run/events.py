@@ -77,7 +77,7 @@ def run_events(
         parts = {name: mask[some] for name, mask in masks.items()}
         return _run(snn, x[some], T, *numbers, parts, pool, keeping=keeping)
 
-    firsts = range(0, max(len(x), 1), size)
+    firsts = range(0, len(x), size)
     if threads == 1:
         done = [run(first, None) for first in firsts]
     else:
