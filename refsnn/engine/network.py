@@ -17,6 +17,7 @@ from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import LANES, words_of
 from refsnn.engine.plan import Part, Plan, prepare, why_ordinary
 from refsnn.kernels import events
+from refsnn.kernels.lists import LIST
 from refsnn.network import Population, SpikingNetwork
 from refsnn.numerics import Array
 
@@ -340,7 +341,7 @@ class Engine:
                 kind,
                 [{**one, "source": self._places[one["source"]]} for one in given],
             )
-            for kind, given in ((events.LIST, part.lists), (events.TAP, part.taps))
+            for kind, given in ((LIST, part.lists), (events.TAP, part.taps))
         )
         columns = max((one["columns"] for one in part.lists), default=0) + 1
         buffer = np.empty(part.job["worst"] * self.T + CHUNK + LANES, dtype=np.uint32)

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refsnn.kernels.decisions import (
-    append_set_bits,
     count_bits,
     fire_above,
     fire_below,
@@ -35,33 +34,9 @@ from refsnn.kernels.intrinsics import (
     subtract_masked,
     subtract_rows,
 )
+from refsnn.kernels.lists import list_rows
 from refsnn.kernels.pairs import exact, part
 from refsnn.kernels.vectors import LANES
-
-LIST = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "source",  # where the spikes begin in the arena
-            "sign",  # of these spikes
-            "height",
-            "width",
-            "words",  # of a pixel
-            "first_word",  # that this projection reads
-            "read_words",
-            "kernel_rows",
-            "row_taps",  # rows of the source in one row behind the pooling
-            "columns",  # of the list
-            "column_taps",
-            "rows",  # in `tables`: (output row, kernel row, tap) -> row or -1
-            "listed",  # in `tables`: (column, tap) -> column or -1
-            "windows",  # in `tables`: output column -> first column of its window
-            "span",  # columns of a window
-            "first_row",  # of its weights
-        )
-    ]
-)
-"""A projection whose events are listed."""
 
 TAP = np.dtype(
     [
@@ -160,49 +135,6 @@ class Values(NamedTuple):
     start: Any
     constant: Any
     tolerance: Any
-
-
-@part
-def list_row(arena, tables, one, steps, b, i, events, used, first):  # type: ignore[no-untyped-def]  # typed by Numba
-    """List the events of a row of pixels behind `used` others; return how many."""
-    columns, pixels = one.columns, one.height * one.width * one.words
-    taps, height = one.column_taps, one.kernel_rows * one.read_words * LANES
-    rows = one.rows + i * one.kernel_rows * one.row_taps
-    step = one.source + b * steps * pixels + one.first_word
-    along = (one.kernel_rows, one.row_taps, one.width * one.words, one.read_words)
-    for t in range(steps):
-        for column in range(columns):
-            first[t, column] = used
-            listed = one.listed + column * taps
-            for tap in range(listed, listed + taps):
-                x = tables[tap]
-                if x >= 0:
-                    begin = step + x * one.words
-                    used = list_column(
-                        *(arena, tables, rows, along, begin, events, used),
-                        column * height,
-                    )
-        first[t, columns] = used
-        step += pixels
-    return used
-
-
-@part
-def list_column(arena, tables, rows, along, begin, events, used, base):  # type: ignore[no-untyped-def]  # typed by Numba
-    """List the events of the rows that a kernel sees in one column of the source."""
-    kernel_rows, row_taps, width, words = along
-    for _ in range(kernel_rows):
-        for tap in range(rows, rows + row_taps):
-            y = tables[tap]
-            if y >= 0:
-                word = begin + y * width
-                for w in range(words):
-                    used = append_set_bits(
-                        events, used, arena[word + w], base + w * LANES
-                    )
-        rows += row_taps
-        base += words * LANES
-    return used
 
 
 @part
@@ -397,23 +329,6 @@ def set_bit(arena, word, bit, value):  # type: ignore[no-untyped-def]  # typed b
         arena[word] |= bit
     else:
         arena[word] &= ~bit
-
-
-@part
-def list_rows(arena, tables, job, lists, events, first, row, end):  # type: ignore[no-untyped-def]  # typed by Numba
-    """List the events of as many rows of pixels as there is room for; return them."""
-    rows, used = 0, 0
-    while rows < len(first) and row + rows < end:
-        if used + job.worst > len(events):
-            break
-        b, i = (row + rows) // job.height, (row + rows) % job.height
-        for p in range(len(lists)):
-            used = list_row(
-                *(arena, tables, lists[p], job.steps, b, i, events, used),
-                first[rows, p],
-            )
-        rows += 1
-    return rows
 
 
 @exact
