@@ -31,10 +31,11 @@ from refsnn.datasets import Images
 from refsnn.errors import OptionError, printable
 from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
-from refsnn.run import IMPLS, SCHEDULES, need_steps
+from refsnn.run import ENGINES, IMPLS, SCHEDULES, need_steps
 
 Impl = StrEnum("Impl", {name: name for name in IMPLS})  # type: ignore[misc]  # made of IMPLS
 Schedule = StrEnum("Schedule", {name: name for name in SCHEDULES})  # type: ignore[misc]  # made of SCHEDULES
+Engine = StrEnum("Engine", {name: name for name in ENGINES})  # type: ignore[misc]  # made of ENGINES
 Mode = StrEnum("Mode", {name: name for name in MODES})  # type: ignore[misc]  # made of MODES
 Carrier = StrEnum("Carrier", {name: name for name in CARRIERS})  # type: ignore[misc]  # made of CARRIERS
 
@@ -52,6 +53,12 @@ ModeOption = Annotated[
     Mode | None,
     typer.Option(
         "--mode", help="Arithmetic; by default exact where certified, else ordered."
+    ),
+]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--engine", help="Kernels of mode exact; auto: event-driven where they serve."
     ),
 ]
 CarrierOption = Annotated[

@@ -6,11 +6,12 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from refsnn.errors import OptionError
-from refsnn.evaluate import processors
 from refsnn.reproduce.jobs import Shard, do
+from refsnn.run import processors
 
 Work = Callable[[list[Shard]], Iterator[str]]
 
@@ -81,11 +82,7 @@ def dask(todo: list[Shard], scheduler: str | None) -> Iterator[str]:
 @contextmanager
 def _client(scheduler: str | None) -> Iterator[tuple[Any, Any]]:
     try:
-        from dask.distributed import (  # noqa: PLC0415 - an extra
-            Client,
-            LocalCluster,
-            as_completed,
-        )
+        distributed: Any = import_module("dask.distributed")
     except ModuleNotFoundError as error:
         raise OptionError(
             where="executor dask",
@@ -95,22 +92,22 @@ def _client(scheduler: str | None) -> Iterator[tuple[Any, Any]]:
         ) from error
     if scheduler is None:
         with (
-            LocalCluster(
+            distributed.LocalCluster(
                 n_workers=processors(), threads_per_worker=1, dashboard_address=None
             ) as cluster,
-            Client(cluster) as client,
+            distributed.Client(cluster) as client,
         ):
-            yield client, as_completed
+            yield client, distributed.as_completed
         return
     try:
-        client = Client(scheduler, timeout=10)
+        client = distributed.Client(scheduler, timeout=10)
     except (OSError, ValueError) as error:
         expected = "the address of a running dask scheduler"
         raise OptionError(
             where=f"--scheduler {scheduler}", got=str(error), expected=expected
         ) from error
     with client:
-        yield client, as_completed
+        yield client, distributed.as_completed
 
 
 EXECUTORS = ("serial", "processes", "dask")
