@@ -238,7 +238,7 @@ def _run(made: Adapter, v: Vector, score: Score) -> Score:
                 run=run,
                 differing=found.differing,
                 first=found.first,
-                explanation=explain(want, got, v.snn),
+                explanation=explain(want, got, v.snn, again=bool(run)),
                 reason=f"misshapen {found.misshapen}" if found.misshapen else "",
             )
         if v.exact_readout and not np.array_equal(readout, want.readout):
