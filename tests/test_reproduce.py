@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -278,6 +279,51 @@ def test_an_interrupted_run_goes_on(root: Path, tmp_path: Path, monkeypatch) -> 
     assert {path: path.stat().st_mtime_ns for path in done} == stamps
 
 
+def test_shards_are_of_labels_and_of_the_code(root, tmp_path, monkeypatch) -> None:
+    from refsnn.reproduce import jobs
+
+    before = reproduce(root, "small", tmp_path / "o", limit=20)
+    monkeypatch.setattr(jobs, "source_sha256", lambda: "other")
+    real, calls = jobs.evaluate, []
+    monkeypatch.setattr(
+        jobs, "evaluate", lambda *a, **k: calls.append(0) or real(*a, **k)
+    )
+    reproduce(root, "small", tmp_path / "o", limit=20)
+    assert len(calls) == 3
+    image = jobs._test("digits")
+    labels = (image.labels + 1) % 10
+    monkeypatch.setattr(
+        jobs, "_test", lambda name: dataclasses.replace(image, labels=labels)
+    )
+    after = reproduce(root, "small", tmp_path / "o", limit=20)
+    assert after["runs"][0]["correct"] != before["runs"][0]["correct"]
+
+
+def test_a_run_without_rows_that_cannot_be_made_is_said(root, tmp_path, capsys) -> None:
+    (root / "gone.py").write_text(
+        "from refsnn.reproduce import Reproduction, Run\n\n"
+        'REPRODUCTION = Reproduction(title="t", data="digits", runs=(\n'
+        '    Run(network="nothere", method="qcfs", steps=(2, 4)),\n'
+        '    Run(network="digits_qcfs", method="qcfs", steps=(2,),\n'
+        '        rows={"paper": "P", "method": "QCFS"}),\n'
+        "))\n"
+    )
+    answer = reproduce(root, "gone", tmp_path / "o", limit=20)
+    missing = [row for row in answer["rows"] if row["arch"] == "nothere"]
+    assert [row["verdict"] for row in missing] == ["not run", "not run"]
+    other = next(row for row in answer["rows"] if row["T"] == 4 and row["paper"])
+    assert other["note"] == "T = 4 is not among the steps that are run"
+    common = ["--root", str(root), "--out", str(tmp_path / "o")]
+    code, _, err = run(capsys, "reproduce", "gone", *common, "--record")
+    assert (code, "something was not run" in err) == (2, True)
+
+
+def test_rows_of_another_data_set_are_refused() -> None:
+    wrong = Run(network="n", method="qcfs", steps=(2,), rows={"dataset": "CIFAR-10"})
+    with pytest.raises(OptionError, match="rows of digits"):
+        Reproduction(title="t", data="digits", runs=(wrong,))
+
+
 def test_a_damaged_shard_is_done_again(root: Path, tmp_path: Path) -> None:
     want = result_of(root, tmp_path / "o")
     for path in (tmp_path / "o/shards").iterdir():
@@ -345,6 +391,12 @@ def test_on_the_command_line(root: Path, tmp_path: Path, capsys) -> None:
     code, out, _ = run(capsys, "reproduce", "small", *common, "--check", "--limit", "9")
     assert code == 1
     assert "places differ" in out
+    code, out, err = run(
+        capsys, "reproduce", "small", *common, "--check", "--limit", "9", "--json", "-"
+    )
+    assert code == 1
+    assert json.loads(out)["rows"]
+    assert "small/data/images" in err
     assert run(capsys, "reproduce", "nobody", *common)[0] == 2
     assert run(capsys, "reproduce", "small", *common, "--scheduler", "x")[0] == 2
 
