@@ -224,14 +224,7 @@ def _rows(
         if run.rows and row.matches(run.rows) and row.confidence in TRUSTED
     ]
     ann = next((row.accuracy for row in rows if row.T == "ANN"), None)
-    ours: dict[str, Ours] = {}
-    for d in done:
-        ours["ANN"] = _ours(d, d.tally.ann_correct)
-        for T in d.steps:
-            ours[str(T)] = dataclasses.replace(
-                _ours(d, int(d.tally.correct[T - 1])),
-                reconstruction=METHODS[run.method].reconstruction,
-            )
+    ours = _results(run, done)
     judged = []
     for row in rows:
         if row.T in ours:
@@ -241,6 +234,37 @@ def _rows(
             judged.append(
                 Judged(published=row, ours=None, verdict="not run", note=note)
             )
+    return judged + _beyond(run, rows, ours, missing)
+
+
+def _results(run: Run, done: list[Done]) -> dict[str, Ours]:
+    """Return our results of a run, by T as the papers write it."""
+    ours: dict[str, Ours] = {}
+    for d in done:
+        ours["ANN"] = _ours(d, d.tally.ann_correct)
+        for T in d.steps:
+            ours[str(T)] = dataclasses.replace(
+                _ours(d, int(d.tally.correct[T - 1])),
+                reconstruction=METHODS[run.method].reconstruction,
+            )
+    return ours
+
+
+def _beyond(
+    run: Run, rows: list[Published], ours: dict[str, Ours], missing: str | None
+) -> list[Judged]:
+    """Say what no published row stands beside: results, and what could not be run."""
+    covered = {row.T for row in rows}
+    judged = [
+        Judged(
+            published=_unpublished(run, T),
+            ours=mine,
+            verdict="nothing published",
+            note=mine.reconstruction,
+        )
+        for T, mine in ours.items()
+        if T not in covered and (T != "ANN" or not rows)
+    ]
     if missing and not rows:
         judged += [
             Judged(
@@ -251,17 +275,6 @@ def _rows(
             )
             for T in run.steps
         ]
-    covered = {row.T for row in rows}
-    judged += [
-        Judged(
-            published=_unpublished(run, T),
-            ours=mine,
-            verdict="nothing published",
-            note=mine.reconstruction,
-        )
-        for T, mine in ours.items()
-        if T not in covered and (T != "ANN" or not rows)
-    ]
     return judged
 
 
