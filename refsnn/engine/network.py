@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from weakref import WeakKeyDictionary
+from typing import cast
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -37,8 +38,8 @@ class Prepared:
 
     Attributes
     ----------
-    snn : SpikingNetwork
-        The network.
+    network : weak reference to SpikingNetwork
+        The network, which is not kept alive by being prepared.
     arithmetic : Arithmetic
         The numbers of the run.
     steps : int
@@ -56,7 +57,7 @@ class Prepared:
         The kernel's records of each part, by its identity.
     """
 
-    snn: SpikingNetwork
+    network: ReferenceType[SpikingNetwork]
     arithmetic: Arithmetic
     steps: int
     plans: dict[str, Plan]
@@ -64,6 +65,11 @@ class Prepared:
     currents: dict[str, Currents]
     fan_outs: dict[str, Array | None]
     records: dict[int, tuple[Array, Array]]
+
+    @property
+    def snn(self) -> SpikingNetwork:
+        """The network, for as long as somebody holds it."""
+        return cast(SpikingNetwork, self.network())
 
     @property
     def needs_others(self) -> bool:
@@ -117,7 +123,7 @@ def _prepare(snn: SpikingNetwork, steps: int, arithmetic: Arithmetic) -> Prepare
         if not reasons[p.name]
     }
     return Prepared(
-        snn=snn,
+        network=ref(snn),
         arithmetic=arithmetic,
         steps=steps,
         plans=plans,
@@ -287,7 +293,7 @@ class Engine:
         p, marked = plan.population, 0
         fixed = None
         if name in self.prepared.currents:
-            fixed = self.prepared.currents[name](self.x)
+            fixed = self.prepared.currents[name](self.prepared.snn, self.x)
         if name in self._kept and name in self.gates:
             self._to_words(p, self.gates[name], self._kept[name])
         for part in plan.parts:
