@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 from pathlib import Path
 
@@ -584,3 +585,13 @@ def test_few_preparations_are_kept() -> None:
     assert made[2] is made[3]
     assert made[1] is made[4]
     assert prepared(snn, 1, resolve(snn, 1)) is not made[0]
+
+
+def test_a_prepared_network_can_be_forgotten() -> None:
+    snn = convert(random_net(1, ACTIVATIONS["qcfs"]), "qcfs")
+    known = prepared(snn, 2, resolve(snn, 2))
+    run_snn(snn, snn.preprocess(images(1, 2)), 2, engine="event")
+    assert known.snn is snn
+    del snn
+    gc.collect()
+    assert known.network() is None

@@ -24,8 +24,6 @@ class Currents:
 
     Attributes
     ----------
-    snn : SpikingNetwork
-        The network.
     plan : Plan
         The population.
     arithmetic : Arithmetic
@@ -34,16 +32,17 @@ class Currents:
         Operands of the kernel, if the image comes by one convolution.
     """
 
-    snn: SpikingNetwork
     plan: Plan
     arithmetic: Arithmetic
     kernel: dict[str, Array] | None
 
-    def __call__(self, x: Array) -> tuple[Array, Array]:
+    def __call__(self, snn: SpikingNetwork, x: Array) -> tuple[Array, Array]:
         """Compute the current of some images.
 
         Parameters
         ----------
+        snn : SpikingNetwork
+            The network.
         x : ndarray of float64, shape (B, C, H, W)
             Analog input.
 
@@ -53,7 +52,7 @@ class Currents:
             In the numbers of the plan, and in float64.
         """
         if self.kernel is None:
-            return self._as_defined(x)
+            return self._as_defined(snn, x)
         _, H, W = self.plan.shape
         shape = (len(x), H, W, self.plan.words * LANES)
         fast: Array = np.empty(shape, dtype=self.plan.numbers.dtype)
@@ -64,9 +63,9 @@ class Currents:
             *((int(k["shape"][0]), int(k["shape"][1])), k["rows"], k["columns"]),
             *(k["one"], k["bounds"], true, fast, k["scale"]),
         )
-        return self._as_defined(x) if outside else (fast, true)
+        return self._as_defined(snn, x) if outside else (fast, true)
 
-    def _as_defined(self, x: Array) -> tuple[Array, Array]:
+    def _as_defined(self, snn: SpikingNetwork, x: Array) -> tuple[Array, Array]:
         """Compute the current as its definition does, and lay it out."""
         p = self.plan.population
         acc = np.zeros((len(x), *p.shape))
@@ -75,10 +74,10 @@ class Currents:
                 acc = kernels.accumulate(q.op, acc, q.pooled(x))
         if p.bias is not None:
             acc = acc + p.over("bias")
-        where = f"spiking network {self.snn.name}, current of population {p.name}"
+        where = f"spiking network {snn.name}, current of population {p.name}"
         require_finite(acc, where=where, axes="(sample, *shape)")
         plain = dataclasses.replace(self.arithmetic, carrier="float64")
-        true = plain.current(self.snn, p, acc).reshape(len(x), *as_map(p.shape))
+        true = plain.current(snn, p, acc).reshape(len(x), *as_map(p.shape))
         lanes = self.plan.words * LANES
         true = np.moveaxis(true, 1, 0)
         fast = self.plan.numbers.of(true)
@@ -108,7 +107,7 @@ def image_current(snn: SpikingNetwork, plan: Plan, arithmetic: Arithmetic) -> Cu
     plain = len(fed) == 1 and not fed[0].pool and (p.bias is None or p.bias.ndim < 2)
     if plain and type(op) is Conv2d and op.groups == 1:
         kernel = _operands(snn, plan, op)
-    return Currents(snn=snn, plan=plan, arithmetic=arithmetic, kernel=kernel)
+    return Currents(plan=plan, arithmetic=arithmetic, kernel=kernel)
 
 
 def _operands(snn: SpikingNetwork, plan: Plan, op: Conv2d) -> dict[str, Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from refsnn.numerics import Array
@@ -15,6 +17,7 @@ OVERHEAD = 1.5
 """What a pass over a list costs besides its registers, in registers."""
 
 
+@cache
 def words_of(channels: int) -> int:
     """Return the words that a pixel's spikes are kept in.
 
@@ -32,6 +35,7 @@ def words_of(channels: int) -> int:
     return tiles * registers
 
 
+@cache
 def tiles_of(words: int, *, whole: bool = False) -> tuple[int, int]:
     """Choose the width of a tile.
 

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from weakref import WeakKeyDictionary
+from typing import cast
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
 
@@ -37,8 +38,8 @@ class Prepared:
 
     Attributes
     ----------
-    snn : SpikingNetwork
-        The network.
+    network : weak reference to SpikingNetwork
+        The network, which is not kept alive by being prepared.
     arithmetic : Arithmetic
         The numbers of the run.
     steps : int
@@ -52,15 +53,23 @@ class Prepared:
     fan_outs : dict of str to ndarray of int64, shape (H W words,), or None
         Operations that a spike of each word causes, by population; None where they
         differ among the channels of a pixel, or maxima choose among its spikes.
+    records : dict of int to tuple of ndarray
+        The kernel's records of each part, by its identity.
     """
 
-    snn: SpikingNetwork
+    network: ReferenceType[SpikingNetwork]
     arithmetic: Arithmetic
     steps: int
     plans: dict[str, Plan]
     ordinary: dict[str, str]
     currents: dict[str, Currents]
     fan_outs: dict[str, Array | None]
+    records: dict[int, tuple[Array, Array]]
+
+    @property
+    def snn(self) -> SpikingNetwork:
+        """The network, for as long as somebody holds it."""
+        return cast(SpikingNetwork, self.network())
 
     @property
     def needs_others(self) -> bool:
@@ -114,7 +123,7 @@ def _prepare(snn: SpikingNetwork, steps: int, arithmetic: Arithmetic) -> Prepare
         if not reasons[p.name]
     }
     return Prepared(
-        snn=snn,
+        network=ref(snn),
         arithmetic=arithmetic,
         steps=steps,
         plans=plans,
@@ -125,6 +134,11 @@ def _prepare(snn: SpikingNetwork, steps: int, arithmetic: Arithmetic) -> Prepare
             if plan.population.fed_by_image
         },
         fan_outs={p.name: _fan_out(snn, p) for p in snn.hidden},
+        records={
+            id(part): (_records(LIST, part.lists), _records(events.TAP, part.taps))
+            for plan in plans.values()
+            for part in plan.parts
+        },
     )
 
 
@@ -279,7 +293,7 @@ class Engine:
         p, marked = plan.population, 0
         fixed = None
         if name in self.prepared.currents:
-            fixed = self.prepared.currents[name](self.x)
+            fixed = self.prepared.currents[name](self.prepared.snn, self.x)
         if name in self._kept and name in self.gates:
             self._to_words(p, self.gates[name], self._kept[name])
         for part in plan.parts:
@@ -337,11 +351,10 @@ class Engine:
     def _buffers(self, part: Part) -> tuple[Array, Array, Array, Array]:
         """Fill in where projections find spikes; make room for their lists."""
         lists, taps = (
-            _records(
-                kind,
-                [{**one, "source": self._places[one["source"]]} for one in given],
+            _with_sources(kept, [self._places[one["source"]] for one in given])
+            for kept, given in zip(
+                self.prepared.records[id(part)], (part.lists, part.taps), strict=True
             )
-            for kind, given in ((LIST, part.lists), (events.TAP, part.taps))
         )
         columns = max((one["columns"] for one in part.lists), default=0) + 1
         buffer = np.empty(part.job["worst"] * self.T + CHUNK + LANES, dtype=np.uint32)
@@ -392,6 +405,14 @@ class Engine:
 
 
 def _records(kind: np.dtype, given: list[dict[str, int]]) -> Array:
-    """Make records, in the order of the kind's fields."""
-    rows = [tuple(one[name] for name in kind.names or ()) for one in given]
+    """Make records, in the order of the kind's fields, their sources left open."""
+    names = kind.names or ()
+    rows = [tuple(0 if n == "source" else one[n] for n in names) for one in given]
     return np.array(rows, dtype=kind)
+
+
+def _with_sources(records: Array, sources: list[int]) -> Array:
+    """Say where in the arena the spikes of each projection are."""
+    filled = records.copy()
+    filled["source"] = sources
+    return filled

@@ -211,7 +211,7 @@ def _terms(seen: Seen, fold: int) -> int:
     P, Q = w.weight.shape[2:]
     taps = int(w.rows.shape[2] * w.columns.shape[1])
     if w.by_channel:
-        return int(P * Q * taps)
+        return int(P * Q * taps * len(seen.signs))  # both signs are looked at
     channels = w.weight.shape[1] * w.groups
     return int(P * (Q + (fold - 1) * w.stride) * taps * channels)
 

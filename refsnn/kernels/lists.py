@@ -1,4 +1,4 @@
-"""Lists of events: which rows of weights a window adds."""
+"""Lists of events: the rows of weights that windows add, for the kernels of events."""
 
 from __future__ import annotations
 

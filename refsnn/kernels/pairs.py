@@ -53,7 +53,13 @@ def part(function: Callable[..., Any]) -> Callable[..., Any]:
     Returns
     -------
     callable
-        The part, compiled as kernels are.
+        The part, compiled as kernels are, but without counting references to arrays,
+        which costs more than the sums of a window: it must not make any.
+
+    Notes
+    -----
+    Numba's cache looks at the file of a kernel alone: whoever changes a part in another
+    file, or an operation of :mod:`refsnn.kernels.intrinsics`, empties ``__pycache__``.
     """
     return exact(function, inlined=True)
 
