@@ -380,8 +380,30 @@ def certify(
     Returns
     -------
     Certificate
-        A pure function of the network. The readout is held in float64 always.
+        A pure function of the network; static ones are computed once for each T. The
+        readout is held in float64 always.
     """
+    if recursion is not None:
+        return _certify(snn, accumulator_name, T, recursion)
+    known = _CERTIFIED.setdefault(snn, {})
+    key = (accumulator_name, T)
+    if key not in known:
+        known[key] = _certify(snn, accumulator_name, T, None)
+    return known[key]
+
+
+_CERTIFIED: WeakKeyDictionary[SpikingNetwork, dict[tuple[str, int], Certificate]] = (
+    WeakKeyDictionary()
+)
+
+
+def _certify(
+    snn: SpikingNetwork,
+    accumulator_name: str,
+    T: int,
+    recursion: Mapping[str, int] | None,
+) -> Certificate:
+    """Certify every population."""
     held = accumulator(accumulator_name)
     T = max(T, snn.stages.tau)  # the observing steps are certified too
     known = ranges(snn)

@@ -15,6 +15,7 @@ from refsnn.accounting import ENERGY_TABLES
 from refsnn.arithmetic import Arithmetic, resolve, rounding
 from refsnn.calibrate import Progress
 from refsnn.datasets import Images
+from refsnn.engine.plan import why_ordinary
 from refsnn.errors import OptionError
 from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
@@ -54,6 +55,8 @@ class Tally:
         As in :class:`refsnn.run.SpikingRun`.
     observing : dict of str to dict of str to ndarray of int64, shape (tau,)
         The same counts of the observing steps, by their names; empty without any.
+    marked : dict of str to int
+        Neurons computed again in float64, as in :class:`refsnn.run.SpikingRun`.
     """
 
     images: int
@@ -63,11 +66,12 @@ class Tally:
     negative: dict[str, Array]
     synops: dict[str, Array]
     observing: dict[str, dict[str, Array]] = dataclasses.field(default_factory=dict)
+    marked: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def __add__(self, other: Tally) -> Tally:
         """Add the tally of other images."""
 
-        def added(mine: dict[str, Array], theirs: dict[str, Array]) -> dict[str, Array]:
+        def added(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
             return {name: mine[name] + theirs[name] for name in mine}
 
         return Tally(
@@ -81,6 +85,7 @@ class Tally:
                 name: added(counts, other.observing[name])
                 for name, counts in self.observing.items()
             },
+            marked=added(self.marked, other.marked),
         )
 
 
@@ -97,6 +102,7 @@ def evaluate(
     fixed: Fixed | None = None,
     impl: str = "kernel",
     schedule: str = "layer",
+    engine: str = "auto",
     progress: Progress | None = None,
 ) -> Tally:
     """Run a spiking network, and the trained one beside it, over labelled images.
@@ -117,7 +123,7 @@ def evaluate(
         Number of threads; as many as the process has processors by default.
     mode, carrier, fixed : optional
         The numbers, as in :func:`refsnn.arithmetic.resolve`.
-    impl, schedule : str
+    impl, schedule, engine : str
         As in :func:`refsnn.run.run_snn`.
     progress : callable, optional
         Told how many images are done.
@@ -125,16 +131,19 @@ def evaluate(
     Returns
     -------
     Tally
-        Sums over the images. They do not depend on `batch`, `threads`, `impl` or
-        `schedule`. A prediction is the class with the largest logit, the lowest one
-        on ties.
+        Sums over the images. They do not depend on `batch`, `threads`, `impl`,
+        `schedule` or `engine`. A prediction is the class with the largest logit, the
+        lowest one on ties.
     """
     need_data(data, snn.classes)
+    share = -(-len(data.labels) // max(1, threads or processors()))
+    batch = min(batch, share) if batch > 0 else batch  # work for every thread
     numbers: dict[str, Any] = {"mode": mode, "carrier": carrier, "fixed": fixed}
 
     def tally(images: Array, labels: Array) -> Tally:
         x = snn.preprocess(images)
-        run = run_snn(snn, x, T, impl=impl, schedule=schedule, **numbers)
+        how: dict[str, Any] = {"impl": impl, "schedule": schedule, "engine": engine}
+        run = run_snn(snn, x, T, **how, **numbers)
         ann_correct = 0
         if ann:
             ann_correct = correct_of(
@@ -148,6 +157,7 @@ def evaluate(
             negative=run.negative,
             synops=run.synops,
             observing=_counts(run.observing),
+            marked=run.marked,
         )
 
     return reduce(operator.add, parts(tally, data, batch, threads, progress))
@@ -340,6 +350,7 @@ def result(
     arithmetic: Arithmetic | None = None,
     impl: str = "kernel",
     schedule: str = "layer",
+    engine: str = "ordinary",
 ) -> dict[str, Any]:
     """Lay out a tally as the format ``refsnn-result``, version 1.
 
@@ -359,7 +370,7 @@ def result(
         The trained network, if it ran too.
     arithmetic : Arithmetic, optional
         The numbers it ran in; the network's own by default.
-    impl, schedule : str
+    impl, schedule, engine : str
         How it ran.
 
     Returns
@@ -394,9 +405,21 @@ def result(
         "energy": energy(snn, tally, ann_macs),
         "impl": impl,
         "schedule": schedule,
-        "versions": versions(),
+        "versions": {**versions(), "engine": _engine(snn, tally, engine)},
         "seconds": seconds,
     }
+
+
+def _engine(snn: SpikingNetwork, tally: Tally, engine: str) -> dict[str, Any]:
+    """Say which kernels ran, and what share of the neurons was computed twice."""
+    about: dict[str, Any] = {"name": engine}
+    if engine == "event":
+        neurons = tally.images * sum(snn[name].neurons for name in tally.marked)
+        marked = sum(tally.marked.values())
+        about.update(marked=marked, marked_share=marked / neurons if neurons else 0.0)
+        reasons = {p.name: why_ordinary(snn, p) for p in snn.populations}
+        about["ordinary"] = {name: why for name, why in reasons.items() if why}
+    return about
 
 
 def _by_population(

@@ -100,7 +100,8 @@ def test_importing_loads_no_more_than_it_needs(statement: str, absent: str) -> N
 def test_every_kernel_is_compiled_exactly() -> None:
     from refsnn.kernels import pairs
 
-    for module in ("refsnn.kernels.neurons", "refsnn.kernels.projections"):
+    names = ("neurons", "projections", "lists", "events", "currents")
+    for module in (f"refsnn.kernels.{name}" for name in names):
         compiled = [
             value
             for value in vars(import_module(module)).values()

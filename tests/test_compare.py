@@ -175,7 +175,7 @@ def with_ties(p):
     ("name", "want"),
     [
         ("sinabs", f"profile sinabs ({PROFILES['sinabs'].profile})"),
-        ("snntorch", "decay=0.9"),  # its strict test changes nothing behind a leak
+        ("snntorch", f"profile snntorch ({PROFILES['snntorch'].profile})"),
         ("norse", f"profile nir-text ({PROFILES['norse'].profile})"),
     ],
 )

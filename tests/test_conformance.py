@@ -15,7 +15,7 @@ import pytest
 from nets import dual_rule, images, random_net
 from refsnn import cli, io
 from refsnn.certificate import certify
-from refsnn.compare import compare
+from refsnn.compare import compare, explain
 from refsnn.conformance import (
     check,
     conform,
@@ -23,14 +23,17 @@ from refsnn.conformance import (
     judge,
     names,
     network_arrays,
+    play,
     vector,
     vectors,
     write,
 )
 from refsnn.conformance.adapters.numpy import Adapter
 from refsnn.conformance.draws import dyadic, integers
+from refsnn.conformance.large import BATCH_NORM, residual_network
 from refsnn.conformance.stored import FOLDER, stored
 from refsnn.convert import convert
+from refsnn.doctor import norm_fault
 from refsnn.errors import DataError, OptionError
 from refsnn.io import content_sha256
 from refsnn.neurons import DualThresholdIF
@@ -181,6 +184,19 @@ class Clamped(Adapter):
         return out
 
 
+class Unfolded(Adapter):
+    """Weights of the trained network, its batch norms forgotten."""
+
+    def load(self, network):
+        super().load(network)
+        ops = {node.name: node.op for node in residual_network(*BATCH_NORM).nodes}
+        for p in self.populations[1:-1]:
+            name, p["bias"] = p["name"].replace("relu", "conv"), None
+            for q in p["projections"]:
+                if q["weight"].shape == ops[name].weight.shape:
+                    q["weight"] = np.array(ops[name].weight)
+
+
 class Half(Adapter):
     """Sums in float16."""
 
@@ -218,6 +234,19 @@ def test_wrong_adapters_are_named(wrong, name: str, why: str) -> None:
     assert score.explanation.name == why
     assert score.run == ("again" if wrong is NeverReset else "")
     assert score.first is not None
+
+
+def test_batch_norms_that_were_not_folded_are_named() -> None:
+    v = vector("batch-norm")
+    golden, made = stored(v), Unfolded()
+    made.load(network_arrays(v.snn))
+    got, _ = play(made, v.snn, golden)
+    assert not compare(golden, got).identical
+    assert not explain(golden, got, v.snn).accepted
+    fault = norm_fault(v.snn, residual_network(*BATCH_NORM))
+    found = explain(golden, got, v.snn, more=[fault])
+    assert found.accepted
+    assert found.name.startswith("batch norm not folded in layer1.0.relu1")
 
 
 @pytest.mark.parametrize(("wrong", "name", "why"), WRONG)

@@ -248,6 +248,18 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "after = _with(snn, _set(snn[name], target, counts, T, part))",
         ("test_calibration.py::test_every_population_is_set_by_its_rule",),
     ),
+    "filter: half the bound": (
+        "kernels/events",
+        "tile * LANES * R, (n + 1) // 2",
+        "tile * LANES * R, (n + 1) // 4",
+        ("test_engine.py::test_neurons_on_the_edge_of_the_bound",),
+    ),
+    "filter: half the bound of a mask": (
+        "kernels/events",
+        "reach = (n + 1) // 2",
+        "reach = (n + 1) // 4",
+        ("test_engine.py::test_neurons_on_the_edge_of_the_bound",),
+    ),
     "readout bias once": (
         "run/simulation",
         "t[:, None, None] * bind",

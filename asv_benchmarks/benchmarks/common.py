@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from refsnn.layers import Conv2d
+from refsnn import datasets
+from refsnn.architectures import build
+from refsnn.errors import RefsnnError
+from refsnn.layers import Conv2d, Linear
+from refsnn.network import INPUT, Population, Projection, SpikingNetwork
+from refsnn.neurons import IF
+from refsnn.passes import (
+    activations_to_neurons,
+    canonical_form,
+    fold_batchnorm,
+    set_thresholds,
+)
+from refsnn.run import run_ann
+from refsnn.snap import snap
 
 T = 8
 BATCH = 16
@@ -26,3 +39,88 @@ def convolution(channels: int, seed: int = 0) -> Conv2d:
     """A 3x3 convolution that keeps the shape."""
     weight = np.random.default_rng(seed).standard_normal((channels, channels, 3, 3))
     return Conv2d(weight=weight / (3 * np.sqrt(channels)), padding=(1, 1))
+
+
+def seeded(name: str, share: float) -> SpikingNetwork:
+    """Seeded weights; thresholds of which activations reach a share on average.
+
+    The mean of min(a / theta, 1) over a layer's activations a is the share, which IF
+    neurons' rates then are near to.
+    """
+    ann = fold_batchnorm(build(name, classes=10, input_shape=(3, 32, 32), seed=1))
+    x = ann.preprocess(some_images(2, ann.input_shape))
+    activations = {node.name for node in ann.activations}
+    thetas: dict[str, np.ndarray] = {}
+
+    def watch(node: str, value: np.ndarray) -> None:
+        if node in activations:
+            thetas[node] = np.array(threshold(value, share))
+
+    run_ann(ann, x, observe=watch)
+    clipped = set_thresholds(ann, thetas)
+    return snap(
+        canonical_form(activations_to_neurons(clipped, lambda theta: (IF(), theta / 2)))
+    )
+
+
+def threshold(a: np.ndarray, share: float) -> float:
+    """Find theta for which min(a / theta, 1) has a mean, by bisection."""
+    low, high = 1e-6, float(a.max()) / share
+    for _ in range(50):
+        middle = np.sqrt(low * high)
+        above = np.minimum(a / middle, 1).mean() > share
+        low, high = (middle, high) if above else (low, middle)
+    return float(high)
+
+
+def some_images(count: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """CIFAR-10's first test images if they are there, else smooth random ones."""
+    try:
+        return datasets.load("cifar10", "test").images[:count]
+    except RefsnnError:
+        rng = np.random.default_rng(seed)
+        small = rng.integers(0, 256, (count, shape[0], 8, 8))
+        return small.repeat(4, axis=2).repeat(4, axis=3).astype(np.uint8)
+
+
+def dense_macs(snn: SpikingNetwork) -> int:
+    """Count the multiply-accumulates of one step behind the first layer."""
+    return sum(
+        q.op.macs(q.pooled_shape(snn.shape_of(q.source)))
+        for p in snn.populations
+        for q in p.projections
+        if q.source != INPUT
+    )
+
+
+def layer(channels: int, size: int) -> SpikingNetwork:
+    """A 3x3 convolution between two populations, snapped."""
+    shape = (channels, size, size)
+    head = np.random.default_rng(1).standard_normal((10, channels * size * size))
+    first = np.full((channels, 1, 1, 1), 0.5)
+    sources: list[tuple[str, object]] = [
+        (INPUT, Conv2d(weight=first)),
+        ("from", convolution(channels)),
+        ("to", Linear(weight=head / channels)),
+    ]
+    populations = tuple(
+        Population(
+            name=name,
+            shape=(10,) if name == "out" else shape,
+            neuron=None if name == "out" else IF(),
+            projections=(Projection(source=source, op=op),),
+        )
+        for name, (source, op) in zip(("from", "to", "out"), sources, strict=True)
+    )
+    return snap(
+        SpikingNetwork(
+            name="layer",
+            input_shape=(1, size, size),
+            classes=10,
+            mean=np.zeros(1),
+            std=np.ones(1),
+            populations=populations,
+            canonical=True,
+            method="benchmark",
+        )
+    )

@@ -24,6 +24,7 @@ from refsnn.cli.errors import errors
 from refsnn.cli.import_ import import_
 from refsnn.cli.info import info
 from refsnn.cli.margin import margin
+from refsnn.cli.reproduce import reproduce
 from refsnn.cli.run import run
 from refsnn.cli.trace import trace
 from refsnn.errors import RefsnnError, printable
@@ -73,6 +74,7 @@ for command in (
     trace,
     compare,
     conformance.conform,
+    reproduce,
     margin,
     errors,
     doctor,

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -30,10 +31,11 @@ from refsnn.datasets import Images
 from refsnn.errors import OptionError, printable
 from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
-from refsnn.run import IMPLS, SCHEDULES, need_steps
+from refsnn.run import ENGINES, IMPLS, SCHEDULES, need_steps
 
 Impl = StrEnum("Impl", {name: name for name in IMPLS})  # type: ignore[misc]  # made of IMPLS
 Schedule = StrEnum("Schedule", {name: name for name in SCHEDULES})  # type: ignore[misc]  # made of SCHEDULES
+Engine = StrEnum("Engine", {name: name for name in ENGINES})  # type: ignore[misc]  # made of ENGINES
 Mode = StrEnum("Mode", {name: name for name in MODES})  # type: ignore[misc]  # made of MODES
 Carrier = StrEnum("Carrier", {name: name for name in CARRIERS})  # type: ignore[misc]  # made of CARRIERS
 
@@ -51,6 +53,12 @@ ModeOption = Annotated[
     Mode | None,
     typer.Option(
         "--mode", help="Arithmetic; by default exact where certified, else ordered."
+    ),
+]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--engine", help="Kernels of mode exact; auto: event-driven where they serve."
     ),
 ]
 CarrierOption = Annotated[
@@ -109,8 +117,10 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     for row in rows:
         cells = [f"{c:,}" if isinstance(c, int) else printable(c) for c in row]
         grid.add_row(*map(escape, cells))
-    width = max(stdout.width, 80)  # a narrower terminal wraps lines; no digit is cut
-    stdout.print(grid, soft_wrap=False, crop=False, overflow="ignore", width=width)
+    # a narrower terminal wraps lines; no digit is cut
+    wide = stdout.options.update(max_width=10_000)
+    grid.width = Measurement.get(stdout, wide, grid).maximum
+    stdout.print(grid, soft_wrap=False, crop=False, overflow="ignore")
 
 
 def need_json_target(target: str | None) -> None:

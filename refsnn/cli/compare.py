@@ -10,10 +10,12 @@ import typer
 
 from refsnn import io
 from refsnn.cli import common
-from refsnn.compare import Comparison, Explanation, distance, explain
+from refsnn.compare import Comparison, Explanation, Fault, distance, explain
 from refsnn.compare import compare as compared
+from refsnn.doctor import norm_fault
 from refsnn.errors import OptionError
 from refsnn.exchange.recordings import load_recording
+from refsnn.network import SpikingNetwork
 from refsnn.trace import Trace
 
 FORMS = (".svg", ".png", ".pdf")
@@ -36,6 +38,12 @@ def compare(
             "conventions and faults, until nothing differs.",
         ),
     ] = None,
+    ann: Annotated[
+        Path | None,
+        typer.Option(
+            "--ann", help="The trained network of --net: batch norms left out, too."
+        ),
+    ] = None,
     json: common.JsonOption = None,
     figure: Annotated[
         Path | None,
@@ -52,6 +60,7 @@ def compare(
     _need_figure(figure)
     trace, spikes = io.load_trace(golden), load_recording(other)
     snn = io.load_snn(net) if net else None
+    more = _with_trained(snn, ann)
     found = compared(trace, spikes)
     if found.first is not None and snn is not None:
         first = dataclasses.replace(
@@ -59,7 +68,7 @@ def compare(
         )
         found = dataclasses.replace(found, first=first)
     with common.progress("explaining") as told:
-        why = explain(trace, spikes, snn, progress=told)
+        why = explain(trace, spikes, snn, more=more, progress=told)
     common.write_json(_answer(found, why), json)
     if figure is not None:
         _draw(found, figure)
@@ -67,6 +76,18 @@ def compare(
         _print(trace, found, why, asked=snn is not None)
     if not found.identical:
         raise typer.Exit(1)
+
+
+def _with_trained(snn: SpikingNetwork | None, ann: Path | None) -> list[Fault]:
+    """Return the faults that take the trained network."""
+    if ann is None:
+        return []
+    trained = io.load_ann(ann)
+    if snn is None or snn.ann_sha256 != io.content_sha256(trained):
+        got = "no --net" if snn is None else f"the hash {io.content_sha256(trained)}"
+        expected = "the trained network of --net"
+        raise OptionError(where=f"--ann {ann}", got=got, expected=expected)
+    return [norm_fault(snn, trained)]
 
 
 def _need_figure(figure: Path | None) -> None:

@@ -10,6 +10,7 @@ import typer
 from refsnn import io
 from refsnn.cli import common
 from refsnn.convert import METHODS, need_fit
+from refsnn.engine.plan import why_ordinary
 from refsnn.errors import RefsnnError
 from refsnn.kernels import PAIRS
 from refsnn.layers import LinearMap
@@ -91,7 +92,17 @@ def _about_snn(snn: SpikingNetwork) -> dict[str, Any]:
         "certificate": snn.certificate and dict(snn.certificate),
         "ann_sha256": snn.ann_sha256,
         "kernels": _kernels([*maps, *neurons]),
+        "engine": _engine(snn),
     }
+
+
+def _engine(snn: SpikingNetwork) -> dict[str, str]:
+    """Say of each population whether it has an event-driven kernel in mode exact."""
+    if snn.stages.rho:
+        return {"all": "ordinary: initial potentials are moved for each image"}
+    reasons = {p.name: why_ordinary(snn, p) for p in snn.populations}
+    others = {name: f"ordinary: {why}" for name, why in reasons.items() if why}
+    return {**others, "others" if others else "all": "event"}
 
 
 def _kernels(records: list[Any]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from refsnn.cli.summary import marks, print_result
 from refsnn.errors import OptionError
 from refsnn.evaluate import BATCH, evaluate, result
 from refsnn.network import Network, SpikingNetwork
+from refsnn.run import engine_of
 
 
 def run(
@@ -42,6 +43,7 @@ def run(
     schedule: Annotated[
         common.Schedule, typer.Option("--schedule", help="Order of layers and steps.")
     ] = common.Schedule["layer"],
+    engine: common.EngineOption = common.Engine["auto"],
     mode: common.ModeOption = None,
     carrier: common.CarrierOption = None,
     json: common.JsonOption = None,
@@ -52,8 +54,8 @@ def run(
 ) -> None:
     """Run a network over test images: accuracy, spikes, operations, energy.
 
-    A trained network is converted on the fly with --method. Batch, threads, impl and
-    schedule never change a result.
+    A trained network is converted on the fly with --method. Batch, threads, impl,
+    schedule and engine never change a result.
     """
     clock = time.perf_counter()
     fixed, options = common.split_fixed(mode, options)
@@ -80,6 +82,8 @@ def run(
         snn, trained = network, _trained(ann, network)
         images = common.test_images(common.data_name(network, data), limit)
     arithmetic = resolve(snn, T, **numbers)
+    how: dict[str, Any] = {"impl": impl.value, "schedule": schedule.value}
+    chosen = engine_of(snn, arithmetic, **how, engine=engine.value)
     with common.progress("running") as tell:
         tally = evaluate(
             snn,
@@ -89,8 +93,8 @@ def run(
             batch=batch,
             threads=threads,
             **numbers,
-            impl=impl.value,
-            schedule=schedule.value,
+            **how,
+            engine=chosen,
             progress=tell,
         )
     answer = result(
@@ -101,8 +105,8 @@ def run(
         seconds=round(time.perf_counter() - clock, 3),
         ann=trained,
         arithmetic=arithmetic,
-        impl=impl.value,
-        schedule=schedule.value,
+        **how,
+        engine=chosen,
     )
     common.write_json(answer, json)
     common.write_report(

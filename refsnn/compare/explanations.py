@@ -7,7 +7,7 @@ undone; of the dynamics, when the reference is run again under it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -130,6 +130,7 @@ def explain(
     other: Mapping[str, Array],
     snn: SpikingNetwork | None = None,
     *,
+    more: Sequence[Fault] = (),
     progress: Told | None = None,
 ) -> Explanation | None:
     """Look for what turns the reference's spikes into another's.
@@ -147,6 +148,8 @@ def explain(
         The other simulator's spikes, by population.
     snn : SpikingNetwork, optional
         The network of the trace. Without it only the recording is looked at.
+    more : sequence of Fault
+        Faults to try behind :data:`refsnn.compare.FAULTS`.
     progress : callable, optional
         Told how many candidates of how many were tried.
 
@@ -173,7 +176,7 @@ def explain(
         need_network_of(golden, snn)
         scene = _scene(golden, other, snn)
         trial = _Trial(scene, best, tried, progress or _quiet)
-        accepted = trial.conventions() or trial.faults() or trial.rounding()
+        accepted = trial.conventions() or trial.faults(more) or trial.rounding()
         if accepted:
             return Explanation(name=accepted, remaining=0, tried=tuple(tried))
         best = trial.best
@@ -204,13 +207,13 @@ class _Trial:
         carried = _Changed(name="state-not-reset", snn=self.scene.snn, rounds=2)
         return carried.name if self._accept(carried) else ""
 
-    def faults(self) -> str:
+    def faults(self, more: Sequence[Fault]) -> str:
         """Try faults of single populations; return the name of what is accepted."""
         differing = compare(self.scene.golden, self.scene.other).populations
         layers = [name for name, steps in differing.items() if steps.any()]
         suspects = self.faulty or layers[:1]
         fitting: dict[str, Fault] = {}
-        for fault in FAULTS:
+        for fault in (*FAULTS, *more):
             every = _faulted(self.scene.snn, dict.fromkeys(suspects, fault))
             if every is not None and self._accept(every):
                 return every.name

@@ -18,9 +18,12 @@ from refsnn.network import Network
 from refsnn.numerics import Shape
 from refsnn.snap import snap
 
+BATCH_NORM = (3, (1, 8, 8), 40)
+"""Classes, image and seed of the network of the vector batch-norm."""
+
 
 def _batch_norm(name: str) -> Vector:
-    ann = _residual_network(3, (1, 8, 8), seed=40)
+    ann = residual_network(*BATCH_NORM)
     snn = snap(convert(ann, "qcfs", exact=False), "float32", T=2 * T)
     about = "a converted residual network, batch norms folded"
     snn = dataclasses.replace(snn, name=f"vector-{name}")
@@ -28,7 +31,7 @@ def _batch_norm(name: str) -> Vector:
 
 
 def _resnet20(name: str) -> Vector:
-    ann = _residual_network(10, (3, 16, 16), seed=60)
+    ann = residual_network(10, (3, 16, 16), seed=60)
     snn = snap(convert(ann, "qcfs", exact=False), "float32", T=T)
     about = "ResNet-20 on images of 16 x 16, generated weights"
     snn = dataclasses.replace(snn, name=f"vector-{name}")
@@ -41,8 +44,23 @@ def _resnet20(name: str) -> Vector:
     )
 
 
-def _residual_network(classes: int, shape: Shape, seed: int) -> Network:
-    """Build ResNet-20 with dyadic weights and batch norms that keep it busy."""
+def residual_network(classes: int, shape: Shape, seed: int) -> Network:
+    """Build ResNet-20 with dyadic weights and batch norms that keep it busy.
+
+    Parameters
+    ----------
+    classes : int
+        Number of classes.
+    shape : tuple of int
+        (C, H, W) of the images.
+    seed : int
+        Names the weights.
+
+    Returns
+    -------
+    Network
+        A QCFS network.
+    """
     activation = QCFS(lam=np.array(2.0), levels=4)
     ann = architectures.build(
         "resnet20-a", classes=classes, activation=activation, input_shape=shape

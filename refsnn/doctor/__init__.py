@@ -9,6 +9,7 @@ fault, for teaching and for tests.
 from refsnn.doctor.case import Case
 from refsnn.doctor.examine import Examination, Finding, examine, layout, steps_of
 from refsnn.doctor.faults import FAULTS, Fault, broken
+from refsnn.doctor.wiring import norm_fault
 
 __all__ = [
     "FAULTS",
@@ -19,5 +20,6 @@ __all__ = [
     "broken",
     "examine",
     "layout",
+    "norm_fault",
     "steps_of",
 ]

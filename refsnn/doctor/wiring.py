@@ -6,10 +6,17 @@ import dataclasses
 
 import numpy as np
 
+from refsnn import compare
 from refsnn.doctor.case import Case, Sign, with_weight, worst
 from refsnn.layers import BatchNorm
 from refsnn.methods import prepared
-from refsnn.network import Network, Population, Projection
+from refsnn.network import (
+    INPUT,
+    Network,
+    Population,
+    Projection,
+    SpikingNetwork,
+)
 from refsnn.numerics import Array
 from refsnn.restored import scales, uncalibrated
 
@@ -51,9 +58,54 @@ def without_norms(ann: Network) -> Network:
     return dataclasses.replace(ann, nodes=nodes)
 
 
-def _unfolded(case: Case) -> dict[str, Population]:
-    bare = prepared(case.snn, without_norms(case.ann))
-    return uncalibrated(bare, scales(case.snn))
+def unfolded(snn: SpikingNetwork, ann: Network) -> dict[str, Population]:
+    """Return the populations as they are without batch norms.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The converted network.
+    ann : Network
+        The trained one.
+
+    Returns
+    -------
+    dict of str to Population
+        In canonical form, by the thresholds of `snn`, without shift.
+    """
+    return uncalibrated(prepared(snn, without_norms(ann)), scales(snn))
+
+
+def norm_fault(snn: SpikingNetwork, ann: Network) -> compare.Fault:
+    """Return the fault that somebody's network has no batch norm folded in.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The converted network.
+    ann : Network
+        The trained one.
+
+    Returns
+    -------
+    Fault
+        For :func:`refsnn.compare.explain`; of populations that the image feeds only
+        what others send them, for their current is given.
+    """
+    bare = unfolded(snn, ann)
+
+    def change(p: Population) -> Population | None:
+        model = bare[p.name]
+        if all(q.source == INPUT for q in p.projections):
+            return None
+        projections = tuple(
+            q if q.source == INPUT else with_weight(q, m.op.weight)
+            for q, m in zip(p.projections, model.projections, strict=True)
+        )
+        bias = p.bias if p.fed_by_image else model.bias
+        return dataclasses.replace(p, projections=projections, bias=bias)
+
+    return compare.Fault(name="batch norm not folded", change=change)
 
 
 def _put(case: Case, p: Population, model: Population, where: list[bool]) -> Population:
@@ -87,7 +139,7 @@ def leave_norms_out(case: Case) -> Case | None:
     """
     if not any(isinstance(node.op, BatchNorm) for node in case.ann.nodes):
         return None
-    bare = _unfolded(case)
+    bare = unfolded(case.snn, case.ann)
     return case.changed(
         lambda p: _put(case, p, bare[p.name], [True] * len(p.projections))
     )
@@ -95,7 +147,7 @@ def leave_norms_out(case: Case) -> Case | None:
 
 def _left_out(case: Case) -> dict[str, list[bool]]:
     """Say of every projection whether its weight is the unfolded one."""
-    bare = _unfolded(case)
+    bare = unfolded(case.snn, case.ann)
     answer = {}
     for p in case.snn.populations:
         folded = case.expected[p.name].projections

@@ -15,13 +15,15 @@ PAIRS: dict[type[Record], Callable[..., Any]] = {}
 KernelType = TypeVar("KernelType", bound=Callable[..., Any])
 
 
-def exact(function: Callable[..., None]) -> Callable[..., None]:
+def exact(function: Callable[..., Any], *, inlined: bool = False) -> Callable[..., Any]:
     """Compile a kernel, in the one way that all kernels are compiled.
 
     Parameters
     ----------
     function : callable
         Loops over arrays.
+    inlined : bool
+        Whether it is a part of kernels, to be compiled into them.
 
     Returns
     -------
@@ -31,11 +33,29 @@ def exact(function: Callable[..., None]) -> Callable[..., None]:
         where Numba finds a folder to write to.
     """
     how: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "nogil": True}
+    if inlined:
+        how.update(forceinline=True, _nrt=False)
     try:
-        kernel: Callable[..., None] = numba.njit(cache=True, **how)(function)
+        kernel: Callable[..., Any] = numba.njit(cache=True, **how)(function)
     except RuntimeError:  # no folder for the cache: a read-only installation
         kernel = numba.njit(**how)(function)
     return kernel
+
+
+def part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a part of kernels.
+
+    Parameters
+    ----------
+    function : callable
+        What stands in its callers after compilation.
+
+    Returns
+    -------
+    callable
+        The part, compiled as kernels are.
+    """
+    return exact(function, inlined=True)
 
 
 def kernel_of(definition: type[Record]) -> Callable[[KernelType], KernelType]:

@@ -9,17 +9,26 @@ share a batch.
 from refsnn.run.implementation import IMPLS, implementation
 from refsnn.run.result import Observer, SpikingRun
 from refsnn.run.simulation import Simulation, merge
-from refsnn.run.spiking import SCHEDULES, image_currents, need_steps, run_snn
+from refsnn.run.spiking import (
+    ENGINES,
+    SCHEDULES,
+    engine_of,
+    image_currents,
+    need_steps,
+    run_snn,
+)
 from refsnn.run.threads import processors
 from refsnn.run.trained import ann_outputs, need_network, run_ann
 
 __all__ = [
+    "ENGINES",
     "IMPLS",
     "SCHEDULES",
     "Observer",
     "Simulation",
     "SpikingRun",
     "ann_outputs",
+    "engine_of",
     "image_currents",
     "implementation",
     "merge",

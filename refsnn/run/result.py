@@ -54,6 +54,9 @@ class SpikingRun:
         Which neurons were let out, by population; empty without observing steps.
     observing : SpikingRun or None
         The observing steps before, whose logits do not count.
+    marked : dict of str to int
+        Neurons that were computed again in float64, by population; of those alone that
+        ran filtered, see :mod:`refsnn.engine.filter`.
     """
 
     logits: Array
@@ -63,6 +66,7 @@ class SpikingRun:
     v0: dict[str, Array] = dataclasses.field(default_factory=dict)
     masks: dict[str, Array] = dataclasses.field(default_factory=dict)
     observing: SpikingRun | None = None
+    marked: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def emitted(self, name: str, s: Array) -> Array:
         """Return the spikes of a population that are let out.

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from refsnn.arithmetic import resolve
+from refsnn.arithmetic import Arithmetic, resolve
 from refsnn.errors import DomainError, OptionError, ShapeError
 from refsnn.fixed import Fixed
 from refsnn.network import INPUT, SpikingNetwork
 from refsnn.numerics import Array
-from refsnn.run.implementation import implementation
+from refsnn.run.events import run_events
+from refsnn.run.implementation import Impl, implementation
 from refsnn.run.result import Observer, SpikingRun
 from refsnn.run.simulation import Simulation
 from refsnn.run.trained import need_network
@@ -34,6 +35,8 @@ def run_snn(
     fixed: Fixed | None = None,
     impl: str = "kernel",
     schedule: str = "layer",
+    engine: str = "auto",
+    threads: int = 1,
     observe: Observer | None = None,
     masks: Mapping[str, Array] | None = None,
 ) -> SpikingRun:
@@ -56,6 +59,11 @@ def run_snn(
     schedule : str
         ``layer``: all steps of a population before the next one; ``step``: all
         populations in every step. The results are equal.
+    engine : str
+        ``event`` for the event-driven kernels, ``ordinary`` for the others, ``auto``
+        for the faster ones that can serve, see :func:`engine_of`. Results are equal.
+    threads : int
+        Number of threads of the event-driven kernels.
     observe : callable, optional
         An :class:`Observer`, called for every population of neurons.
     masks : mapping of str to ndarray of bool, shape (B, *S), optional
@@ -83,6 +91,8 @@ def run_snn(
         snn.need_input(x)
     snn.need_canonical()
     need_steps(T)
+    if threads < 1:
+        raise OptionError(where="threads", got=threads, expected="at least 1")
     if snn.T not in (None, T):
         raise OptionError(
             where=f"spiking network {snn.name}",
@@ -96,6 +106,10 @@ def run_snn(
     _need_stages(snn, T, schedule)
     arithmetic = resolve(snn, T, mode=mode, carrier=carrier, fixed=fixed)
     chosen = implementation(impl)
+    observed = observe is not None or masks is not None or isinstance(x, Mapping)
+    how = (impl, schedule, engine, observed)
+    if engine_of(snn, arithmetic, *how) == "event" and isinstance(x, np.ndarray):
+        return _with_events(snn, x, T, arithmetic, chosen, threads)
     observing = None
     if snn.stages.tau and masks is None:
         first = Simulation(snn, x, snn.stages.tau, arithmetic, chosen, None)
@@ -122,6 +136,87 @@ def _need_currents(snn: SpikingNetwork, currents: Mapping[str, Array]) -> None:
         if shape[1:] != p.shape or len(sizes) > 1 or 0 in sizes:
             expected = f"(B, {', '.join(map(str, p.shape))}), B > 0 for all"
             raise ShapeError(where=f"{where} of {p.name}", got=shape, expected=expected)
+
+
+ENGINES = ("auto", "event", "ordinary")
+"""Kernels by name."""
+
+
+def engine_of(
+    snn: SpikingNetwork,
+    arithmetic: Arithmetic,
+    impl: str = "kernel",
+    schedule: str = "layer",
+    engine: str = "auto",
+    observed: bool = False,
+) -> str:
+    """Choose the kernels of a run.
+
+    The event-driven kernels can serve a run in mode ``exact`` whose potentials need no
+    check, layer by layer, that nobody observes and whose method moves no initial
+    potentials for each image.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network.
+    arithmetic : Arithmetic
+        The numbers.
+    impl, schedule, engine : str
+        As in :func:`run_snn`.
+    observed : bool
+        Whether the run is observed.
+
+    Returns
+    -------
+    str
+        ``event`` or ``ordinary``.
+
+    Raises
+    ------
+    OptionError
+        If there is no engine of that name, or ``event`` cannot serve.
+    """
+    if engine not in ENGINES:
+        raise OptionError(where="engine", got=engine, expected=" or ".join(ENGINES))
+    reasons = {
+        f"mode {arithmetic.mode}": arithmetic.mode != "exact",
+        "potentials that are checked in the run": arithmetic.checked,
+        f"impl {impl}": impl != "kernel",
+        f"schedule {schedule}": schedule != "layer",
+        "an observer": observed,
+        "initial potentials that are moved for each image": snn.stages.rho > 0,
+    }
+    found = [reason for reason, holds in reasons.items() if holds]
+    if engine == "event" and found:
+        raise OptionError(
+            where=f"spiking network {snn.name}, engine event",
+            got=", ".join(found),
+            expected="an unobserved run in mode exact, layer by layer, in compiled "
+            "kernels",
+            do="Leave the engine to auto.",
+        )
+    return "ordinary" if found or engine == "ordinary" else "event"
+
+
+def _with_events(
+    snn: SpikingNetwork,
+    x: Array,
+    T: int,
+    arithmetic: Arithmetic,
+    chosen: Impl,
+    threads: int,
+) -> SpikingRun:
+    """Run on the event-driven kernels, the observing steps first."""
+    masks: dict[str, Array] = {}
+    observing, how = None, (arithmetic, chosen)
+    if snn.stages.tau:
+        tau = snn.stages.tau
+        observing, masks = run_events(
+            snn, x, tau, *how, {}, keeping=True, threads=threads
+        )
+    run, _ = run_events(snn, x, T, *how, masks, keeping=False, threads=threads)
+    return dataclasses.replace(run, observing=observing)
 
 
 def _simulate(simulation: Simulation, T: int, schedule: str) -> None:

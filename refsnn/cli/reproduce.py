@@ -1,0 +1,144 @@
+"""``refsnn reproduce``: published numbers beside ours."""
+
+from __future__ import annotations
+
+import json as text
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from refsnn.cli import common
+from refsnn.errors import OptionError
+from refsnn.reproduce import EXECUTORS, SHARD, VERDICTS, declared, default_root
+from refsnn.reproduce import recorded as kept
+from refsnn.reproduce import reproduce as reproduced
+
+Executor = StrEnum("Executor", {name: name for name in EXECUTORS})  # type: ignore[misc]  # made of EXECUTORS
+
+
+def reproduce(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Which; without it all are listed."),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", help="Folder of the declarations.")
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Results, and finished shards, which are kept."),
+    ] = Path("reproduced"),
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Compare every integer with the recorded ones.",
+        ),
+    ] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Keep the integers as the recorded ones.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="First so many test images.")
+    ] = None,
+    shard: Annotated[
+        int, typer.Option("--shard", min=1, help="Images in a shard.")
+    ] = SHARD,
+    executor: Annotated[
+        Executor, typer.Option("--executor", help="Where shards are done.")
+    ] = Executor["serial"],
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="Address of a dask scheduler.")
+    ] = None,
+    json: common.JsonOption = None,
+) -> None:
+    """Run published experiments and show every number beside ours, with a verdict.
+
+    What is done is not done again: after an interruption type the same command. Exit
+    code 1 if --check finds a difference.
+    """
+    common.need_json_target(json)
+    folder = root or default_root()
+    if not names:
+        for name in declared(folder):
+            common.show(name)
+        return
+    if record and limit is not None:
+        expected = "all images"
+        raise OptionError(where="reproduce", got="--record, --limit", expected=expected)
+    answers, wrong = [], []
+    for name in names:
+        with common.progress(name) as told:
+            answer = reproduced(
+                folder,
+                name,
+                out,
+                limit=limit,
+                shard=shard,
+                how=executor.value,
+                scheduler=scheduler,
+                progress=told,
+            )
+        answers.append(answer)
+        if record:
+            common.show(f"recorded {kept.record(folder, answer)}")
+        if check:
+            wrong += kept.differences(kept.load(folder, name), answer)
+        if json != "-":
+            _print(answer)
+    common.write_json(_all(answers), json)
+    if check:
+        _print_check(wrong, json)
+
+
+def _print_check(wrong: list[str], json: str | None) -> None:
+    """Say what differs from the recorded results; exit with 1 if something does."""
+    for place in wrong:
+        common.show(place)
+    if json != "-":
+        verdict = f"{len(wrong)} places differ" if wrong else "all integers are equal"
+        common.show(f"against the recorded results: {verdict}")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _all(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    rows = [row for answer in answers for row in answer["rows"]]
+    claims = [claim for answer in answers for claim in answer["claims"]]
+    return {
+        "format": "refsnn-reproductions",
+        "version": 1,
+        "rows": text.loads(text.dumps(rows)),
+        "claims": claims,
+    }
+
+
+def _print(answer: dict[str, Any]) -> None:
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.2f}"
+
+    rows = [
+        (
+            f"{row['paper']} {row['method']} {row['arch']}".strip(),
+            str(row["T"]),
+            number(row["published"]),
+            number(row["ours"]),
+            number(row["loss_published"]),
+            number(row["loss_ours"]),
+            number(row["tolerance"]),
+            row["verdict"],
+        )
+        for row in answer["rows"]
+    ]
+    head = ("", "T", "published", "ours", "loss", "our loss", "tolerance", "verdict")
+    common.table(answer["title"], head, rows)
+    for note in dict.fromkeys(row["note"] for row in answer["rows"] if row["note"]):
+        common.show(f"  {note}")
+    for claim in answer["claims"]:
+        common.show(f"{claim['id']} {claim['verdict']}: {claim['evidence']}")
+    counts = Counter(row["verdict"] for row in answer["rows"])
+    common.show(", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v]))
+    common.show(f"{answer['seconds']} s, {answer['shards']} shards")

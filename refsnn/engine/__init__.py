@@ -1,0 +1,7 @@
+"""Event-driven simulation in mode ``exact``: the fast way to the same bits.
+
+``geometry`` lays out projections as windows, ``filter`` chooses the numbers, ``layout``
+and ``plan`` put a population's operands where its kernel wants them, ``currents``
+computes what the image causes, ``network`` runs prepared populations and counts. The
+last two load Numba.
+"""

@@ -1,0 +1,133 @@
+"""Filtered evaluation: exact float64 results from int32 sums.
+
+As geometric predicates do: compute cheaply with a proven bound on the error, decide
+where the bound allows it, and compute again exactly where it does not.
+
+Let a population's operands W', I (bias or image), v(0) be any real numbers, and let
+each be rounded once to a multiple of 2^-q: R(w) = rint(w 2^q), so that
+
+    |R(w) 2^-q - w| <= 2^-q / 2.                                                   (1)
+
+theta = 1 is 2^q exactly. The population is run in integers: u' is the potential after
+the charge of step t, u the true one (a real number; float64 holds it by certificate).
+Let n be the number of terms added so far: spikes listed, as often as a window counts
+them, one for each channel-to-itself projection, one for each step of a constant
+current, and one for v(0). Suppose that all earlier decisions of the neuron were right.
+Then both have subtracted the same spikes times theta, without error, and by (1)
+
+    |u' 2^-q - u| <= n 2^-q / 2,   so with h = ceil(n / 2):   |u' - u 2^q| <= h.   (2)
+
+- If u' - 2^q > h, then u > theta: it fires in exact arithmetic too.
+- If u' - 2^q < -h, then u < theta: it does not.
+- Otherwise the neuron is *marked*.
+
+A negative threshold, and SRP's tolerance, are not multiples of 2^-q. Let c = floor of
+it times 2^q. If u' - c > h then u' >= c + 1 + h, so u 2^q >= c + 1 > c, and it lies
+above; if u' - c < -h it lies below; otherwise the neuron is marked.
+
+A marked neuron is computed again from the first step on in float64, from the same
+lists, and its bits are written anew. Its sources are exact, since they were computed
+before. By induction over steps, and over populations in their order, every spike is
+the exact one. What a marked neuron's integers do afterwards does not matter, nor
+whether they wrap.
+
+For those of the others nothing wraps: q is chosen so that the static bound on |u| (see
+:mod:`refsnn.certificate`) leaves |u'| + h and both thresholds below 2^30, channel by
+channel. Sums of a step may be added in any order, since integers modulo 2^32 do not
+mind. A population whose operands are multiples of 2^-q anyway needs no filter. If h
+could exceed 2^-6 theta, too many would be marked, and float64 is used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from refsnn.certificate import Ranges
+from refsnn.numerics import Array
+
+ROOM = 30
+"""Bits that potentials, thresholds and bounds stay below, so that their differences
+fit into int32."""
+
+FINE = 6
+"""The largest doubt of a neuron is below 2^-FINE theta."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """The numbers that a population is run in.
+
+    Attributes
+    ----------
+    dtype : type
+        ``int32``, ``float32`` or ``float64``.
+    q : ndarray of int64, shape (C,)
+        One is 2^q of them.
+    filtered : bool
+        Whether operands are rounded, and doubtful neurons computed again.
+    """
+
+    dtype: type
+    q: Array
+    filtered: bool
+
+    def of(self, values: Array, *, down: bool = False) -> Array:
+        """Express potentials in these numbers.
+
+        Parameters
+        ----------
+        values : ndarray of float64, shape (C, ...), potential
+            Potentials.
+        down : bool
+            Whether they are thresholds, which are rounded down.
+
+        Returns
+        -------
+        ndarray
+            The same, or the nearest, halves to even.
+        """
+        q = self.q.reshape(-1, *[1] * (values.ndim - 1))
+        scaled = np.ldexp(values, q)
+        if self.filtered:
+            scaled = np.floor(scaled) if down else np.rint(scaled)
+        return scaled.astype(self.dtype)
+
+
+def numbers(r: Ranges, T: int, terms: int, carrier: str) -> Numbers:
+    """Choose the numbers that a population is run in.
+
+    Parameters
+    ----------
+    r : Ranges
+        What its operands can add up to.
+    T : int
+        Number of steps.
+    terms : int
+        Terms of a step, at most.
+    carrier : str
+        The carrier of the run, by whose certificate it is exact.
+
+    Returns
+    -------
+    Numbers
+        For float64 integers where they can serve, filtered or not.
+    """
+    none = np.zeros_like(r.q)
+    if carrier == "float32":
+        return Numbers(dtype=np.float32, q=none, filtered=False)
+    if carrier == "int32":
+        return Numbers(dtype=np.int32, q=r.q, filtered=False)
+    most = 1 + T * terms
+    reach = np.maximum(r.potentials(T), r.sums())
+    reach = np.broadcast_to(reach, r.population.shape).reshape(len(r.q), -1)
+    room = float(2**ROOM - most)
+    if room <= 0 or not np.isfinite(reach).all():
+        return Numbers(dtype=np.float64, q=none, filtered=False)
+    q = np.frexp(room / reach.max(axis=1))[1].astype(np.int64) - 1
+    if r.population.grid is not None and (r.q <= q).all():
+        return Numbers(dtype=np.int32, q=r.q, filtered=False)
+    if (np.ldexp(1.0, q - FINE) < most).any():
+        return Numbers(dtype=np.float64, q=none, filtered=False)
+    return Numbers(dtype=np.int32, q=q, filtered=True)

@@ -1,0 +1,114 @@
+"""How channels lie in registers: tiles of lanes, rows on cache lines."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refsnn.numerics import Array
+
+LANES = 16
+ALIGNMENT = 64
+REGISTERS = (1, 2, 4)
+"""Registers that a kernel is compiled for."""
+
+OVERHEAD = 1.5
+"""What a pass over a list costs besides its registers, in registers."""
+
+
+def words_of(channels: int) -> int:
+    """Return the words that a pixel's spikes are kept in.
+
+    Parameters
+    ----------
+    channels : int
+        C.
+
+    Returns
+    -------
+    int
+        One for 16 channels, and some to fill the last tile.
+    """
+    tiles, registers = tiles_of(-(-channels // LANES))
+    return tiles * registers
+
+
+def tiles_of(words: int, *, whole: bool = False) -> tuple[int, int]:
+    """Choose the width of a tile.
+
+    Parameters
+    ----------
+    words : int
+        Words that the channels fill.
+    whole : bool
+        Whether tiles must not reach beyond them.
+
+    Returns
+    -------
+    tiles, registers : int
+        The least work: rows of all tiles, and a pass over the lists for each.
+    """
+    fits = [r for r in REGISTERS if not whole or words % r == 0]
+    registers = min(fits, key=lambda r: (-(-words // r) * (r + OVERHEAD), -r))
+    return -(-words // registers), registers
+
+
+def aligned(values: Array) -> Array:
+    """Copy values to where a cache line begins.
+
+    Parameters
+    ----------
+    values : ndarray
+        Any.
+
+    Returns
+    -------
+    ndarray
+        The same, flat.
+    """
+    raw = np.empty(values.nbytes + ALIGNMENT, dtype=np.uint8)
+    begin = -raw.ctypes.data % ALIGNMENT
+    copy = raw[begin : begin + values.nbytes].view(values.dtype)
+    copy[:] = values.reshape(-1)
+    return copy
+
+
+def in_lanes(values: Array, lanes: int, fill: float) -> Array:
+    """Bring channels to the end, and fill up the lanes.
+
+    Parameters
+    ----------
+    values : ndarray, shape (C, ...)
+        A value for each channel.
+    lanes : int
+        Lanes, C or more.
+    fill : float
+        What stands in the others.
+
+    Returns
+    -------
+    ndarray, shape (..., lanes)
+        The same type.
+    """
+    moved = np.moveaxis(values, 0, -1)
+    full = np.full((*moved.shape[:-1], lanes), fill, dtype=values.dtype)
+    full[..., : moved.shape[-1]] = moved
+    return full
+
+
+def in_tiles(rows: Array, tiles: int) -> Array:
+    """Split rows of weights into tiles, one behind the other.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n, lanes)
+        Rows.
+    tiles : int
+        Tiles.
+
+    Returns
+    -------
+    ndarray
+        Shape (tiles, n, lanes / tiles), flat, on cache lines.
+    """
+    parts = rows.reshape(len(rows), tiles, rows.shape[1] // tiles)
+    return aligned(np.ascontiguousarray(parts.swapaxes(0, 1)))

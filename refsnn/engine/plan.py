@@ -1,0 +1,462 @@
+"""Preparing a population for its event-driven kernel."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, cast
+
+import numpy as np
+
+from refsnn.certificate import Ranges
+from refsnn.engine.filter import ROOM, Numbers, numbers
+from refsnn.engine.geometry import Windows, as_map, windows
+from refsnn.engine.layout import (
+    LANES,
+    aligned,
+    in_lanes,
+    in_tiles,
+    tiles_of,
+    words_of,
+)
+from refsnn.network import INPUT, Population, SpikingNetwork
+from refsnn.neurons import IF, DualThresholdIF, GatedIF
+from refsnn.numerics import Array, Shape
+
+NEURONS = (IF, GatedIF, DualThresholdIF)
+"""Models that the kernels know."""
+
+FOLD = 2
+"""Neighbouring pixels of at most 16 channels that are taken together."""
+
+FAR = 2.0**ROOM
+"""Threshold of lanes that no channel has."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A projection from a population, laid out.
+
+    Attributes
+    ----------
+    source : str
+        The population.
+    signs : tuple of int
+        Of the spikes it can emit.
+    words : int
+        Words of one of its pixels.
+    shape : tuple of int
+        Its rows and columns.
+    windows : Windows
+        The layout.
+    """
+
+    source: str
+    signs: tuple[int, ...]
+    words: int
+    shape: tuple[int, int]
+    windows: Windows
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    """Channels of a population that one call of the kernel computes.
+
+    Attributes
+    ----------
+    registers : tuple
+        As many elements as registers in a tile.
+    job, lists, taps : dict or list of dict
+        Fields of the kernel's records; ``source`` is a name and a sign.
+    tables : ndarray of int64
+        What the records point into.
+    fast, true : dict of str to ndarray
+        The kernel's values, and those of float64 if they are filtered.
+    """
+
+    registers: tuple[int, ...]
+    job: dict[str, int]
+    lists: list[dict[str, Any]]
+    taps: list[dict[str, Any]]
+    tables: Array
+    fast: dict[str, Array]
+    true: dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A population, prepared.
+
+    Attributes
+    ----------
+    population : Population
+        The population.
+    numbers : Numbers
+        The numbers it is run in.
+    shape : tuple of int
+        (C, H, W).
+    words : int
+        Words of a pixel.
+    signed : bool
+        Whether it emits negative spikes.
+    fold : int
+        Pixels taken together.
+    parts : tuple of Part
+        Its channels.
+    """
+
+    population: Population
+    numbers: Numbers
+    shape: Shape
+    words: int
+    signed: bool
+    fold: int
+    parts: tuple[Part, ...]
+
+
+def why_ordinary(snn: SpikingNetwork, p: Population) -> str:
+    """Say why a population has no event-driven kernel.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        Its network.
+    p : Population
+        The population, or the readout.
+
+    Returns
+    -------
+    str
+        The reason; empty if it has one.
+    """
+    if p.neuron is not None:
+        if type(p.neuron) not in NEURONS:
+            return f"neurons {p.neuron.op}"
+        if getattr(p.neuron, "strict", False) and p.grid is None:
+            return f"strict thresholds of {p.neuron.op} without a grid"
+    for q in p.projections:
+        if q.source != INPUT and windows(q, snn.shape_of(q.source)) is None:
+            kind = "maxima of spikes" if q.maxima else "a flattened identity"
+            return f"{kind} from {q.source}"
+        if q.source == INPUT and p.neuron is None:
+            return "a readout of the image"
+    if p.neuron is None and len(p.shape) > 1:
+        return "a readout with rows and columns"
+    return ""
+
+
+def prepare(
+    snn: SpikingNetwork, p: Population, r: Ranges, T: int, carrier: str
+) -> Plan:
+    """Prepare a population that has an event-driven kernel.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        Its network.
+    p : Population
+        The population, or the readout.
+    r : Ranges
+        What its operands can add up to.
+    T : int
+        Number of steps, at most.
+    carrier : str
+        Carrier of the run.
+
+    Returns
+    -------
+    Plan
+        The population, prepared.
+    """
+    seen = [_seen(snn, q) for q in p.projections if q.source != INPUT]
+    shape = as_map(p.shape)
+    cuts = _cuts(shape[0], seen)
+    fold = FOLD if _folds(shape, seen, p) else 1
+    terms = 1 + sum(_terms(s, fold) for s in seen)
+    chosen = (
+        numbers(r, T, terms, carrier)
+        if p.neuron
+        else Numbers(dtype=np.float64, q=np.zeros_like(r.q), filtered=False)
+    )
+    layout = _Layout(p, shape, fold, chosen)
+    parts = tuple(layout.part(seen, cut, len(cuts) > 1) for cut in cuts)
+    return Plan(
+        population=p,
+        numbers=chosen,
+        shape=shape,
+        words=words_of(shape[0]),
+        signed=isinstance(p.neuron, DualThresholdIF),
+        fold=fold,
+        parts=parts,
+    )
+
+
+def _seen(snn: SpikingNetwork, q: Any) -> Seen:
+    source = snn[q.source]
+    laid = cast(Windows, windows(q, source.shape))  # why_ordinary was asked before
+    C, H, W = as_map(source.shape)
+    signed = source.neuron is not None and min(source.neuron.alphabet) < 0
+    return Seen(
+        source=q.source,
+        signs=(1, -1) if signed else (1,),
+        words=words_of(C),
+        shape=(H, W),
+        windows=laid,
+    )
+
+
+def _terms(seen: Seen, fold: int) -> int:
+    """Bound the terms of a window."""
+    w = seen.windows
+    P, Q = w.weight.shape[2:]
+    taps = int(w.rows.shape[2] * w.columns.shape[1])
+    if w.by_channel:
+        return int(P * Q * taps)
+    channels = w.weight.shape[1] * w.groups
+    return int(P * (Q + (fold - 1) * w.stride) * taps * channels)
+
+
+def _cuts(channels: int, seen: list[Seen]) -> list[tuple[int, int]]:
+    """Cut channels where groups end; zeros stand in the weights of larger parts."""
+    step = LANES
+    for s in seen:
+        if not s.windows.by_channel:
+            step = math.lcm(step, channels // s.windows.groups)
+    grouped = any(s.windows.groups > 1 and not s.windows.by_channel for s in seen)
+    if not grouped or channels % step:
+        step = channels
+    return [(first, first + step) for first in range(0, channels, step)]
+
+
+def _folds(shape: Shape, seen: list[Seen], p: Population) -> bool:
+    """Say whether neighbouring pixels can be taken together."""
+    if shape[0] > LANES or shape[2] % FOLD or p.neuron is None:
+        return False
+    for s in seen:
+        w = s.windows
+        if w.by_channel:
+            aligned_columns = (w.columns[:, 0] == np.arange(len(w.columns))).all()
+            if w.weight.shape[3] > 1 or w.columns.shape[1] > 1 or not aligned_columns:
+                return False
+            if w.stride != 1 or len(w.columns) != shape[2] or s.words > 1:
+                return False
+        elif not 0 < w.stride <= w.weight.shape[3]:
+            return False
+    return True
+
+
+class _Layout:
+    """Lays out one population's parts.
+
+    Parameters
+    ----------
+    p : Population
+        The population.
+    shape : tuple of int
+        (C, H, W).
+    fold : int
+        Pixels taken together.
+    chosen : Numbers
+        The numbers.
+    """
+
+    def __init__(self, p: Population, shape: Shape, fold: int, chosen: Numbers) -> None:
+        self.p, self.shape, self.fold, self.chosen = p, shape, fold, chosen
+        self.exact = Numbers(
+            dtype=np.float64, q=np.zeros_like(chosen.q), filtered=False
+        )
+
+    def part(self, seen: list[Seen], cut: tuple[int, int], whole: bool) -> Part:
+        """Lay out some channels.
+
+        Parameters
+        ----------
+        seen : list of Seen
+            The projections.
+        cut : tuple of int
+            First channel, and the one behind the last.
+        whole : bool
+            Whether other parts follow behind the last channel.
+
+        Returns
+        -------
+        Part
+            The part.
+        """
+        channels = cut[1] - cut[0]
+        if self.fold > 1:
+            tiles, registers = 1, self.fold
+        else:
+            tiles, registers = tiles_of(-(-channels // LANES), whole=whole)
+        self.cut, self.lanes = slice(*cut), tiles * registers * LANES
+        self.tables: list[Array] = []
+        lists: list[dict[str, Any]] = []
+        taps: list[dict[str, Any]] = []
+        rows: list[Array] = []
+        tap_rows: list[Array] = []
+        for s in seen:
+            if s.windows.by_channel:
+                records, own = self._taps(s)
+                taps += records
+                tap_rows += own
+            else:
+                records, kernel = self._list(s, sum(len(k) for k in rows))
+                lists += records
+                rows.append(kernel)
+        kernels = np.concatenate(rows) if rows else np.zeros((0, channels * self.fold))
+        values, strides = self._values(kernels, tap_rows, tiles, self.chosen)
+        true = values
+        if self.chosen.filtered:
+            true, _ = self._values(kernels, tap_rows, tiles, self.exact)
+        elif self.chosen.dtype is not np.float64:
+            true = {name: np.zeros(1) for name in values}
+        job = {**self._job(tiles, len(kernels), lists), **strides}
+        return Part(
+            registers=(0,) * registers,
+            job=job,
+            lists=lists,
+            taps=taps,
+            tables=np.concatenate([t.reshape(-1) for t in self.tables])
+            if self.tables
+            else np.zeros(1, dtype=np.int64),
+            fast=values,
+            true=true,
+        )
+
+    def _job(
+        self, tiles: int, rows: int, lists: list[dict[str, Any]]
+    ) -> dict[str, int]:
+        """Describe the part, but for its place in the arena and its strides."""
+        C, H, W = self.shape
+        return {
+            "height": H,
+            "width": W // self.fold,
+            "words": words_of(C) * self.fold,
+            "word": self.cut.start // LANES,
+            "tiles": tiles,
+            "rows": rows,
+            "worst": sum(self._worst(one) for one in lists),
+            "least": 0 if getattr(self.p.neuron, "guard", True) else -(2**31),
+            "filtered": int(self.chosen.filtered),
+            "constant": int(self.p.bias is not None or self.p.fed_by_image),
+        }
+
+    def _table(self, values: Array) -> int:
+        """Store a table; return where it begins."""
+        begin = sum(t.size for t in self.tables)
+        self.tables.append(values.astype(np.int64))
+        return begin
+
+    @staticmethod
+    def _worst(one: dict[str, Any]) -> int:
+        sizes = ("columns", "column_taps", "kernel_rows", "row_taps", "read_words")
+        return LANES * math.prod(int(one[name]) for name in sizes)
+
+    def _list(self, s: Seen, first_row: int) -> tuple[list[dict[str, Any]], Array]:
+        """Lay out a projection whose events are listed; with its rows of weights."""
+        w = s.windows
+        O, I, P, Q = w.weight.shape
+        members = np.arange(O)[self.cut] // (O // w.groups) * I
+        begin = int(members.min()) // LANES
+        words = -(-(int(members.max()) + I) // LANES) - begin
+        dense = np.zeros((len(members), words * LANES, P, Q))
+        for o, c in enumerate(members - begin * LANES):
+            dense[o, c : c + I] = w.weight[self.cut][o]
+        span = Q + (self.fold - 1) * w.stride
+        rows = np.zeros((span, P, words * LANES, self.fold, len(members)))
+        for f in range(self.fold):
+            columns = slice(f * w.stride, f * w.stride + Q)
+            rows[columns, :, :, f] = dense.transpose(3, 2, 1, 0)
+        record = {
+            "height": s.shape[0],
+            "width": s.shape[1],
+            "words": s.words,
+            "first_word": begin,
+            "read_words": words,
+            "kernel_rows": P,
+            "row_taps": w.rows.shape[2],
+            "columns": len(w.columns),
+            "column_taps": w.columns.shape[1],
+            "rows": self._table(w.rows),
+            "listed": self._table(w.columns),
+            "windows": self._table(w.first[:: self.fold]),
+            "span": span,
+            "first_row": first_row,
+        }
+        records = [{**record, "source": (s.source, n), "sign": n} for n in s.signs]
+        return records, rows.reshape(-1, self.fold * len(members))
+
+    def _taps(self, s: Seen) -> tuple[list[dict[str, Any]], list[Array]]:
+        """Lay out a projection of channels to themselves."""
+        w, records, rows = s.windows, [], []
+        P, Q = w.weight.shape[2:]
+        for p, y, q, x in np.ndindex(P, w.rows.shape[2], Q, w.columns.shape[1]):
+            record = {
+                "height": s.shape[0],
+                "width": s.shape[1],
+                "words": s.words,
+                "rows": self._table(w.rows[:, p, y]),
+                "columns": self._table(w.columns[w.first + q, x][:: self.fold]),
+            }
+            for sign in s.signs:
+                records.append({**record, "source": (s.source, sign), "sign": sign})
+                rows.append(np.tile(w.weight[self.cut, 0, p, q], self.fold))
+        return records, rows
+
+    def _rows(self, kernels: Array, chosen: Numbers, tiles: int) -> Array:
+        """Express rows of weights, shape (n, fold channels), in numbers and tiles."""
+        n, channels = len(kernels), self.cut.stop - self.cut.start
+        by_channel = np.moveaxis(kernels.reshape(n, self.fold, channels), -1, 0)
+        own = dataclasses.replace(chosen, q=chosen.q[self.cut])
+        lanes = in_lanes(own.of(by_channel), self.lanes // self.fold, 0)
+        return in_tiles(lanes.reshape(n, self.lanes), tiles)
+
+    def _values(
+        self, kernels: Array, taps: list[Array], tiles: int, chosen: Numbers
+    ) -> tuple[dict[str, Array], dict[str, int]]:
+        """Express everything that a part adds and compares in some numbers."""
+        p, neuron = self.p, cast(Any, self.p.neuron)
+        if p.grid is not None and neuron is not None:
+            neuron = neuron.on_grid(p.grid)
+        one, strides = np.array(1.0), dict[str, tuple[int, int]]()
+        dual, gated = isinstance(neuron, DualThresholdIF), isinstance(neuron, GatedIF)
+        start, strides["start"] = self._placed(p.v0, chosen)
+        level, strides["level"] = self._placed(
+            neuron.theta_neg if dual else -one, chosen, fill=-FAR, down=True
+        )
+        bias = np.array(0.0) if p.bias is None or p.fed_by_image else p.bias
+        constant, strides["constant"] = self._placed(bias, chosen)
+        tolerance = neuron.tolerance if gated else one
+        values = {
+            "weights": self._rows(kernels, chosen, tiles),
+            "taps": self._rows(np.reshape(taps, (len(taps), -1)), chosen, tiles)
+            if taps
+            else np.zeros(0, dtype=chosen.dtype),
+            "theta": self._placed(one, chosen, fill=FAR)[0],
+            "level": level,
+            "start": start,
+            "constant": constant,
+            "tolerance": self._placed(tolerance, chosen, fill=FAR, down=True)[0],
+        }
+        named = {
+            f"{name}_{axis}": stride
+            for name, both in strides.items()
+            for axis, stride in zip(("row", "column"), both, strict=True)
+        }
+        return values, {**named, "constant_image": 0}
+
+    def _placed(
+        self, value: Array, chosen: Numbers, *, fill: float = 0.0, down: bool = False
+    ) -> tuple[Array, tuple[int, int]]:
+        """Lay out a parameter; with its strides from row to row, column to column."""
+        C, _, W = self.shape
+        per_neuron = value.shape == self.p.shape and value.ndim == 3
+        full = value if per_neuron else np.broadcast_to(value, (C,)).reshape(C, 1, 1)
+        own = dataclasses.replace(chosen, q=chosen.q[self.cut])
+        with np.errstate(invalid="ignore"):
+            lanes = in_lanes(
+                own.of(full[self.cut], down=down), self.lanes // self.fold, fill
+            )
+        if per_neuron:
+            return aligned(lanes), (W // self.fold * self.lanes, self.lanes)
+        return aligned(np.tile(lanes[0, 0], self.fold)), (0, 0)

@@ -1,0 +1,422 @@
+"""Event-driven populations: lists of events, sums in registers, spikes as bits.
+
+Spikes live in one *arena* of words: (B, T, H, W, words) for each population, a bit a
+channel. For each row of output pixels the events that it can see are listed once, step
+by step, column by column; one column lists its kernel rows one behind the other. So the
+window of a pixel is one stretch of one list, and an entry, less what its window begins
+with, names the row of weights of (column, row, channel) of the kernel. The sums of a
+pixel, for :data:`LANES` channels a register, are added to the membrane, which fires and
+is reset at once: no current is ever stored.
+
+Nothing here depends on an order of terms. It is exact where a certificate says so of
+sums that are added to the membrane one by one, and where a *filter* says so, see
+:mod:`refsnn.engine.filter`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refsnn.kernels.decisions import (
+    count_bits,
+    fire_above,
+    fire_below,
+    keep_above,
+    mark_near,
+)
+from refsnn.kernels.intrinsics import (
+    add,
+    add_masked,
+    add_rows,
+    move,
+    subtract_masked,
+    subtract_rows,
+)
+from refsnn.kernels.lists import list_rows
+from refsnn.kernels.pairs import exact, part
+from refsnn.kernels.vectors import LANES
+
+TAP = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "source",
+            "sign",
+            "height",
+            "width",
+            "words",
+            "rows",  # in `tables`: output row -> row or -1
+            "columns",  # in `tables`: output column -> column or -1
+        )
+    ]
+)
+"""A projection of a channel to itself: a row of weights under a mask of bits."""
+
+
+class Job(NamedTuple):
+    """A population, or some of its channels; where its numbers are.
+
+    Attributes
+    ----------
+    steps, height, width : int
+        T, rows and columns.
+    words, word, tiles : int
+        Words of a pixel, the first of these tiles, and their number.
+    rows : int
+        Rows of weights of a tile.
+    worst : int
+        Events in a row of pixels, at most.
+    positive, negative : int
+        Where spikes go in the arena, or -1.
+    gate, keep : int
+        Where a mask of the spikes is, and where one is written of the neurons whose
+        last potential is not below the tolerance, or -1.
+    least : int
+        Net spikes that a negative one needs more than.
+    filtered, constant : int
+        Whether neurons are marked, and whether there is a constant current.
+    constant_image, constant_row, constant_column : int
+        How many numbers from one to the next; so for what follows.
+    start_row, start_column, level_row, level_column : int
+        The same of v(0) and of negative thresholds.
+    """
+
+    steps: int
+    height: int
+    width: int
+    words: int
+    word: int
+    tiles: int
+    rows: int
+    worst: int
+    positive: int
+    negative: int
+    gate: int
+    keep: int
+    least: int
+    filtered: int
+    constant: int
+    constant_image: int
+    constant_row: int
+    constant_column: int
+    start_row: int
+    start_column: int
+    level_row: int
+    level_column: int
+
+
+class Values(NamedTuple):
+    """The numbers of a population in one type.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (tiles rows lanes,)
+        Rows of weights, tile by tile.
+    taps : ndarray, shape (tiles taps lanes,)
+        Rows of weights of channels to themselves.
+    theta : ndarray, shape (tiles lanes,)
+        Threshold.
+    level : ndarray
+        Negative threshold.
+    start : ndarray
+        v(0).
+    constant : ndarray
+        Current that is the same at every step.
+    tolerance : ndarray, shape (tiles lanes,)
+        Potential from which on a neuron is kept.
+    """
+
+    weights: Any
+    taps: Any
+    theta: Any
+    level: Any
+    start: Any
+    constant: Any
+    tolerance: Any
+
+
+@part
+def facts(one, job, tile):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Gather what a list's windows need, for the processor to keep at hand."""
+    column = one.kernel_rows * one.read_words * LANES
+    return one.windows, one.span, column, tile * job.rows + one.first_row, one.sign
+
+
+@part
+def charge(  # type: ignore[no-untyped-def]  # typed by Numba
+    registers,
+    arena,
+    tables,
+    job,
+    lists,
+    taps,
+    fast,
+    first,
+    events,
+    v,
+    at,
+    where,
+    t,
+    one,
+):
+    """Add the terms of a step to the membrane; return how many they were.
+
+    `one` holds the facts of the first list.
+    """
+    b, i, j, tile = where
+    R, n = len(registers), 0
+    if job.constant:
+        fixed = b * job.constant_image + i * job.constant_row + j * job.constant_column
+        add(v, at, fast.constant, fixed + tile * LANES * R, registers)
+        n += 1
+    for p in range(len(lists)):
+        windows, span, column, row, sign = facts(lists[p], job, tile) if p else one
+        window = tables[windows + j]
+        s, e = first[p, t, window], first[p, t, window + span]
+        row = (row - window * column) * LANES * R
+        if sign > 0:
+            add_rows(v, at, fast.weights, row, events, s, e, registers)
+        else:
+            subtract_rows(v, at, fast.weights, row, events, s, e, registers)
+        n += e - s
+    for m in range(len(taps)):
+        word = word_of(tables, job, taps[m], where, t)
+        if word < 0:
+            continue
+        row = (tile * len(taps) + m) * LANES * R
+        if taps[m].sign > 0:
+            add_masked(v, at, fast.taps, row, arena, word + tile * R, registers)
+        else:
+            subtract_masked(v, at, fast.taps, row, arena, word + tile * R, registers)
+        n += 1
+    return n
+
+
+@part
+def word_of(tables, job, tap, where, t):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Return the word of a tap in the first tile, -1 in the padding."""
+    b, i, j, _ = where
+    y, x = tables[tap.rows + i], tables[tap.columns + j]
+    if y < 0 or x < 0:
+        return -1
+    pixel = ((b * job.steps + t) * tap.height + y) * tap.width + x
+    return tap.source + pixel * tap.words + job.word
+
+
+@part
+def decide(  # type: ignore[no-untyped-def]  # typed by Numba
+    registers, arena, job, fast, v, at, counts, ones, marks, where, t, n
+):
+    """Mark, fire, reset and count behind the charge of a step, `n` terms so far."""
+    b, i, j, tile = where
+    R = len(registers)
+    lane, reach = tile * LANES * R, (n + 1) // 2
+    pixel = ((b * job.steps + t) * job.height + i) * job.width + j
+    word = pixel * job.words + job.word + tile * R
+    if job.filtered:
+        mark_near(v, at, fast.theta, lane, reach, marks, j * R, registers)
+    if job.negative >= 0:
+        below = job.negative + word
+        level = i * job.level_row + j * job.level_column + lane
+        if job.filtered:
+            mark_near(v, at, fast.level, level, reach, marks, j * R, registers)
+        theta, least = fast.theta, job.least
+        fire_below(
+            *(v, at, theta, lane, fast.level, level, counts, 0, least),
+            *(arena, below, registers),
+        )
+        subtract_masked(counts, 0, ones, 0, arena, below, registers)
+    fire_above(v, at, fast.theta, lane, arena, job.positive + word, registers)
+    if job.negative >= 0:
+        add_masked(counts, 0, ones, 0, arena, job.positive + word, registers)
+    if job.gate >= 0:
+        pixel = (b * job.height + i) * job.width + j
+        gate = job.gate + pixel * job.words + job.word + tile * R
+        for r in range(R):
+            arena[job.positive + word + r] &= arena[gate + r]
+
+
+@part
+def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
+    registers, arena, tables, job, lists, taps, fast, first, events, state, b, i, tile
+):
+    """Take a row of pixels, some channels of them, through all steps.
+
+    `state` holds the membrane and where it begins, net counts, ones and the marks.
+    """
+    v, at, counts, ones, marks = state
+    R = len(registers)
+    lane = tile * LANES * R
+    one = facts(lists[0], job, tile) if len(lists) else (0, 0, 0, 0, 0)
+    for j in range(job.width):
+        where = (b, i, j, tile)
+        start = i * job.start_row + j * job.start_column + lane
+        move(v, at, fast.start, start, registers)
+        if job.negative >= 0:
+            counts[:] = 0
+        for r in range(R):
+            marks[j * R + r] = 0
+        n = 1
+        for t in range(job.steps):
+            n += charge(
+                *(registers, arena, tables, job, lists, taps, fast, first, events),
+                *(v, at, where, t, one),
+            )
+            decide(
+                *(registers, arena, job, fast, v, at, counts, ones, marks, where),
+                *(t, n),
+            )
+        if job.keep >= 0:
+            keep = job.keep + ((b * job.height + i) * job.width + j) * job.words
+            keep += job.word + tile * R
+            if job.filtered:
+                reach = (n + 1) // 2
+                mark_near(v, at, fast.tolerance, lane, reach, marks, j * R, registers)
+            keep_above(v, at, fast.tolerance, lane, arena, keep, registers)
+
+
+@exact
+def fire_again(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; every kind of term
+    arena, tables, job, lists, taps, true, first, events, where, lane, lanes
+):
+    """Take one neuron through all steps in float64, and set its bits anew."""
+    b, i, j, tile = where
+    bit, own = np.uint16(1 << (lane % LANES)), lane + tile * lanes
+    word = job.word + own // LANES
+    fixed = b * job.constant_image + i * job.constant_row + j * job.constant_column
+    v = true.start[i * job.start_row + j * job.start_column + own]
+    level = true.level[i * job.level_row + j * job.level_column + own]
+    N = 0
+    for t in range(job.steps):
+        if job.constant:
+            v += true.constant[fixed + own]
+        for p in range(len(lists)):
+            windows, span, column, row, sign = facts(lists[p], job, tile)
+            window = tables[windows + j]
+            row -= window * column
+            for k in range(first[p, t, window], first[p, t, window + span]):
+                v += sign * true.weights[(row + events[k]) * lanes + lane]
+        for m in range(len(taps)):
+            at = word_of(tables, job, taps[m], where, t)
+            if at >= 0 and arena[at + own // LANES] & bit:
+                row = tile * len(taps) + m
+                v += taps[m].sign * true.taps[row * lanes + lane]
+        s = int(v >= true.theta[own])
+        if job.negative >= 0 and v <= level and job.least < N:
+            s = -1
+        v -= s * true.theta[own]
+        N += s
+        pixel = ((b * job.steps + t) * job.height + i) * job.width + j
+        passed = job.gate < 0
+        if not passed:
+            gate = (b * job.height + i) * job.width + j
+            passed = arena[job.gate + gate * job.words + word] & bit != 0
+        set_bit(arena, job.positive + pixel * job.words + word, bit, s > 0 and passed)
+        if job.negative >= 0:
+            set_bit(arena, job.negative + pixel * job.words + word, bit, s < 0)
+    if job.keep >= 0:
+        pixel = (b * job.height + i) * job.width + j
+        kept = v >= true.tolerance[own]
+        set_bit(arena, job.keep + pixel * job.words + word, bit, kept)
+
+
+@part
+def set_bit(arena, word, bit, value):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Set or clear a bit of a word."""
+    if value:
+        arena[word] |= bit
+    else:
+        arena[word] &= ~bit
+
+
+@exact
+def scratch(registers, like, width):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Make the state of a pixel; the membrane begins on a cache line."""
+    lanes = LANES * len(registers)
+    v = np.zeros(lanes + 64, dtype=like.dtype)
+    at = (-v.ctypes.data % 64) // v.itemsize
+    counts, ones = np.zeros(lanes, dtype=np.int32), np.ones(lanes, dtype=np.int32)
+    return v, at, counts, ones, np.zeros(width * len(registers), dtype=np.uint16)
+
+
+@exact
+def gather(  # type: ignore[no-untyped-def]  # typed by Numba
+    registers, arena, tables, job, lists, taps, fast, true, events, first, row, end
+):
+    """Take rows of pixels, counted over images, through all steps.
+
+    Returns the number of neurons that were marked and computed again in float64.
+    """
+    lanes = LANES * len(registers)
+    state = scratch(registers, fast.weights, job.width)
+    marks, marked = state[4], 0
+    while row < end:
+        rows = list_rows(arena, tables, job, lists, events, first, row, end)
+        for tile in range(job.tiles):
+            for r in range(rows):
+                b, i = (row + r) // job.height, (row + r) % job.height
+                fire_row(
+                    *(registers, arena, tables, job, lists, taps, fast, first[r]),
+                    *(events, state, b, i, tile),
+                )
+                if not job.filtered:
+                    continue
+                for k in range(len(marks)):
+                    if marks[k] == 0:
+                        continue
+                    for bit in range(LANES):
+                        if marks[k] >> bit & 1:
+                            where = (b, i, k * LANES // lanes, tile)
+                            fire_again(
+                                *(arena, tables, job, lists, taps, true, first[r]),
+                                *(events, where, (k * LANES + bit) % lanes, lanes),
+                            )
+                            marked += 1
+        row += rows
+    return marked
+
+
+@exact
+def read_out(  # type: ignore[no-untyped-def]  # typed by Numba
+    registers, arena, tables, job, lists, taps, values, events, first, logits
+):
+    """Add up the currents of a population without neurons, step by step, in float64.
+
+    `logits` has the shape (B, T, tiles lanes).
+    """
+    lanes = LANES * len(registers)
+    v, at, _, _, _ = scratch(registers, values.weights, 1)
+    row = 0
+    while row < len(logits):
+        rows = list_rows(arena, tables, job, lists, events, first, row, len(logits))
+        for b in range(row, row + rows):
+            for tile in range(job.tiles):
+                one = facts(lists[0], job, tile) if len(lists) else (0, 0, 0, 0, 0)
+                v[:] = 0
+                for t in range(job.steps):
+                    charge(
+                        *(registers, arena, tables, job, lists, taps, values),
+                        *(first[b - row], events, v, at, (b, 0, 0, tile), t, one),
+                    )
+                    logits[b, t, tile * lanes : (tile + 1) * lanes] = v[at : at + lanes]
+        row += rows
+
+
+@exact
+def tally(arena, begin, fan_out, spikes, synops):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Count spikes, and each word's times its fan-out, at every step.
+
+    `begin` says where each step of each image begins, shape (B, T).
+    """
+    B, T = begin.shape
+    for b in range(B):
+        for t in range(T):
+            first, count, operations = begin[b, t], 0, 0
+            for k in range(len(fan_out)):
+                bits = count_bits(arena[first + k])
+                count += bits
+                operations += bits * fan_out[k]
+            spikes[t] += count
+            synops[t] += operations

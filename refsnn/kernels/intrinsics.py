@@ -1,0 +1,307 @@
+"""Vector operations that Numba has no word for, each beside its NumPy definition.
+
+A *register* is :data:`LANES` numbers of one type; LLVM splits it where a processor is
+narrower, so nothing here assumes one. An operation works on as many registers as its
+last argument, a tuple, has elements, which is known when it is compiled: sums then
+stay in the processor while rows are added. A *word* is 16 bits, one a lane, the first
+in the lowest. Arrays are one-dimensional; `at`, `first` and the like are elements at
+which registers begin. Integers wrap, as in NumPy.
+
+What stands here in NumPy is the definition; the decorator pairs it with the code that
+compiled kernels contain in its place. A test runs every pair bit for bit.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from refsnn.kernels.vectors import ALIGNMENT, LANES, Vectors
+from refsnn.numerics import Array
+
+DEFINITIONS: dict[Any, Callable[..., Any]] = {}
+"""The definition of each operation."""
+
+Registers = tuple[int, ...]
+Emit = Callable[[Vectors, Any, Any, int], Any]
+
+_KINDS: dict[str, Callable[[Any, Any], Any]] = {
+    "a": lambda kind, first: kind,  # noqa: ARG005 - an array
+    "r": lambda kind, first: kind,  # noqa: ARG005 - registers
+    "i": lambda kind, first: types.intp,  # noqa: ARG005 - an index
+    "w": lambda kind, first: types.uint16,  # noqa: ARG005 - a word
+    "s": lambda kind, first: first.dtype,  # noqa: ARG005 - a number, as in the first array
+}
+
+
+def operation(
+    arguments: str, emit: Emit, answer: Any = types.void
+) -> Callable[[Callable[..., Any]], Any]:
+    """Pair a definition with the code of its operation.
+
+    Parameters
+    ----------
+    arguments : str
+        A letter for the kind of each argument, the keys of a table here.
+    emit : callable
+        Emits the code, given the vectors of the first array, the arguments' types and
+        values, and the number of registers; returns the answer, if there is one.
+    answer : numba type
+        Type of the answer.
+
+    Returns
+    -------
+    callable
+        The decorator; it returns the operation, for use in kernels.
+    """
+
+    def decorate(definition: Callable[..., Any]) -> Any:
+        def typed(typing: Any, *kinds: Any) -> Any:  # noqa: ARG001 - Numba passes it
+            signature = answer(
+                *[_KINDS[a](k, kinds[0]) for a, k in zip(arguments, kinds, strict=True)]
+            )
+
+            def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+                element = getattr(signature.args[0], "dtype", types.int64)
+                vectors = Vectors(context, builder, element)
+                count = getattr(signature.args[-1], "count", 0)
+                value = emit(vectors, signature.args, values, count)
+                return context.get_dummy_value() if answer is types.void else value
+
+            return signature, code
+
+        own = inspect.signature(definition).parameters.values()
+        first = inspect.Parameter("typing", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        typed.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]  # what Numba reads
+        typed.__doc__, typed.__name__ = definition.__doc__, definition.__name__
+        made = intrinsic(typed)
+        DEFINITIONS[made] = definition
+        return made
+
+    return decorate
+
+
+def width(registers: Registers) -> int:
+    """Return the numbers in some registers.
+
+    Parameters
+    ----------
+    registers : tuple
+        One element each.
+
+    Returns
+    -------
+    int
+        Lanes.
+    """
+    return LANES * len(registers)
+
+
+def unpacked(words: Array, at: int, registers: Registers) -> Array:
+    """Unpack words into a truth value a lane.
+
+    Parameters
+    ----------
+    words : ndarray of uint16
+        Words.
+    at : int
+        The first.
+    registers : tuple
+        As many.
+
+    Returns
+    -------
+    ndarray of bool
+        The bits, the lowest first.
+    """
+    some = words[at : at + len(registers)].astype("<u2").view(np.uint8)
+    return np.unpackbits(some, bitorder="little").astype(bool)
+
+
+def packed(bits: Array) -> Array:
+    """Pack truth values into words.
+
+    Parameters
+    ----------
+    bits : ndarray of bool
+        A multiple of 16.
+
+    Returns
+    -------
+    ndarray of uint16
+        Words.
+    """
+    words: Array = np.packbits(bits, bitorder="little").view("<u2").astype(np.uint16)
+    return words
+
+
+def _row_sums(name: str) -> Emit:
+    """Emit the loop that adds rows, or takes them away, its sums in registers."""
+
+    def emit(v: Vectors, kinds: Any, values: Any, count: int) -> None:
+        sums, at, weights, origin, events, start, stop, _ = values
+        b, place = v.builder, v.place(kinds[0], sums, at)
+        begun = [v.load(place, r) for r in range(count)]
+        entry, loop = b.block, b.append_basic_block("rows")
+        done = b.append_basic_block("done")
+        b.cbranch(b.icmp_signed("<", start, stop), loop, done)
+
+        b.position_at_end(loop)
+        i = b.phi(start.type)
+        acc = [b.phi(v.type) for _ in range(count)]
+        event = b.zext(b.load(v.element(kinds[4], events, i)), start.type)
+        row = b.add(origin, b.mul(event, ir.Constant(start.type, LANES * count)))
+        terms = v.place(kinds[2], weights, row)
+        after = [
+            v.operate(name, acc[r], v.load(terms, r, align=ALIGNMENT))
+            for r in range(count)
+        ]
+        following = b.add(i, ir.Constant(start.type, 1))
+        for phi, first, then in zip(
+            [i, *acc], [start, *begun], [following, *after], strict=True
+        ):
+            phi.add_incoming(first, entry)
+            phi.add_incoming(then, loop)
+        again = b.cbranch(b.icmp_signed("<", following, stop), loop, done)
+        again.set_metadata("llvm.loop", v.rolled())
+
+        b.position_at_end(done)
+        totals = [b.phi(v.type) for _ in range(count)]
+        for r in range(count):
+            totals[r].add_incoming(begun[r], entry)
+            totals[r].add_incoming(after[r], loop)
+        for r in range(count):
+            v.store(totals[r], place, r)
+
+    return emit
+
+
+def _rows(weights: Array, origin: int, events: Array, registers: Registers) -> Array:
+    first = origin + events.astype(np.int64) * width(registers)
+    rows: Array = weights[first[:, None] + np.arange(width(registers))]
+    return rows
+
+
+@operation("aiaiaiir", _row_sums("add"))
+def add_rows(
+    v: Array,
+    at: int,
+    weights: Array,
+    origin: int,
+    events: Array,
+    start: int,
+    stop: int,
+    registers: Registers,
+) -> None:
+    """Add the rows of weights that ``events[start:stop]`` name, counted from origin."""
+    for row in _rows(weights, origin, events[start:stop], registers):
+        v[at : at + width(registers)] += row
+
+
+@operation("aiaiaiir", _row_sums("sub"))
+def subtract_rows(
+    v: Array,
+    at: int,
+    weights: Array,
+    origin: int,
+    events: Array,
+    start: int,
+    stop: int,
+    registers: Registers,
+) -> None:
+    """Take away the rows of weights that ``events[start:stop]`` name."""
+    for row in _rows(weights, origin, events[start:stop], registers):
+        v[at : at + width(registers)] -= row
+
+
+def _move(v: Vectors, kinds: Any, values: Any, count: int) -> None:
+    to, source = (v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2))
+    for r in range(count):
+        v.store(v.load(source, r), to, r)
+
+
+@operation("aiair", _move)
+def move(v: Array, at: int, x: Array, first: int, registers: Registers) -> None:
+    """Copy registers: v = x."""
+    v[at : at + width(registers)] = x[first : first + width(registers)]
+
+
+def _add(v: Vectors, kinds: Any, values: Any, count: int) -> None:
+    to, source = (v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2))
+    for r in range(count):
+        v.store(v.operate("add", v.load(to, r), v.load(source, r)), to, r)
+
+
+@operation("aiair", _add)
+def add(v: Array, at: int, x: Array, first: int, registers: Registers) -> None:
+    """Add registers: v = v + x."""
+    v[at : at + width(registers)] += x[first : first + width(registers)]
+
+
+def _add_scaled(v: Vectors, kinds: Any, values: Any, count: int) -> None:
+    to, source = (v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2))
+    scale = v.same(values[4])
+    for r in range(count):
+        term = v.operate("mul", v.load(source, r), scale)
+        v.store(v.operate("add", v.load(to, r), term), to, r)
+
+
+@operation("aiaisr", _add_scaled)
+def add_scaled(
+    v: Array, at: int, x: Array, first: int, scale: Any, registers: Registers
+) -> None:
+    """Add a multiple: v = v + x scale, the product rounded before the sum."""
+    term = x[first : first + width(registers)] * v.dtype.type(scale)
+    v[at : at + width(registers)] += term
+
+
+def _masked(name: str) -> Emit:
+    """Emit code that adds, or takes away, a row where bits are set."""
+
+    def emit(v: Vectors, kinds: Any, values: Any, count: int) -> None:
+        to, source = (v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2))
+        b = v.builder
+        for r in range(count):
+            word = b.load(v.element(kinds[4], values[4], values[5], r))
+            term = v.under(v.bits(word), v.load(source, r))
+            v.store(v.operate(name, v.load(to, r), term), to, r)
+
+    return emit
+
+
+@operation("aiaiair", _masked("add"))
+def add_masked(
+    v: Array,
+    at: int,
+    x: Array,
+    first: int,
+    words: Array,
+    word: int,
+    registers: Registers,
+) -> None:
+    """Add x to v in the lanes whose bits are set in the words from `word` on."""
+    row = x[first : first + width(registers)]
+    bits = unpacked(words, word, registers)
+    v[at : at + width(registers)] += np.where(bits, row, 0).astype(v.dtype)
+
+
+@operation("aiaiair", _masked("sub"))
+def subtract_masked(
+    v: Array,
+    at: int,
+    x: Array,
+    first: int,
+    words: Array,
+    word: int,
+    registers: Registers,
+) -> None:
+    """Take x away from v in the lanes whose bits are set."""
+    row = x[first : first + width(registers)]
+    bits = unpacked(words, word, registers)
+    v[at : at + width(registers)] -= np.where(bits, row, 0).astype(v.dtype)

@@ -1,0 +1,128 @@
+"""Lists of events: which rows of weights a window adds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refsnn.kernels.decisions import append_set_bits
+from refsnn.kernels.pairs import part
+from refsnn.kernels.vectors import LANES
+
+LIST = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "source",  # where the spikes begin in the arena
+            "sign",  # of these spikes
+            "height",
+            "width",
+            "words",  # of a pixel
+            "first_word",  # that this projection reads
+            "read_words",
+            "kernel_rows",
+            "row_taps",  # rows of the source in one row behind the pooling
+            "columns",  # of the list
+            "column_taps",
+            "rows",  # in `tables`: (output row, kernel row, tap) -> row or -1
+            "listed",  # in `tables`: (column, tap) -> column or -1
+            "windows",  # in `tables`: output column -> first column of its window
+            "span",  # columns of a window
+            "first_row",  # of its weights
+        )
+    ]
+)
+"""A projection whose events are listed."""
+
+
+@part
+def list_row(arena, tables, one, steps, b, i, events, used, first):  # type: ignore[no-untyped-def]  # typed by Numba
+    """List the events of a row of pixels behind `used` others; return how many."""
+    if one.row_taps == 1 and one.column_taps == 1:
+        return list_plain(arena, tables, one, steps, b, i, events, used, first)
+    columns, pixels = one.columns, one.height * one.width * one.words
+    taps, height = one.column_taps, one.kernel_rows * one.read_words * LANES
+    rows = one.rows + i * one.kernel_rows * one.row_taps
+    step = one.source + b * steps * pixels + one.first_word
+    along = (one.kernel_rows, one.row_taps, one.width * one.words, one.read_words)
+    for t in range(steps):
+        for column in range(columns):
+            first[t, column] = used
+            listed = one.listed + column * taps
+            for tap in range(listed, listed + taps):
+                x = tables[tap]
+                if x >= 0:
+                    begin = step + x * one.words
+                    used = list_column(
+                        *(arena, tables, rows, along, begin, events, used),
+                        column * height,
+                    )
+        first[t, columns] = used
+        step += pixels
+    return used
+
+
+@part
+def list_plain(arena, tables, one, steps, b, i, events, used, first):  # type: ignore[no-untyped-def]  # typed by Numba
+    """List a row without pooling, whose kernel rows inside follow at one distance."""
+    P, columns, words, read = one.kernel_rows, one.columns, one.words, one.read_words
+    width, pixels = one.width * words, one.height * one.width * words
+    rows, listed = one.rows + i * P, one.listed
+    low, high = 0, P
+    while low < P and tables[rows + low] < 0:
+        low += 1
+    while high > low and tables[rows + high - 1] < 0:
+        high -= 1
+    begin = tables[rows + low] * width if high > low else 0
+    gap = tables[rows + low + 1] * width - begin if high > low + 1 else 0
+    step = one.source + b * steps * pixels + one.first_word + begin
+    for t in range(steps):
+        base = low * read * LANES
+        for column in range(columns):
+            first[t, column] = used
+            x = tables[listed + column]
+            if x >= 0:
+                word, row = step + x * words, base
+                for _ in range(low, high):
+                    for w in range(read):
+                        used = append_set_bits(events, used, arena[word + w], row)
+                        row += LANES
+                    word += gap
+            base += P * read * LANES
+        first[t, columns] = used
+        step += pixels
+    return used
+
+
+@part
+def list_column(arena, tables, rows, along, begin, events, used, base):  # type: ignore[no-untyped-def]  # typed by Numba
+    """List the events of the rows that a kernel sees in one column of the source."""
+    kernel_rows, row_taps, width, words = along
+    for _ in range(kernel_rows):
+        for tap in range(rows, rows + row_taps):
+            y = tables[tap]
+            if y >= 0:
+                word = begin + y * width
+                for w in range(words):
+                    used = append_set_bits(
+                        events, used, arena[word + w], base + w * LANES
+                    )
+        rows += row_taps
+        base += words * LANES
+    return used
+
+
+@part
+def list_rows(arena, tables, job, lists, events, first, row, end):  # type: ignore[no-untyped-def]  # typed by Numba
+    """List the events of as many rows of pixels as there is room for; return them."""
+    rows, used = 0, 0
+    while rows < len(first) and row + rows < end:
+        if used + job.worst > len(events):
+            break
+        b, i = (row + rows) // job.height, (row + rows) % job.height
+        for p in range(len(lists)):
+            used = list_row(
+                *(arena, tables, lists[p], job.steps, b, i, events, used),
+                first[rows, p],
+            )
+        rows += 1
+    return rows

@@ -1,0 +1,177 @@
+"""Declarations: which published table, by which network and method."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from refsnn.errors import OptionError
+from refsnn.methods import METHODS
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """One network, converted by one method, run on a whole test set.
+
+    Attributes
+    ----------
+    network : str
+        File name in ``weights/`` without its suffix.
+    method : str
+        Conversion method.
+    steps : tuple of int
+        Every T that is wanted.
+    options : mapping
+        The method's options that are not the defaults.
+    rows : mapping of str to str
+        Which published rows are its counterpart, by their columns; empty: none.
+    note : str
+        What is known of differences: other epochs, another L.
+    """
+
+    network: str
+    method: str
+    steps: tuple[int, ...]
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    rows: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def conversions(self) -> tuple[int, ...]:
+        """The T of each conversion: all, if the method depends on T, else the last."""
+        if METHODS[self.method].depends_on_T:
+            return self.steps
+        return (max(self.steps),)
+
+    @property
+    def label(self) -> str:
+        """The method and what is set."""
+        options = ",".join(f"{k}={v}" for k, v in self.options.items())
+        return f"{self.method}:{options}" if options else self.method
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """What a script reproduces.
+
+    Attributes
+    ----------
+    title : str
+        What it is about.
+    data : str
+        Name of the data set; its test split is run.
+    runs : tuple of Run
+        What is run.
+    claims : tuple of str
+        Claims that its runs decide, by their names in ``claims.csv``.
+    """
+
+    title: str
+    data: str
+    runs: tuple[Run, ...]
+    claims: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for run in self.runs:
+            if run.method not in METHODS or not run.steps or min(run.steps) < 1:
+                raise OptionError(
+                    where=f"reproduction {self.title}",
+                    got=f"method {run.method}, T = {run.steps}",
+                    expected=f"one of {', '.join(METHODS)}, and steps from 1",
+                )
+
+
+def default_root() -> Path:
+    """Return the folder of the reproductions.
+
+    Returns
+    -------
+    Path
+        ``reproductions`` in the current folder, beside the package's source, or as
+        shipped with the package, whichever exists first.
+    """
+    package = Path(__file__).parents[1]
+    candidates = (
+        Path("reproductions"),
+        package.parent / "reproductions",
+        package / "reproductions",
+    )
+    for folder in candidates:
+        if (folder / "published.csv").is_file():
+            return folder
+    return candidates[0]
+
+
+def declared(root: Path) -> tuple[str, ...]:
+    """Name the reproductions of a folder.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+
+    Returns
+    -------
+    tuple of str
+        Scripts that declare a reproduction, in alphabetical order.
+    """
+    return tuple(
+        sorted(
+            path.stem
+            for path in root.glob("*.py")
+            if "\nREPRODUCTION = " in path.read_text()
+        )
+    )
+
+
+def load_declaration(root: Path, name: str) -> Reproduction:
+    """Read a declaration.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    name : str
+        The script's name without its suffix.
+
+    Returns
+    -------
+    Reproduction
+        Its ``REPRODUCTION``.
+
+    Raises
+    ------
+    OptionError
+        If there is no such script.
+    """
+    if name not in declared(root):
+        known = ", ".join(declared(root)) or "none"
+        raise OptionError(
+            where=f"reproductions in {root}", got=name, expected=f"one of {known}"
+        )
+    spec = importlib.util.spec_from_file_location(f"_{name}", root / f"{name}.py")
+    if spec is None or spec.loader is None:
+        raise OptionError(where=name, got="no module", expected="a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Reproduction = module.REPRODUCTION
+    return found
+
+
+def main(script: str) -> None:
+    """Run a script's reproduction as ``refsnn reproduce`` does.
+
+    Parameters
+    ----------
+    script : str
+        The script's ``__file__``; further arguments are those of the command line.
+    """
+    file = Path(script)
+    command = [sys.executable, "-m", "refsnn", "reproduce", file.stem]
+    command += ["--root", str(file.parent), *sys.argv[1:]]
+    raise SystemExit(subprocess.call(command))  # noqa: S603 - this Python, this package

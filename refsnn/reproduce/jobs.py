@@ -1,0 +1,369 @@
+"""Work in shards: every shard a file of integers, so that none is done twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import operator
+from collections.abc import Mapping
+from functools import lru_cache, reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refsnn import datasets, io
+from refsnn.convert import convert, needs_images, parse_options
+from refsnn.datasets import Images
+from refsnn.errors import DataError
+from refsnn.evaluate import Tally, evaluate
+from refsnn.io import content_sha256
+from refsnn.network import Network
+from refsnn.numerics import Array
+from refsnn.reproduce.declared import Run
+from refsnn.trace import images_sha256
+
+INEXACT: Mapping[str, tuple[int, ...]] = {
+    "cifar10": (
+        *(1259, 1369, 1422, 2245, 2737, 2935, 3695, 3718, 4085, 4496),
+        *(5791, 5896, 6286, 7580, 7707, 7724, 7832, 8117, 8551, 9254),
+    )
+}
+"""Test images left out by data set: in a copy of CIFAR-10 in circulation these are
+re-encoded as JPEG. Without them its results are those of the official files."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """A converted network, ready to run.
+
+    Attributes
+    ----------
+    run : Run
+        The declaration.
+    T : int
+        Number of steps.
+    ann, net : Path
+        Files of the trained and of the converted network.
+    sha256, net_sha256 : str
+        Their content hashes.
+    """
+
+    run: Run
+    T: int
+    ann: Path
+    net: Path
+    sha256: str
+    net_sha256: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Shard:
+    """Some test images through a converted network.
+
+    Attributes
+    ----------
+    net, ann : str
+        Files of the networks.
+    data : str
+        Data set.
+    start, stop : int
+        Range among the test images that are not left out.
+    T : int
+        Number of steps.
+    key : str
+        Hash of everything that its integers depend on.
+    file : str
+        Where they are kept.
+    """
+
+    net: str
+    ann: str
+    data: str
+    start: int
+    stop: int
+    T: int
+    key: str
+    file: str
+
+
+def kept(name: str) -> Array:
+    """Return the test images that are run.
+
+    Parameters
+    ----------
+    name : str
+        Data set.
+
+    Returns
+    -------
+    ndarray of int64
+        Their indices in the test split.
+    """
+    count = len(datasets.load(name, "test").labels)
+    return np.setdiff1d(np.arange(count), np.array(INEXACT.get(name, ()), dtype=int))
+
+
+def some_images(name: str, indices: Array) -> Images:
+    """Return some test images.
+
+    Parameters
+    ----------
+    name : str
+        Data set.
+    indices : ndarray of int
+        Their indices in the test split.
+
+    Returns
+    -------
+    Images
+        The images; their hash is of themselves.
+    """
+    test = _test(name)
+    images = np.ascontiguousarray(test.images[indices])
+    sha256 = images_sha256(images)
+    labels = test.labels[indices]
+    return dataclasses.replace(test, images=images, labels=labels, sha256=sha256)
+
+
+@lru_cache(maxsize=1)
+def _test(name: str) -> Images:
+    return datasets.load(name, "test")
+
+
+def find_weights(root: Path, name: str) -> Path:
+    """Find a trained network.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the reproductions, which lies beside ``weights``.
+    name : str
+        The file's name without its suffix.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    DataError
+        If there is none, with how to make it.
+    """
+    folders = (root.absolute().parent / "weights", datasets.weights_folder())
+    for folder in folders:
+        if (folder / f"{name}.h5").is_file():
+            return folder / f"{name}.h5"
+    raise DataError(
+        where=f"weights/{name}.h5",
+        got="no such file",
+        expected="a trained network",
+        do=f"Train it: python reproductions/train/train.py "
+        f"reproductions/train/recipes/{name}.toml",
+    )
+
+
+def converted(
+    root: Path, out: Path, run: Run, data: str, T: int, ann_file: Path | None = None
+) -> Conversion:
+    """Convert a network, or find it converted.
+
+    Parameters
+    ----------
+    root, out : Path
+        Folders of the reproductions and of results.
+    run : Run
+        The declaration.
+    data : str
+        Data set, whose training split methods look at.
+    T : int
+        Number of steps.
+    ann_file : Path, optional
+        The trained network; by default found by its name.
+
+    Returns
+    -------
+    Conversion
+        The networks' files.
+    """
+    file = ann_file or find_weights(root, run.network)
+    ann = io.load_ann(file)
+    sha256 = content_sha256(ann)
+    text = {
+        k: str(v).lower() if v is True or v is False else str(v)
+        for k, v in run.options.items()
+    }
+    options = parse_options(run.method, text)
+    identity = [sha256, run.method, options, T if run.conversions == run.steps else 0]
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    net = out / "networks" / f"{name[:24]}.h5"
+    if not net.is_file():
+        net.parent.mkdir(parents=True, exist_ok=True)
+        images = None
+        if needs_images(run.method, options):
+            images = datasets.load(data, "train").images
+        snn = convert(ann, run.method, T=T, images=images, options=options)
+        io.save(snn, net, force=True)
+    return Conversion(
+        run=run,
+        T=T,
+        ann=file,
+        net=net,
+        sha256=sha256,
+        net_sha256=content_sha256(io.load_snn(net)),
+    )
+
+
+def shards(
+    conversion: Conversion, data: str, images: int, size: int, out: Path
+) -> list[Shard]:
+    """Split the test images into shards.
+
+    Parameters
+    ----------
+    conversion : Conversion
+        The network.
+    data : str
+        Data set.
+    images : int
+        How many of the images that are run, the first ones.
+    size : int
+        Images in a shard.
+    out : Path
+        Folder of results.
+
+    Returns
+    -------
+    list of Shard
+        In order.
+    """
+    indices = kept(data)[:images]
+    made = []
+    for start in range(0, len(indices), size):
+        stop = min(start + size, len(indices))
+        some = some_images(data, indices[start:stop])
+        identity = {
+            "network": conversion.net_sha256,
+            "ann": conversion.sha256,
+            "images": some.sha256,
+            "T": conversion.T,
+        }
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        made.append(
+            Shard(
+                net=str(conversion.net),
+                ann=str(conversion.ann),
+                data=data,
+                start=start,
+                stop=stop,
+                T=conversion.T,
+                key=key,
+                file=str(out / "shards" / f"{key[:32]}.json"),
+            )
+        )
+    return made
+
+
+def do(shard: Shard) -> str:
+    """Run a shard, if it is not done, and keep its integers.
+
+    Parameters
+    ----------
+    shard : Shard
+        The shard.
+
+    Returns
+    -------
+    str
+        The file, whole or not there at all.
+    """
+    path = Path(shard.file)
+    if read(shard) is None:
+        images = some_images(shard.data, kept(shard.data)[shard.start : shard.stop])
+        ann, snn = _networks(shard.ann, shard.net)
+        tally = evaluate(snn, images, shard.T, ann=ann)
+        content = {"key": shard.key, "tally": _plain(tally)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        io.write_atomically(path, json.dumps(content).encode())
+    return shard.file
+
+
+@lru_cache(maxsize=2)
+def _networks(ann: str, net: str) -> tuple[Network, Any]:
+    return io.load_ann(ann), io.load_snn(net)
+
+
+def read(shard: Shard) -> Tally | None:
+    """Read a shard's integers.
+
+    Parameters
+    ----------
+    shard : Shard
+        The shard.
+
+    Returns
+    -------
+    Tally or None
+        None if it is not done, or its file is not of this shard.
+    """
+    try:
+        content = json.loads(Path(shard.file).read_text())
+        return _tally(content["tally"]) if content["key"] == shard.key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def total(done: list[Shard]) -> Tally:
+    """Add up shards that are done.
+
+    Parameters
+    ----------
+    done : list of Shard
+        The shards.
+
+    Returns
+    -------
+    Tally
+        Their sum; no sharding changes it.
+
+    Raises
+    ------
+    DataError
+        If one is missing.
+    """
+    tallies = []
+    for shard in done:
+        tally = read(shard)
+        if tally is None:
+            raise DataError(
+                where=shard.file, got="no such shard", expected="a finished one"
+            )
+        tallies.append(tally)
+    return reduce(operator.add, tallies)
+
+
+def _plain(tally: Tally) -> dict[str, Any]:
+    """Lay a tally out as JSON."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(item) for name, item in value.items()}
+        return value.tolist() if isinstance(value, np.ndarray) else int(value)
+
+    return {
+        field.name: plain(getattr(tally, field.name))
+        for field in dataclasses.fields(tally)
+    }
+
+
+def _tally(content: dict[str, Any]) -> Tally:
+    """Read a tally from JSON."""
+
+    def arrays(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: arrays(item) for name, item in value.items()}
+        return np.array(value, dtype=np.int64) if isinstance(value, list) else value
+
+    return Tally(**{name: arrays(value) for name, value in content.items()})

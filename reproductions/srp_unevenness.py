@@ -1,0 +1,19 @@
+"""Unevenness and its four cases (Hao et al., AAAI 2023), before and after repairs.
+
+python reproductions/srp_unevenness.py
+"""
+
+from refsnn.reproduce import Reproduction, Run, main
+
+REPRODUCTION = Reproduction(
+    title="Unevenness on CIFAR-10, ResNet-20: qcfs, SRP, COS",
+    data="cifar10",
+    runs=tuple(
+        Run(network="resnet20_cifar10_qcfs4", method=method, steps=(4, 8))
+        for method in ("qcfs", "srp", "srp-v0", "cos")
+    ),
+    claims=("SRP-1", "SRP-2"),
+)
+
+if __name__ == "__main__":
+    main(__file__)

@@ -1,0 +1,586 @@
+"""The event-driven engine: all bits are those of the definitions, however it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nets import ACTIVATIONS, images, random_net, same
+from refsnn import cli, datasets, io
+from refsnn.arithmetic import resolve
+from refsnn.convert import METHODS, convert
+from refsnn.engine import layout
+from refsnn.engine.geometry import windows
+from refsnn.engine.network import Engine, prepared
+from refsnn.engine.plan import why_ordinary
+from refsnn.errors import OptionError, RefsnnError
+from refsnn.evaluate import evaluate
+from refsnn.layers import Conv2d, Identity, Linear, SumPool
+from refsnn.network import INPUT, Population, Projection, SpikingNetwork, Stages
+from refsnn.neurons import IF, PRESETS, DualThresholdIF, GatedIF, Neuron
+from refsnn.recording import spikes_of
+from refsnn.run import SpikingRun, run_snn
+from refsnn.snap import snap
+from test_layers import CONVOLUTIONS
+from test_max_pooling import SHAPE, pooled_net
+
+
+def engine_spikes(
+    snn: SpikingNetwork, x: np.ndarray, T: int, **numbers: str
+) -> dict[str, np.ndarray]:
+    """Every spike of a run without observing steps, read from the engine's bits."""
+    known = prepared(snn, T, resolve(snn, T, **numbers))
+    engine = Engine(known, x.astype(np.float64), T, {}, keeping=False)
+    for p in snn.hidden:
+        engine.fire(p.name)
+    return {p.name: engine.spikes(p.name) for p in snn.hidden}
+
+
+def need_equal(got: SpikingRun, want: SpikingRun) -> None:
+    assert same(got.logits, want.logits)
+    for field in ("spikes", "negative", "synops", "masks"):
+        ours, theirs = getattr(got, field), getattr(want, field)
+        assert set(ours) == set(theirs)
+        for name, counts in theirs.items():
+            assert same(ours[name], counts), (field, name)
+    if want.observing:
+        need_equal(got.observing, want.observing)
+
+
+def all_equal(snn: SpikingNetwork, x: np.ndarray, T: int, **numbers: str) -> SpikingRun:
+    """Run by the engine and by the definitions; return the engine's run."""
+    want = run_snn(snn, x, T, impl="definition", **numbers)
+    got = run_snn(snn, x, T, engine="event", **numbers)
+    need_equal(got, want)
+    need_equal(run_snn(snn, x, T, engine="ordinary", **numbers), want)
+    return got
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("pools", [(), ((2, 2),), ((2, 1), (2, 3))])
+def test_windows_are_the_map(
+    name: str, pools: tuple[tuple[int, int], ...], rng: np.random.Generator
+) -> None:
+    """Adding the rows that windows name gives what the projection gives."""
+    shape, kernel, stride, padding, dilation, groups = CONVOLUTIONS[name]
+    how = {"stride": stride, "padding": padding, "dilation": dilation}
+    op = Conv2d(weight=rng.integers(-3, 4, kernel) * 1.0, groups=groups, **how)
+    sums = tuple(SumPool(kernel=(2, k), stride=(s, 1)) for k, s in pools)
+    for pool in reversed(sums):  # a map that leaves the convolution's
+        C, H, W = shape
+        shape = (C, (H - 1) * pool.stride[0] + 2, W + pool.kernel[1] - 1)
+    q = Projection(source="a", op=op, pool=sums)
+    x = rng.integers(-1, 2, (1, *shape))
+    want = op.accumulate(
+        np.zeros((1, *op.out_shape(q.pooled_shape(shape)))), q.pooled(x)
+    )[0]
+    w = windows(q, shape)
+    I, per = kernel[1], kernel[0] // groups
+    got = np.zeros_like(want)
+    for o, i, j in np.ndindex(want.shape):
+        for p, column in np.ndindex(kernel[2:]):
+            for y in w.rows[i, p]:
+                for z in w.columns[w.first[j] + column]:
+                    if y >= 0 and z >= 0:
+                        channels = slice(o // per * I, o // per * I + I)
+                        got[o, i, j] += (
+                            op.weight[o, :, p, column] @ x[0, channels, y, z]
+                        )
+    assert (got == want).all()
+
+
+def test_tiles_hold_the_channels() -> None:
+    for words in range(1, 70):
+        tiles, registers = layout.tiles_of(words)
+        assert tiles * registers >= words
+        tiles, registers = layout.tiles_of(words, whole=True)
+        assert tiles * registers == words
+    values = layout.aligned(np.arange(5.0))
+    assert values.ctypes.data % layout.ALIGNMENT == 0
+    assert (values == np.arange(5.0)).all()
+
+
+RULES = {
+    "qcfs": ("qcfs", {}),
+    "srp": ("srp", {"tau": 3}),
+    "srp-v0": ("srp-v0", {"tau": 2}),
+    "ecl": ("ecl", {}),
+    "ecl-qffs": ("ecl", {"preset": "qffs"}),
+    "ecl-ungated": ("ecl", {"preset": "ungated"}),
+    "snm": ("snm", {}),
+    "max-norm": ("max-norm", {}),
+    "rts": ("rts", {}),
+    "calib-light": ("calib-light", {"samples": 8, "batch": 8}),
+    "calib-potential": ("calib-potential", {"samples": 8, "batch": 8}),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_networks_of_every_kind(rule: str, seed: int) -> None:
+    """Strides, groups, dilation, pooling, shortcuts; every method and neuron."""
+    method, options = RULES[rule]
+    ann = random_net(seed, ACTIVATIONS["qcfs"], lams=(1.3, 0.7, 1.1, 0.9, 1.7))
+    for T in (1, 7):
+        sample = images(seed + 9, 8)
+        snn = convert(ann, method, T=T, images=sample, options=options)
+        x = snn.preprocess(images(seed, 5))
+        assert resolve(snn, T).mode == "exact"
+        got = all_equal(snn, x, T)
+        if min(snn.hidden[0].neuron.alphabet) < 0 and T > 1:
+            assert sum(int(n.sum()) for n in got.negative.values()) > 0
+
+
+def test_cos_takes_the_ordinary_kernels() -> None:
+    snn = convert(random_net(1, ACTIVATIONS["qcfs"]), "cos")
+    x = snn.preprocess(images(1, 3))
+    need_equal(run_snn(snn, x, 6), run_snn(snn, x, 6, impl="definition"))
+    with pytest.raises(OptionError, match="moved for each image"):
+        run_snn(snn, x, 6, engine="event")
+
+
+def spiking(
+    shapes: list[tuple[tuple[int, ...], list[tuple[int, object, tuple]]]],
+    rng: np.random.Generator,
+    neuron: Neuron,
+    input_shape: tuple[int, ...],
+) -> SpikingNetwork:
+    """Populations of given shapes, projections from those at given places; snapped.
+
+    The first draws on the image by a 1x1 convolution.
+    """
+    populations = []
+    for k, (shape, incoming) in enumerate(shapes):
+        projections = tuple(
+            Projection(source=f"p{source}", op=op, pool=pool)
+            for source, op, pool in incoming
+        )
+        if not incoming:
+            weight = rng.normal(0, 1, (shape[0], input_shape[0], 1, 1))
+            projections = (Projection(source=INPUT, op=Conv2d(weight=weight)),)
+        last = k == len(shapes) - 1
+        populations.append(
+            Population(
+                name=f"p{k}",
+                shape=shape,
+                neuron=None if last else neuron,
+                projections=projections,
+                bias=rng.normal(0, 0.2, shape[0]),
+                v0=np.array(0.0 if last else 0.5),
+            )
+        )
+    return snap(
+        SpikingNetwork(
+            name="made",
+            input_shape=input_shape,
+            classes=shapes[-1][0][0],
+            mean=np.full(input_shape[0], 0.5),
+            std=np.full(input_shape[0], 0.3),
+            populations=tuple(populations),
+            canonical=True,
+            method="test",
+        )
+    )
+
+
+NEURONS = {
+    "IF": IF(),
+    "dual": DualThresholdIF(theta_neg=-0.01),
+    "strict": DualThresholdIF(theta_neg=0.0, strict=True),
+    "unguarded": DualThresholdIF(theta_neg=-1.0, guard=False),
+    "gated": GatedIF(tolerance=1e-3),
+}
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_every_convolution(name: str, neuron: str, rng: np.random.Generator) -> None:
+    """Any stride, padding, dilation and groups, behind sums, beside an identity."""
+    shape, kernel, stride, padding, dilation, groups = CONVOLUTIONS[name]
+    how = {"stride": stride, "padding": padding, "dilation": dilation}
+    C, H, W = shape
+    large = (C, 2 * H, W + 1)
+    op = Conv2d(weight=rng.normal(0, 0.5, kernel), groups=groups, **how)
+    pool = (SumPool(kernel=(2, 2), stride=(2, 1)),)
+    out = op.out_shape(shape)
+    own = Identity(weight=rng.normal(0, 0.5, out[0]))
+    size = int(np.prod(out))
+    snn = spiking(
+        [
+            (large, []),
+            (out, [(0, op, pool)]),
+            (out, [(1, own, ())]),
+            ((20,), [(2, Linear(weight=rng.normal(0, 0.5, (20, size))), ())]),
+            ((3,), [(3, Linear(weight=rng.normal(0, 1, (3, 20))), ())]),
+        ],
+        rng,
+        NEURONS[neuron],
+        (2, *large[1:]),
+    )
+    assert not any(why_ordinary(snn, p) for p in snn.populations)
+    x = snn.preprocess(images(5, 3, snn.input_shape))
+    all_equal(snn, x, 5)
+    if neuron != "gated":
+        want, _ = spikes_of(snn, x, 5, impl="definition")
+        for name_of, s in engine_spikes(snn, x, 5).items():
+            assert same(s, want[name_of])
+
+
+def wide(rng: np.random.Generator, neuron: Neuron) -> SpikingNetwork:
+    """Several words a pixel, several tiles, groups with parts of their own."""
+
+    def conv(O: int, I: int, **how: object) -> Conv2d:
+        return Conv2d(weight=rng.normal(0, 0.1, (O, I, 3, 3)), padding=(1, 1), **how)
+
+    even = SumPool(kernel=(2, 2), stride=(2, 2))
+    return spiking(
+        [
+            ((48, 4, 6), []),
+            ((160, 4, 6), [(0, conv(160, 48), ())]),
+            ((64, 4, 6), [(1, conv(64, 80, groups=2), ())]),
+            ((64, 4, 6), [(2, conv(64, 1, groups=64), ()), (2, one(rng, 64), ())]),
+            ((16, 4, 6), [(3, conv(16, 64), ())]),
+            ((16, 4, 6), [(4, conv(16, 16), ()), (4, one(rng, 16), ())]),
+            ((30, 2, 3), [(5, conv(30, 16, stride=(2, 2)), ()), (3, half(rng), ())]),
+            ((30, 2, 3), [(6, conv(30, 30), ()), (6, one(rng, 30), ())]),
+            ((3,), [(7, Linear(weight=rng.normal(0, 1, (3, 30))), (even, tall()))]),
+        ],
+        rng,
+        neuron,
+        (2, 4, 6),
+    )
+
+
+def one(rng: np.random.Generator, C: int) -> Identity:
+    return Identity(weight=rng.uniform(0.2, 0.9, C))
+
+
+def half(rng: np.random.Generator) -> Conv2d:
+    return Conv2d(weight=rng.normal(0, 0.3, (30, 64, 1, 1)), stride=(2, 2))
+
+
+def tall() -> SumPool:
+    return SumPool(kernel=(1, 1), stride=(1, 1))
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_many_channels(neuron: str, rng: np.random.Generator) -> None:
+    snn = wide(rng, NEURONS[neuron])
+    known = prepared(snn, 6, resolve(snn, 6))
+    assert not known.ordinary
+    assert known.plans["p4"].fold == known.plans["p5"].fold == 2
+    assert len(known.plans["p2"].parts) == 2
+    assert all(plan.numbers.filtered for plan in list(known.plans.values())[1:-1])
+    got = all_equal(snn, snn.preprocess(images(7, 9, snn.input_shape)), 6)
+    rates = [int(s.sum()) for s in got.spikes.values()]
+    assert all(rates)
+
+
+@pytest.mark.parametrize("carrier", ["float64", "float32", "int32"])
+def test_carriers(carrier: str, rng: np.random.Generator) -> None:
+    """Networks snapped for a carrier, with a proof for every input."""
+    snn = convert(random_net(4, ACTIVATIONS["qcfs"]), "ecl", exact=False)
+    snapped = snap(snn, carrier, T=8)
+    x = snn.preprocess(images(4, 6))
+    all_equal(snapped, x, 8, carrier=carrier)
+    plans = prepared(snapped, 8, resolve(snapped, 8, carrier=carrier)).plans
+    kinds = {plan.numbers.dtype for name, plan in plans.items() if name != "logits"}
+    want = {"float64": np.int32, "float32": np.float32, "int32": np.int32}
+    assert kinds == {want[carrier]}
+    filtered = {
+        plan.numbers.filtered for name, plan in plans.items() if name != "logits"
+    }
+    assert filtered == {carrier == "float64"}
+    if carrier != "float64":  # the same network on float64, its sums still integers
+        all_equal(snapped, x, 8)
+
+
+def test_too_many_steps_for_the_filter(rng: np.random.Generator) -> None:
+    """Then the sums are float64's."""
+    snn = wide(rng, IF())
+    x = snn.preprocess(images(7, 2, snn.input_shape))
+    T = 1024
+    known = prepared(snn, T, resolve(snn, T))
+    kinds = {plan.numbers.dtype for plan in known.plans.values()}
+    assert np.float64 in kinds
+    need_equal(
+        run_snn(snn, x, T, engine="event"), run_snn(snn, x, T, engine="ordinary")
+    )
+
+
+def test_what_has_no_kernel_runs_beside() -> None:
+    """Maxima of spikes, a flattened identity, a neuron that kernels do not know."""
+    snn = snap(pooled_net())
+    x = snn.preprocess(images(2, 4, SHAPE))
+    assert any(why_ordinary(snn, p) for p in snn.populations)
+    all_equal(snn, x, 6)
+
+
+def test_a_folded_flat_identity(rng: np.random.Generator) -> None:
+    flat = Identity(weight=rng.uniform(0.5, 1.5, 12), flatten=True)
+    head = Linear(weight=rng.normal(0, 1, (3, 12)))
+    shapes = [((3, 2, 2), []), ((12,), [(0, flat, ())]), ((3,), [(1, head, ())])]
+    snn = spiking(shapes, rng, IF(), (2, 2, 2))
+    assert [bool(why_ordinary(snn, p)) for p in snn.populations] == [0, 1, 0]
+    all_equal(snn, snn.preprocess(images(2, 4, (2, 2, 2))), 6)
+
+
+def test_batches_and_slices_change_nothing(rng: np.random.Generator) -> None:
+    snn = wide(rng, NEURONS["dual"])
+    x = snn.preprocess(images(7, 64, snn.input_shape))
+    whole = run_snn(snn, x, 9, engine="event")
+    need_equal(whole, run_snn(snn, x, 9, engine="ordinary"))
+    alone = [run_snn(snn, x[k : k + 1], 9, engine="event") for k in range(64)]
+    assert same(np.concatenate([run.logits for run in alone], axis=1), whole.logits)
+    for name, counts in whole.spikes.items():
+        assert same(sum(run.spikes[name] for run in alone), counts)
+    marked = {name: sum(run.marked[name] for run in alone) for name in whole.marked}
+    assert marked == whole.marked
+    for threads in (2, 3):
+        for some in (x, x[:1], x[:2]):
+            want = run_snn(snn, some, 9, engine="event")
+            got = run_snn(snn, some, 9, engine="event", threads=threads)
+            need_equal(got, want)
+            assert got.marked == want.marked
+    with pytest.raises(OptionError, match="threads"):
+        run_snn(snn, x, 9, threads=0)
+
+
+@pytest.mark.parametrize("method", ["qcfs", "srp", "ecl"])
+def test_digits(method: str) -> None:
+    ann = io.load_ann(datasets.weights_folder() / "digits_qcfs.h5")
+    snn = convert(ann, method)
+    x = snn.preprocess(datasets.load("digits", "test").images[:64])
+    all_equal(snn, x, 8)
+
+
+def test_an_engine_has_to_exist(rng: np.random.Generator) -> None:
+    snn = convert(random_net(1, ACTIVATIONS["qcfs"]), "qcfs")
+    x = snn.preprocess(images(1, 2))
+    with pytest.raises(OptionError, match="auto or event"):
+        run_snn(snn, x, 2, engine="fast")
+    for how in ({"mode": "ordered"}, {"impl": "definition"}, {"schedule": "step"}):
+        with pytest.raises(OptionError, match="engine event"):
+            run_snn(snn, x, 2, engine="event", **how)
+
+
+def test_every_method_is_tried() -> None:
+    assert {method for method, _ in RULES.values()} | {
+        "cos",
+        "calib-none",
+        "opi",
+        "percentile",
+    } >= set(METHODS)
+    assert set(PRESETS) >= {"qffs", "ungated"}
+
+
+EDGE = 64
+"""Weights whose rounding errors add up to almost the bound."""
+
+
+def on_the_edge(
+    neuron: Neuron, goal: float, units: int, up: bool
+) -> tuple[SpikingNetwork, int]:
+    """A neuron whose potential is `goal` and `units` of its grid more.
+
+    64 of its 65 weights lie 1/2 - 1/64 of 2^-q beside a multiple of 2^-q, all on one
+    side; the last one makes the sum right. So integers are wrong by 31 2^-q, and 66
+    terms (65 weights and v(0)) bound the error by 33.
+    """
+    q, side = 28 if neuron.op == "IF" else 29, 1 if up else -1
+    fraction = (0.5 - 1 / EDGE) * side
+    weights = np.full(EDGE + 1, 2.0**q / 256 + fraction)
+    weights[-1] = 0
+    weights[-1] = goal * 2.0**q + units / EDGE - weights.sum()
+    fires = Conv2d(weight=np.full((EDGE + 1, 1, 1, 1), 2.0))
+    populations = (
+        Population(
+            name="on",
+            shape=(EDGE + 1, 1, 1),
+            neuron=IF(),
+            projections=(Projection(source=INPUT, op=fires),),
+            grid=np.full(EDGE + 1, 20),
+        ),
+        Population(
+            name="edge",
+            shape=(1,),
+            neuron=neuron,
+            projections=(
+                Projection(source="on", op=Linear(weight=weights[None] / 2**q)),
+            ),
+            grid=np.array([q + 6]),
+        ),
+        Population(
+            name="out",
+            shape=(1,),
+            neuron=None,
+            projections=(Projection(source="edge", op=Linear(weight=np.eye(1))),),
+            grid=np.zeros(1, dtype=np.int64),
+        ),
+    )
+    return SpikingNetwork(
+        name="edge",
+        input_shape=(1, 1, 1),
+        classes=1,
+        mean=np.zeros(1),
+        std=np.ones(1),
+        populations=populations,
+        canonical=True,
+        method="test",
+        mode="exact",
+        stages=Stages(tau=1 if neuron.op == "GatedIF" else 0),
+    ), q
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("units", [-1, 0, 1])
+@pytest.mark.parametrize(
+    ("neuron", "goal"),
+    [
+        (IF(), 1.0),
+        (DualThresholdIF(theta_neg=-0.125, guard=False), -0.125),
+        (GatedIF(tolerance=2.0**-5, strict=False), 2.0**-5),
+        (GatedIF(tolerance=2.0**-5), 2.0**-5),
+    ],
+    ids=["theta", "theta_neg", "tolerance", "strict tolerance"],
+)
+def test_neurons_on_the_edge_of_the_bound(
+    neuron: Neuron, goal: float, units: int, up: bool
+) -> None:
+    """At, above and below a threshold by 2^-6 of what integers resolve."""
+    snn, q = on_the_edge(neuron, goal, units, up)
+    x = snn.preprocess(np.full((1, 1, 1, 1), 255, dtype=np.uint8))
+    plan = prepared(snn, 1, resolve(snn, 1)).plans["edge"]
+    assert plan.numbers.filtered
+    assert plan.numbers.q == [q]
+    want = run_snn(snn, x, 1, impl="definition")
+    got = run_snn(snn, x, 1, engine="event")
+    marked = (got.observing or got).marked["edge"]
+    need_equal(got, want)
+    assert marked == 1
+
+
+def test_a_neuron_that_v0_alone_leaves_in_doubt() -> None:
+    """v(0) just below theta, rounded to it, and nothing else: no spike."""
+    snn, q = on_the_edge(IF(), 1.0, 0, up=False)
+    edge = dataclasses.replace(
+        snn["edge"],
+        v0=np.array(1 - 2.0 ** -(q + 6)),
+        projections=(
+            Projection(source="on", op=Linear(weight=np.zeros((1, EDGE + 1)))),
+        ),
+    )
+    populations = (snn.populations[0], edge, snn.populations[2])
+    snn = dataclasses.replace(snn, populations=populations)
+    for pixel in (0, 255):
+        x = snn.preprocess(np.full((1, 1, 1, 1), pixel, dtype=np.uint8))
+        got = all_equal(snn, x, 1)
+        assert got.marked["edge"] == 1
+
+
+def test_few_are_marked(rng: np.random.Generator) -> None:
+    """On what is no edge a share of the neurons as small as the bound."""
+    snn = wide(rng, IF())
+    x = snn.preprocess(images(7, 30, snn.input_shape))
+    got = run_snn(snn, x, 6, engine="event")
+    neurons = len(x) * sum(snn[name].neurons for name in got.marked)
+    assert sum(got.marked.values()) < 1e-3 * neurons
+
+
+def test_the_command_line_chooses_and_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def refsnn(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            cli.main(arguments)
+        said = capsys.readouterr()
+        return end.value.code, said.out, said.err
+
+    file = str(datasets.weights_folder() / "digits_qcfs.h5")
+    few = ("-T", "4", "--limit", "20", "--json", "-")
+    answers = {}
+    for engine in ("auto", "event", "ordinary"):
+        how = ("run", file, "--method", "srp", *few, "--engine", engine)
+        code, said, _ = refsnn(*how)
+        assert code == 0
+        answers[engine] = json.loads(said)
+    engines = {name: a["versions"].pop("engine") for name, a in answers.items()}
+    assert engines["ordinary"] == {"name": "ordinary"}
+    assert engines["auto"] == engines["event"]
+    assert engines["event"]["name"] == "event"
+    assert engines["event"]["ordinary"] == {}
+    assert 0 <= engines["event"]["marked_share"] < 1e-2
+    for answer in answers.values():
+        answer.pop("seconds")
+    assert answers["auto"] == answers["event"] == answers["ordinary"]
+    code, said, _ = refsnn("run", file, "--method", "qcfs", *few, "--mode", "ordered")
+    assert json.loads(said)["versions"]["engine"] == {"name": "ordinary"}
+    ordered = ("--mode", "ordered", "--engine", "event")
+    code, _, said = refsnn("run", file, "--method", "qcfs", *few, *ordered)
+    assert code == 2
+    assert "Leave the engine to auto" in said
+
+    out = str(tmp_path / "net.h5")
+    for method, verdict in (("srp", "all: event"), ("cos", "all: ordinary")):
+        refsnn("convert", file, "--method", method, "-o", out, "--force")
+        code, said, _ = refsnn("info", out)
+        assert verdict in said
+    io.save(snap(pooled_net()), Path(out), force=True)
+    _, said, _ = refsnn("info", out)
+    assert "ordinary: maxima of spikes from" in said
+    assert "others: event" in said
+
+
+def test_evaluate_adds_up_on_every_engine() -> None:
+    ann = io.load_ann(datasets.weights_folder() / "digits_qcfs.h5")
+    snn, data = convert(ann, "ecl"), datasets.load("digits", "test").head(70)
+    want = evaluate(snn, data, 5, engine="ordinary", threads=1)
+    for how in ({"threads": 2}, {"batch": 7, "threads": 2}, {"threads": 1}):
+        got = evaluate(snn, data, 5, engine="event", **how)
+        assert (got.correct == want.correct).all()
+        for field in ("spikes", "negative", "synops"):
+            for name, counts in getattr(want, field).items():
+                assert same(getattr(got, field)[name], counts)
+    assert set(got.marked) == {p.name for p in snn.hidden}
+    assert want.marked == {}
+
+
+def test_a_trained_resnet(rng: np.random.Generator) -> None:
+    """The shipped ResNet-20, on images of noise: every spike, two ways of sharing."""
+    file = Path(datasets.weights_folder()) / "resnet20_cifar10_qcfs4.h5"
+    if not file.is_file():
+        pytest.skip("weights/resnet20_cifar10_qcfs4.h5 is not part of the package")
+    snn = convert(io.load_ann(file), "ecl")
+    x = snn.preprocess(images(3, 2, snn.input_shape))
+    want, run = spikes_of(snn, x, 4, mode="ordered")
+    for threads in (1, 3):
+        need_equal(run_snn(snn, x, 4, engine="event", threads=threads), run)
+    for name, s in engine_spikes(snn, x, 4).items():
+        assert same(s, want[name]), name
+
+
+def test_inputs_that_are_no_images(rng: np.random.Generator) -> None:
+    """The same errors as on the ordinary kernels."""
+    snn = convert(random_net(1, ACTIVATIONS["qcfs"]), "srp")
+    x = snn.preprocess(images(1, 3))
+    for value in (np.nan, np.inf, 1e6):
+        wrong = x.copy()
+        wrong[1, 0, 2, 3] = value
+        messages = []
+        for engine in ("event", "ordinary"):
+            with pytest.raises(RefsnnError) as raised:
+                run_snn(snn, wrong, 4, engine=engine)
+            messages.append(str(raised.value))
+        assert messages[0] == messages[1]
+
+
+def test_few_preparations_are_kept() -> None:
+    snn = convert(random_net(1, ACTIVATIONS["qcfs"]), "qcfs")
+    made = [prepared(snn, T, resolve(snn, T)) for T in (1, 2, 3, 3, 2)]
+    assert made[2] is made[3]
+    assert made[1] is made[4]
+    assert prepared(snn, 1, resolve(snn, 1)) is not made[0]

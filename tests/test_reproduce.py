@@ -1,0 +1,386 @@
+"""Reproductions: facts, verdicts, shards, recorded results."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from refsnn import cli, datasets
+from refsnn.errors import DataError, OptionError
+from refsnn.reproduce import (
+    VERDICTS,
+    Ours,
+    Reproduction,
+    Run,
+    declared,
+    judge,
+    load_declaration,
+    load_published,
+    reproduce,
+    tolerance,
+)
+from refsnn.reproduce import recorded as kept
+from refsnn.reproduce.claims import decide, decided
+from refsnn.reproduce.facts import COLUMNS, Published, load_tolerances
+from refsnn.reproduce.jobs import INEXACT
+from refsnn.reproduce.jobs import kept as kept_images
+
+ROOT = Path(__file__).parents[1] / "reproductions"
+KNOWN = load_tolerances(ROOT)
+
+SMALL = """
+from refsnn.reproduce import Reproduction, Run
+
+REPRODUCTION = Reproduction(
+    title="Small",
+    data="digits",
+    runs=(
+        Run(
+            network="digits_qcfs",
+            method="qcfs",
+            steps=(1, 2, 4),
+            rows={"paper": "P", "method": "QCFS"},
+            note="a note",
+        ),
+        Run(network="digits_relu", method="rts", steps=(4, 8)),
+        Run(
+            network="digits_lost",
+            method="ecl",
+            steps=(2,),
+            rows={"paper": "P", "method": "ECL"},
+        ),
+    ),
+    claims=("SRP-2", "ECL-3"),
+)
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "reproductions"
+    folder.mkdir()
+    (folder / "small.py").write_text(SMALL)
+    shutil.copy(ROOT / "tolerances.json", folder)
+    rows = [("ANN", 99.0), ("2", 99.0), ("4", 98.5), ("32", 99.5)]
+    write_rows(folder, [("P", "QCFS", *row) for row in rows] + [("P", "ECL", "2", 94)])
+    return folder
+
+
+def write_rows(folder: Path, rows: list[tuple]) -> None:
+    with (folder / "published.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for paper, method, T, acc in rows:
+            place = (paper, "Table 1", "digits", "net", method, "", T, acc)
+            writer.writerow([*place, "s", "V", ""])
+
+
+# -- facts ---------------------------------------------------------------------------
+
+
+def test_the_facts_are_sound() -> None:
+    rows = load_published(ROOT)
+    assert len(rows) > 250
+    assert all(row.source and row.confidence in "VTR" for row in rows)
+    claims = (ROOT / "claims.csv").read_text()
+    assert all(f"\n{claim}," in claims for claim in decided())
+
+
+@pytest.mark.parametrize("name", declared(ROOT))
+def test_declarations_are_short_and_ask_for_rows_that_exist(name: str) -> None:
+    assert len((ROOT / f"{name}.py").read_text().splitlines()) <= 40
+    declaration = load_declaration(ROOT, name)
+    rows = load_published(ROOT)
+    for run in declaration.runs:
+        assert not run.rows or any(row.matches(run.rows) for row in rows)
+    claims = (ROOT / "claims.csv").read_text()
+    assert all(f"\n{claim}," in claims for claim in declaration.claims)
+
+
+def test_bad_facts(root: Path) -> None:
+    write_rows(root, [("P", "QCFS", "2", 130)])
+    with pytest.raises(DataError, match="line 2: got 130"):
+        load_published(root)
+    (root / "published.csv").write_text("paper,acc\nP,3\n")
+    with pytest.raises(DataError, match="no column table"):
+        load_published(root)
+    with pytest.raises(DataError, match="--root"):
+        load_published(root / "nowhere")
+    (root / "tolerances.json").write_text('{"points": {"2": 1}}')
+    with pytest.raises(OptionError, match=r"tolerances.json"):
+        load_tolerances(root)
+
+
+def test_bad_declarations() -> None:
+    run = Run(network="n", method="qcfs", steps=(0,))
+    with pytest.raises(OptionError, match="T = "):
+        Reproduction(title="t", data="digits", runs=(run,))
+    with pytest.raises(OptionError, match="one of "):
+        load_declaration(ROOT, "nobody")
+
+
+# -- verdicts ------------------------------------------------------------------------
+
+
+def test_tolerances_by_hand() -> None:
+    # 1.95996 sqrt((0.9 0.1 + 0.8 0.2) / 10,000) = 0.98 %; and 4 points for T = 4
+    assert tolerance(90, 80, 10_000, 4, KNOWN) == pytest.approx(4.98, abs=1e-3)
+    assert tolerance(90, 80, 10_000, 8, KNOWN) == pytest.approx(2.98, abs=1e-3)
+    assert tolerance(90, 80, 10_000, 15, KNOWN) == pytest.approx(2.98, abs=1e-3)
+    assert tolerance(90, 80, 10_000, 16, KNOWN) == pytest.approx(1.98, abs=1e-3)
+    assert tolerance(90, 80, 10_000, None, KNOWN) == pytest.approx(1.98, abs=1e-3)
+    assert tolerance(100, 100, 10, 64, KNOWN) == 1
+
+
+def published(accuracy: float, T: str = "16") -> Published:
+    return Published(
+        paper="P",
+        table="1",
+        dataset="d",
+        arch="a",
+        method="m",
+        params="",
+        T=T,
+        accuracy=accuracy,
+        source="s",
+        confidence="V",
+        used="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "ann", "reconstruction", "verdict"),
+    [
+        (90.0, 92.0, "", "reproduced"),
+        (91.7, 92.0, "", "reproduced"),
+        (90.0, 92.0, "the clip", "reached by a reconstruction"),
+        # 5 points apart, yet both lose 2
+        (95.0, 97.0, "", "trend"),
+        (95.0, 97.0, "the clip", "trend"),
+        (95.0, 96.0, "", "trend"),
+        # ours loses 2, theirs none
+        (95.0, 95.0, "", "differs"),
+        (95.0, None, "", "differs"),
+    ],
+)
+def test_verdicts(accuracy, ann, reconstruction, verdict) -> None:
+    ours = Ours(
+        correct=9000,
+        images=10_000,
+        ann_correct=9200,
+        reconstruction=reconstruction,
+        note="n",
+    )
+    got = judge(published(accuracy), ours, ann, KNOWN)
+    assert got.verdict == verdict
+    assert verdict in VERDICTS
+    if verdict in {"trend", "differs"}:
+        assert f"{90 - accuracy:+.2f} points" in got.note
+        assert got.note.endswith("n")
+
+
+def test_the_edge_of_a_tolerance() -> None:
+    ours = Ours(correct=9000, images=10_000, ann_correct=9000)
+    edge = tolerance(91.8245, 90, 10_000, 16, KNOWN)
+    assert judge(published(90 + edge - 0.01), ours, None, KNOWN).verdict == "reproduced"
+    assert judge(published(90 + edge + 0.02), ours, None, KNOWN).verdict == "differs"
+
+
+# -- running -------------------------------------------------------------------------
+
+
+def test_rows_and_what_is_not_run(root: Path, tmp_path: Path) -> None:
+    answer = reproduce(root, "small", tmp_path / "o", limit=40)
+    rows = {(row["method"], row["T"]): row for row in answer["rows"]}
+    assert rows[("QCFS", 4)]["verdict"] == "reproduced"
+    assert rows[("QCFS", 4)]["images"] == 40
+    assert rows[("QCFS", 32)]["verdict"] == "not run"
+    assert rows[("QCFS", "ANN")]["ours"] is not None
+    assert rows[("qcfs", 1)]["verdict"] == "nothing published"
+    assert rows[("rts", 8)]["verdict"] == "nothing published"
+    assert rows[("ECL", 2)]["verdict"] == "not run"
+    assert "train.py" in rows[("ECL", 2)]["note"]
+    claims = {claim["id"]: claim for claim in answer["claims"]}
+    assert claims["SRP-2"]["verdict"] in {"holds", "does not hold"}
+    assert claims["ECL-3"] == {
+        "id": "ECL-3",
+        "verdict": "not run",
+        "evidence": "it needs a run of ecl:dual=False",
+    }
+    with (tmp_path / "o/small.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == len(answer["rows"])
+
+
+def test_a_published_number_changed_by_nine_points(root: Path, tmp_path: Path) -> None:
+    before = reproduce(root, "small", tmp_path / "o")
+    write_rows(root, [("P", "QCFS", "ANN", 99.0), ("P", "QCFS", "4", 98.5 - 9)])
+    after = reproduce(root, "small", tmp_path / "o")
+
+    def verdict(answer: dict) -> str:
+        return next(row["verdict"] for row in answer["rows"] if row["T"] == 4)
+
+    assert verdict(before) == "reproduced"
+    assert verdict(after) == "differs"
+
+
+def result_of(root: Path, out: Path, **how: object) -> dict:
+    answer = reproduce(root, "small", out, limit=90, **how)
+    return {
+        key: value
+        for key, value in answer.items()
+        if key not in {"seconds", "versions", "shards", "executor"}
+    }
+
+
+def test_no_sharding_and_no_executor_changes_a_result(
+    root: Path, tmp_path: Path
+) -> None:
+    want = result_of(root, tmp_path / "a", shard=500)
+    assert result_of(root, tmp_path / "b", shard=7) == want
+    assert result_of(root, tmp_path / "c", shard=31, how="processes") == want
+    text = (tmp_path / "b/small.json").read_text()
+    assert str(tmp_path) not in text.replace(str(root), "")
+
+
+def test_an_interrupted_run_goes_on(root: Path, tmp_path: Path, monkeypatch) -> None:
+    from refsnn.reproduce import jobs
+
+    out = tmp_path / "o"
+    want = result_of(root, tmp_path / "whole", shard=30)
+    calls: list[int] = []
+    real = jobs.evaluate
+
+    def dying(snn, images, T, **how):
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        calls.append(len(images.labels))
+        return real(snn, images, T, **how)
+
+    monkeypatch.setattr(jobs, "evaluate", dying)
+    with pytest.raises(KeyboardInterrupt):
+        result_of(root, out, shard=30)
+    done = sorted((out / "shards").iterdir())
+    assert len(done) == 4
+    stamps = {path: path.stat().st_mtime_ns for path in done}
+    calls.clear()
+    monkeypatch.setattr(
+        jobs, "evaluate", lambda *a, **k: calls.append(0) or real(*a, **k)
+    )
+    assert result_of(root, out, shard=30) == want
+    assert len(calls) == 9 - 4
+    assert {path: path.stat().st_mtime_ns for path in done} == stamps
+
+
+def test_a_damaged_shard_is_done_again(root: Path, tmp_path: Path) -> None:
+    want = result_of(root, tmp_path / "o")
+    for path in (tmp_path / "o/shards").iterdir():
+        path.write_text(path.read_text()[:50])
+    assert result_of(root, tmp_path / "o") == want
+
+
+def test_recorded_integers(root: Path, tmp_path: Path) -> None:
+    answer = reproduce(root, "small", tmp_path / "o", limit=60)
+    path = kept.record(root, answer)
+    assert kept.differences(kept.load(root, "small"), answer) == []
+    text = path.read_text()
+    assert str(tmp_path) not in text
+    content = json.loads(text)
+    content["runs"][0]["populations"]["act2"]["spikes"][1] += 1
+    content["data"]["images"] = 61
+    path.write_text(json.dumps(content))
+    found = kept.differences(kept.load(root, "small"), answer)
+    assert [place.split(":")[0] for place in found] == [
+        "small/data/images",
+        "small/runs[0]/populations/act2/spikes[1]",
+    ]
+    with pytest.raises(DataError, match="--record"):
+        kept.load(root, "nobody")
+
+
+def test_inexact_images_are_left_out(monkeypatch) -> None:
+    assert len(INEXACT["cifar10"]) == len(set(INEXACT["cifar10"])) == 20
+    test = datasets.load("digits", "test")
+    monkeypatch.setattr("refsnn.reproduce.jobs.INEXACT", {"digits": (0, 3)})
+    assert kept_images("digits")[:3].tolist() == [1, 2, 4]
+    assert len(kept_images("digits")) == len(test.labels) - 2
+
+
+def test_claims_that_no_run_decides() -> None:
+    assert {claim.verdict for claim in decide(decided(), [])} == {"not run"}
+
+
+# -- command line --------------------------------------------------------------------
+
+
+def run(capsys, *argv: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        cli.main(argv)
+    out = capsys.readouterr()
+    return int(end.value.code or 0), out.out, out.err
+
+
+def test_on_the_command_line(root: Path, tmp_path: Path, capsys) -> None:
+    common = ["--root", str(root), "--out", str(tmp_path / "o")]
+    assert run(capsys, "reproduce", "--root", str(root))[1] == "small\n"
+    file = tmp_path / "r.json"
+    code, out, _ = run(capsys, "reproduce", "small", *common, "--json", str(file))
+    assert code == 0
+    assert "1 reached" not in out
+    assert "reproduced" in out
+    answer = json.loads(file.read_text())
+    assert {row["verdict"] for row in answer["rows"]} <= set(VERDICTS)
+    code, _, err = run(capsys, "reproduce", "small", *common, "--check")
+    assert (code, "--record" in err) == (2, True)
+    assert run(capsys, "reproduce", "small", *common, "--record")[0] == 0
+    code, out, _ = run(capsys, "reproduce", "small", *common, "--check")
+    assert code == 0
+    assert "all integers are equal" in out
+    code, out, _ = run(capsys, "reproduce", "small", *common, "--check", "--limit", "9")
+    assert code == 1
+    assert "places differ" in out
+    assert run(capsys, "reproduce", "nobody", *common)[0] == 2
+    assert run(capsys, "reproduce", "small", *common, "--scheduler", "x")[0] == 2
+
+
+def test_the_digits_script_equals_what_was_recorded(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "digits.py"), "--check", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all integers are equal" in done.stdout
+
+
+def test_dask(root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="dask is not installed (extra dask)")
+    want = result_of(root, tmp_path / "a")
+    assert result_of(root, tmp_path / "b", shard=30, how="dask") == want
+
+
+def test_tallies_survive_their_files() -> None:
+    from refsnn.evaluate import Tally
+    from refsnn.reproduce.jobs import _plain, _tally
+
+    counts = {"a": np.array([1, 2])}
+    tally = Tally(
+        images=3,
+        ann_correct=2,
+        correct=np.array([1, 3]),
+        spikes=counts,
+        negative=counts,
+        synops=counts,
+        observing={"spikes": counts},
+    )
+    again = _tally(json.loads(json.dumps(_plain(tally))))
+    assert again.correct.dtype == np.int64
+    assert again.observing["spikes"]["a"].tolist() == [1, 2]
+    assert (again + tally).spikes["a"].tolist() == [2, 4]
