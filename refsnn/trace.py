@@ -46,7 +46,8 @@ class Recorded:
     def __post_init__(self) -> None:
         if self.spikes.dtype != np.int8 or np.abs(self.spikes).max(initial=0) > 1:
             expected = "int8, values -1, 0 and +1"
-            raise DomainError(where="spikes", got=self.spikes.dtype, expected=expected)
+            got = f"{self.spikes.dtype} up to {np.abs(self.spikes).max(initial=0)}"
+            raise DomainError(where="spikes", got=got, expected=expected)
         steps, *rest = self.spikes.shape
         shapes = {
             "v": [(steps, *rest)],

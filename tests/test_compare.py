@@ -103,6 +103,12 @@ RECORDINGS = {
     "axis-order (T, B, H, W, C)": lambda n, s: np.moveaxis(s, 2, -1),
     "channel-order of act3": lambda n, s: s[:, :, ::-1] if n == "act3" else s,
     "missing-first-step": lambda n, s: s[1:],
+    "sample-order (4, 0, 2, 1, 3)": lambda n, s: s[:, [4, 0, 2, 1, 3]],
+    "flattened act1, act2, act3, act4": lambda n, s: s.reshape(T, 5, -1),
+    "4 steps in place of 6": lambda n, s: s[:4],
+    "7 steps in place of 6, the first one empty": lambda n, s: np.concatenate(
+        [0 * s[:1], s]
+    ),
     "recording-delay of act2 by 1": lambda n, s: late(s, 1) if n == "act2" else s,
     "recording-delay of act3 by 2, act5 by 1": lambda n, s: (
         late(s, {"act3": 2, "act5": 1}[n]) if n in {"act3", "act5"} else s
@@ -315,8 +321,65 @@ def test_monitors() -> None:
     steps = list(WANT["act5"])
     got = from_monitor({"fc": steps}, {"fc": "act5"})
     assert (got["act5"] == WANT["act5"]).all()
-    whole = from_monitor({"fc": [WANT["act5"]]}, {"fc": "act5"})
+    halves = [WANT["act5"][:, :2], WANT["act5"][:, 2:]]
+    whole = from_monitor({"fc": halves}, {"fc": "act5"}, multistep=True)
     assert (whole["act5"] == WANT["act5"]).all()
     batches = [s[:2] for s in steps] + [s[2:] for s in steps]
     two = from_monitor({"fc": batches}, {"fc": "act5"}, steps=T)
     assert (two["act5"] == WANT["act5"]).all()
+
+
+@pytest.mark.parametrize(
+    ("records", "how", "message"),
+    [
+        ({}, {}, "KeyError"),
+        ({"fc": []}, {}, "0 records"),
+        ({"fc": [np.zeros((2, 3))] * 5}, {"steps": 2}, "5 records"),
+        ({"fc": [np.zeros((2, 3))] * 4}, {"steps": 0}, "a multiple of 0 steps"),
+        ({"fc": [np.zeros((2, 3)), np.zeros((1, 3))]}, {}, "of one shape"),
+    ],
+)
+def test_records_that_fit_nothing(records, how, message) -> None:
+    with pytest.raises(DataError, match=message):
+        from_monitor(records, {"fc": "act5"}, **how)
+
+
+def test_a_rare_difference_does_not_hide_the_cause() -> None:
+    """A candidate that fits the samples looked at first, and not all, is no end."""
+    tied = dataclasses.replace(SNN, populations=tuple(map(with_ties, SNN.populations)))
+    many = images(4, 60)
+    golden = record(tied, many, T)
+    both = dataclasses.replace(tied, profile=Profile(reset="to-zero", tie=">"))
+    hard = dataclasses.replace(tied, profile=Profile(reset="to-zero"))
+    x = tied.preprocess(many)
+    strict, other = spikes_of(both, x, T)[0], spikes_of(hard, x, T)[0]
+    differs = np.zeros(60, dtype=int)
+    for name, s in strict.items():
+        differs += (s != other[name]).sum(axis=(0, *range(2, s.ndim)))
+    # only the sample with the fewest differences tells the two apart
+    rare = int(np.argmin(np.where(differs > 0, differs, 10**9)))
+    for name, s in other.items():
+        s[:, rare] = strict[name][:, rare]
+    same = [i for i in range(60) if differs[i] == 0 or i == rare]
+    few = golden.of(np.array(same))
+    found = explain(few, {name: s[:, same] for name, s in other.items()}, tied)
+    assert found.accepted
+    assert found.name == f"profile nir-text ({PROFILES['norse'].profile})"
+
+
+def test_rounding_does_not_excuse_what_was_not_judged() -> None:
+    plain = convert(random_net(3), "qcfs", exact=False)
+    seen = record(plain, IMAGES, T, membranes=True, currents=True)
+    other = {n: p.spikes.copy() for n, p in seen.populations.items()}
+    del other["act3"]
+    rng = np.random.default_rng(0)
+    other["act5"] = rng.integers(0, 2, other["act5"].shape, dtype=np.int8)
+    assert explain(seen, other, plain).name.startswith("unexplained")
+
+
+def test_masks_that_were_ignored_are_named() -> None:
+    srp = snap(convert(random_net(3), "srp", exact=False), "float32", T=64)
+    golden = record(srp, IMAGES, T)
+    assert golden.masks
+    other, _ = spikes_of(srp, srp.preprocess(IMAGES), T, masks={})
+    assert explain(golden, other, srp).name == "mask ignored"

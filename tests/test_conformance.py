@@ -205,6 +205,33 @@ class Half(Adapter):
         return super().current(q, spikes, shape)
 
 
+class Rounded(Adapter):
+    """Sums of fewer bits: what TF32, bfloat16 or short accumulators do."""
+
+    bits = 23
+
+    def current(self, q, spikes, shape):
+        x = super().current(q, spikes, shape)
+        _, exponent = np.frexp(np.abs(x).max() + 1e-30)
+        grid = np.float32(2.0) ** (exponent + 1 - self.bits)
+        return np.round(x / grid) * grid
+
+
+class Deaf(Adapter):
+    """A readout without its bias."""
+
+    def load(self, network):
+        super().load(network)
+        self.populations[-1]["bias"] = None
+
+
+class Off(Adapter):
+    def step(self, currents):
+        out = super().step(currents)
+        name = self.populations[-1]["name"]
+        return {**out, name: out[name] * np.float32(1.001)}
+
+
 class Rising(Adapter):
     def step(self, currents):  # noqa: ARG002 - it does nothing with them
         raise RuntimeError("no device")
@@ -265,6 +292,24 @@ def test_what_is_not_binary32_is_not_judged() -> None:
     assert "no binary32 addition" in scores[1].reason
 
 
+@pytest.mark.parametrize("bits", [8, 11, 16, 22])
+def test_short_sums_fail_the_probe(bits: int) -> None:
+    short = type("Short", (Rounded,), {"bits": bits})
+    score = judge(short, vector("probe"))
+    assert score.status == "failed"
+    assert not score.explanation.accepted
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [(Deaf, "bias"), (Deaf, "digits-qcfs"), (Off, "digits-relu"), (Off, "tie")],
+)
+def test_wrong_readouts_are_noticed(wrong, name: str) -> None:
+    score = judge(wrong, vector(name))
+    assert (score.status, score.differing) == ("failed", 0)
+    assert "readout" in score.reason
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [(Rising, "RuntimeError: no device"), (Lacking, "nothing of second, readout")],
@@ -299,6 +344,20 @@ def test_capabilities_choose_the_vectors() -> None:
     assert judge(Right, vector("tie")).status == "unexpected pass"
 
 
+def test_modules_and_capabilities_that_break(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "broken_adapter.py").write_text("1 / 0\n")
+    with pytest.raises(OptionError, match="ZeroDivisionError"):
+        find_adapter("broken_adapter:A")
+    for index, value in enumerate(("None", "{'expected_failures': ['tie']}")):
+        (tmp_path / f"odd_adapter{index}.py").write_text(
+            "from refsnn.conformance.adapters.numpy import Adapter as A\n"
+            f"class B(A):\n    capabilities = {value}\n"
+        )
+        with pytest.raises(OptionError, match="capabilities"):
+            find_adapter(f"odd_adapter{index}:B")
+
+
 @pytest.mark.parametrize("target", ["nobody:A", "json", "json:loads", "", ":", "json:"])
 def test_no_adapter(target: str) -> None:
     with pytest.raises(OptionError, match="adapter"):
@@ -313,6 +372,8 @@ def test_what_the_layout_cannot_say_is_refused() -> None:
     foreign = dataclasses.replace(snn, profile=Profile(tie=">"))
     with pytest.raises(OptionError, match="conventions"):
         network_arrays(foreign)
+    with pytest.raises(OptionError, match=r"masks=trace\.masks"):
+        network_arrays(convert(random_net(3), "srp"))
     with pytest.raises(OptionError, match="COS"):
         network_arrays(convert(random_net(3), "cos"))
     dual, _ = dual_rule(np.array(1.0))
@@ -399,8 +460,9 @@ def test_the_pytest_plugin(tmp_path: Path) -> None:
     )
     options = ["-p", "no:cacheprovider", "-p", "refsnn.conformance.plugin", "-rA"]
     options += ["--refsnn-adapter", "mine:Adapter", "--refsnn-quick"]
+    plugged = Path(sys.executable).with_name("pytest")  # does not add the folder
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options],
+        [plugged, *options],
         cwd=tmp_path,
         capture_output=True,
         text=True,

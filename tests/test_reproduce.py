@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -67,6 +68,7 @@ def root(tmp_path: Path) -> Path:
     folder = tmp_path / "reproductions"
     folder.mkdir()
     (folder / "small.py").write_text(SMALL)
+    (folder / "whole.py").write_text(SMALL.replace("digits_lost", "digits_clip"))
     shutil.copy(ROOT / "tolerances.json", folder)
     rows = [("ANN", 99.0), ("2", 99.0), ("4", 98.5), ("32", 99.5)]
     write_rows(folder, [("P", "QCFS", *row) for row in rows] + [("P", "ECL", "2", 94)])
@@ -278,6 +280,51 @@ def test_an_interrupted_run_goes_on(root: Path, tmp_path: Path, monkeypatch) -> 
     assert {path: path.stat().st_mtime_ns for path in done} == stamps
 
 
+def test_shards_are_of_labels_and_of_the_code(root, tmp_path, monkeypatch) -> None:
+    from refsnn.reproduce import jobs
+
+    before = reproduce(root, "small", tmp_path / "o", limit=20)
+    monkeypatch.setattr(jobs, "source_sha256", lambda: "other")
+    real, calls = jobs.evaluate, []
+    monkeypatch.setattr(
+        jobs, "evaluate", lambda *a, **k: calls.append(0) or real(*a, **k)
+    )
+    reproduce(root, "small", tmp_path / "o", limit=20)
+    assert len(calls) == 3
+    image = jobs._test("digits")
+    labels = (image.labels + 1) % 10
+    monkeypatch.setattr(
+        jobs, "_test", lambda name: dataclasses.replace(image, labels=labels)
+    )
+    after = reproduce(root, "small", tmp_path / "o", limit=20)
+    assert after["runs"][0]["correct"] != before["runs"][0]["correct"]
+
+
+def test_a_run_without_rows_that_cannot_be_made_is_said(root, tmp_path, capsys) -> None:
+    (root / "gone.py").write_text(
+        "from refsnn.reproduce import Reproduction, Run\n\n"
+        'REPRODUCTION = Reproduction(title="t", data="digits", runs=(\n'
+        '    Run(network="nothere", method="qcfs", steps=(2, 4)),\n'
+        '    Run(network="digits_qcfs", method="qcfs", steps=(2,),\n'
+        '        rows={"paper": "P", "method": "QCFS"}),\n'
+        "))\n"
+    )
+    answer = reproduce(root, "gone", tmp_path / "o", limit=20)
+    missing = [row for row in answer["rows"] if row["arch"] == "nothere"]
+    assert [row["verdict"] for row in missing] == ["not run", "not run"]
+    other = next(row for row in answer["rows"] if row["T"] == 4 and row["paper"])
+    assert other["note"] == "T = 4 is not among the steps that are run"
+    common = ["--root", str(root), "--out", str(tmp_path / "o")]
+    code, _, err = run(capsys, "reproduce", "gone", *common, "--record")
+    assert (code, "something was not run" in err) == (2, True)
+
+
+def test_rows_of_another_data_set_are_refused() -> None:
+    wrong = Run(network="n", method="qcfs", steps=(2,), rows={"dataset": "CIFAR-10"})
+    with pytest.raises(OptionError, match="rows of digits"):
+        Reproduction(title="t", data="digits", runs=(wrong,))
+
+
 def test_a_damaged_shard_is_done_again(root: Path, tmp_path: Path) -> None:
     want = result_of(root, tmp_path / "o")
     for path in (tmp_path / "o/shards").iterdir():
@@ -286,19 +333,19 @@ def test_a_damaged_shard_is_done_again(root: Path, tmp_path: Path) -> None:
 
 
 def test_recorded_integers(root: Path, tmp_path: Path) -> None:
-    answer = reproduce(root, "small", tmp_path / "o", limit=60)
+    answer = reproduce(root, "whole", tmp_path / "o", limit=60)
     path = kept.record(root, answer)
-    assert kept.differences(kept.load(root, "small"), answer) == []
+    assert kept.differences(kept.load(root, "whole"), answer) == []
     text = path.read_text()
     assert str(tmp_path) not in text
     content = json.loads(text)
     content["runs"][0]["populations"]["act2"]["spikes"][1] += 1
     content["data"]["images"] = 61
     path.write_text(json.dumps(content))
-    found = kept.differences(kept.load(root, "small"), answer)
+    found = kept.differences(kept.load(root, "whole"), answer)
     assert [place.split(":")[0] for place in found] == [
-        "small/data/images",
-        "small/runs[0]/populations/act2/spikes[1]",
+        "whole/data/images",
+        "whole/runs[0]/populations/act2/spikes[1]",
     ]
     with pytest.raises(DataError, match="--record"):
         kept.load(root, "nobody")
@@ -328,25 +375,31 @@ def run(capsys, *argv: str) -> tuple[int, str, str]:
 
 def test_on_the_command_line(root: Path, tmp_path: Path, capsys) -> None:
     common = ["--root", str(root), "--out", str(tmp_path / "o")]
-    assert run(capsys, "reproduce", "--root", str(root))[1] == "small\n"
+    assert run(capsys, "reproduce", "--root", str(root))[1] == "small\nwhole\n"
     file = tmp_path / "r.json"
-    code, out, _ = run(capsys, "reproduce", "small", *common, "--json", str(file))
+    code, out, _ = run(capsys, "reproduce", "whole", *common, "--json", str(file))
     assert code == 0
     assert "1 reached" not in out
     assert "reproduced" in out
     answer = json.loads(file.read_text())
     assert {row["verdict"] for row in answer["rows"]} <= set(VERDICTS)
-    code, _, err = run(capsys, "reproduce", "small", *common, "--check")
+    code, _, err = run(capsys, "reproduce", "whole", *common, "--check")
     assert (code, "--record" in err) == (2, True)
-    assert run(capsys, "reproduce", "small", *common, "--record")[0] == 0
-    code, out, _ = run(capsys, "reproduce", "small", *common, "--check")
+    assert run(capsys, "reproduce", "whole", *common, "--record")[0] == 0
+    code, out, _ = run(capsys, "reproduce", "whole", *common, "--check")
     assert code == 0
     assert "all integers are equal" in out
-    code, out, _ = run(capsys, "reproduce", "small", *common, "--check", "--limit", "9")
+    code, out, _ = run(capsys, "reproduce", "whole", *common, "--check", "--limit", "9")
     assert code == 1
     assert "places differ" in out
+    code, out, err = run(
+        capsys, "reproduce", "whole", *common, "--check", "--limit", "9", "--json", "-"
+    )
+    assert code == 1
+    assert json.loads(out)["rows"]
+    assert "whole/data/images" in err
     assert run(capsys, "reproduce", "nobody", *common)[0] == 2
-    assert run(capsys, "reproduce", "small", *common, "--scheduler", "x")[0] == 2
+    assert run(capsys, "reproduce", "whole", *common, "--scheduler", "x")[0] == 2
 
 
 def test_the_digits_script_equals_what_was_recorded(tmp_path: Path) -> None:

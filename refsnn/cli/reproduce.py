@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from refsnn.cli import common
-from refsnn.errors import OptionError
+from refsnn.errors import OptionError, printable
 from refsnn.reproduce import EXECUTORS, SHARD, VERDICTS, declared, default_root
 from refsnn.reproduce import recorded as kept
 from refsnn.reproduce import reproduce as reproduced
@@ -63,12 +63,12 @@ def reproduce(
     common.need_json_target(json)
     folder = root or default_root()
     if not names:
-        for name in declared(folder):
-            common.show(name)
+        _list(folder)
         return
     if record and limit is not None:
         expected = "all images"
         raise OptionError(where="reproduce", got="--record, --limit", expected=expected)
+    wanted = {name: kept.load(folder, name) for name in names if check}
     answers, wrong = [], []
     for name in names:
         with common.progress(name) as told:
@@ -84,9 +84,9 @@ def reproduce(
             )
         answers.append(answer)
         if record:
-            common.show(f"recorded {kept.record(folder, answer)}")
-        if check:
-            wrong += kept.differences(kept.load(folder, name), answer)
+            common.stderr.print(f"recorded {kept.record(folder, answer)}", markup=False)
+        if name in wanted:
+            wrong += kept.differences(wanted[name], answer)
         if json != "-":
             _print(answer)
     common.write_json(_all(answers), json)
@@ -94,10 +94,15 @@ def reproduce(
         _print_check(wrong, json)
 
 
+def _list(folder: Path) -> None:
+    for name in declared(folder):
+        common.show(name)
+
+
 def _print_check(wrong: list[str], json: str | None) -> None:
     """Say what differs from the recorded results; exit with 1 if something does."""
     for place in wrong:
-        common.show(place)
+        common.stderr.print(printable(place), markup=False)
     if json != "-":
         verdict = f"{len(wrong)} places differ" if wrong else "all integers are equal"
         common.show(f"against the recorded results: {verdict}")

@@ -47,7 +47,8 @@ class Explanation:
     name : str
         The convention or fault, or ``unexplained: `` and the best candidate.
     remaining : int
-        Differing spikes that are left under it; 0 if it is accepted.
+        Differing spikes that are left under it; 0 if it is accepted. Of rounding:
+        neurons behind others that differ, which cannot be judged.
     tried : tuple of str
         Names of what was tried, in order.
     """
@@ -99,16 +100,17 @@ class _Scene:
         got = simulation.fire(name, T, spikes)
         return int(np.count_nonzero(got != self.other[name]))
 
-    def remaining(self, changed: _Changed) -> int:
-        """Count the differences from a run of the changed network."""
+    def remaining(self, changed: _Changed) -> Array:
+        """Count each sample's differences from a run of the changed network."""
         T = self.golden.T
         snn = changed.snn if changed.rounds == 1 else _of_any_T(changed.snn)
         x = changed.currents(self.currents)
-        masks = self.golden.masks
+        masks = self.golden.masks if changed.masked else {}
         got, _ = spikes_of(snn, x, changed.rounds * T, mode="ordered", masks=masks)
-        return sum(
-            int(np.count_nonzero(got[name][-T:] != s)) for name, s in self.other.items()
-        )
+        left = np.zeros(len(self.golden.samples), dtype=np.int64)
+        for name, s in self.other.items():
+            left += (got[name][-T:] != s).sum(axis=(0, *range(2, s.ndim)))
+        return left
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,7 @@ class _Changed:
     snn: SpikingNetwork
     scales: Mapping[str, float] = dataclasses.field(default_factory=dict)
     rounds: int = 1
+    masked: bool = True
 
     def currents(self, plain: Mapping[str, Array]) -> dict[str, Array]:
         """Return the image's currents in the changed network's units."""
@@ -131,6 +134,7 @@ def explain(
     snn: SpikingNetwork | None = None,
     *,
     more: Sequence[Fault] = (),
+    again: bool = True,
     progress: Told | None = None,
 ) -> Explanation | None:
     """Look for what turns the reference's spikes into another's.
@@ -150,6 +154,9 @@ def explain(
         The network of the trace. Without it only the recording is looked at.
     more : sequence of Fault
         Faults to try behind :data:`refsnn.compare.FAULTS`.
+    again : bool
+        Whether the other simulator may have run before, so that its state may not have
+        been reset.
     progress : callable, optional
         Told how many candidates of how many were tried.
 
@@ -176,10 +183,14 @@ def explain(
         need_network_of(golden, snn)
         scene = _scene(golden, other, snn)
         trial = _Trial(scene, best, tried, progress or _quiet)
-        accepted = trial.conventions() or trial.faults(more) or trial.rounding()
+        accepted = trial.conventions(again=again) or trial.faults(more)
         if accepted:
             return Explanation(name=accepted, remaining=0, tried=tuple(tried))
-        best = trial.best
+        tried.append("rounding")
+        unjudged = _is_rounding(scene)
+        if unjudged is not None:
+            return Explanation(name="rounding", remaining=unjudged, tried=tuple(tried))
+        best = trial.nearest()
     return Explanation(
         name=f"unexplained: best is {best[1]}", remaining=best[0], tried=tuple(tried)
     )
@@ -192,18 +203,25 @@ class _Trial:
         self, scene: _Scene, best: tuple[int, str], tried: list[str], told: Told
     ) -> None:
         self.scene, self.best, self.tried, self.told = scene, best, tried, told
-        self.few = scene.of(_worst_samples(scene))
+        self.close: list[tuple[int, _Changed]] = []
+        self.samples = _worst_samples(scene)
+        self.few = scene.of(self.samples)
         plain = _Changed(name="", snn=scene.snn)
-        self.least = self.few.remaining(plain)
-        self.responding = self.few.responding()
-        self.faulty = [n for n in self.responding if self.few.response(n, plain)]
+        responding = self.few.responding()
+        self.faulty = [n for n in responding if self.few.response(n, plain)]
 
-    def conventions(self) -> str:
+    def conventions(self, *, again: bool) -> str:
         """Try other conventions; return the name of the one that is accepted."""
         for name, profile in profiles(self.scene.snn.profile):
             changed = _under(self.scene.snn, name, profile)
             if changed is not None and self._accept(changed):
                 return name
+        if self.scene.golden.masks:
+            unmasked = _Changed(name="mask ignored", snn=self.scene.snn, masked=False)
+            if self._accept(unmasked):
+                return unmasked.name
+        if not again:
+            return ""
         carried = _Changed(name="state-not-reset", snn=self.scene.snn, rounds=2)
         return carried.name if self._accept(carried) else ""
 
@@ -228,25 +246,32 @@ class _Trial:
                 return combined.name
         return ""
 
-    def rounding(self) -> str:
-        """Say whether rounding explains every first difference, and can occur."""
-        self.tried.append("rounding")
-        return "rounding" if _is_rounding(self.scene) else ""
-
     def _accept(self, changed: _Changed) -> bool:
-        """Run a candidate on a few samples, on all if it is the best so far."""
+        """Run a candidate on a few samples, and on all if nothing is left of them."""
         self.tried.append(changed.name)
         self.told(len(self.tried), MOST_TRIALS)
         try:
-            left = self.few.remaining(changed)
-            if left >= self.least:
+            left = int(self.few.remaining(changed).sum())
+            if left:
+                self.close.append((left, changed))
                 return False
-            self.least = left
             remaining = self.scene.remaining(changed)
         except DomainError:  # more spikes in a step than a byte holds
             return False
-        self.best = min(self.best, (remaining, changed.name))
-        return remaining == 0
+        total = int(remaining.sum())
+        self.best = min(self.best, (total, changed.name))
+        if total:  # tell the next ones from this one
+            worst = np.argmax(remaining)
+            self.samples = np.union1d(self.samples, [worst])
+            self.few = self.scene.of(self.samples)
+        return total == 0
+
+    def nearest(self) -> tuple[int, str]:
+        """Return the best candidate, and what it leaves on all samples."""
+        for _, changed in sorted(self.close, key=lambda pair: pair[0])[:1]:
+            left = int(self.scene.remaining(changed).sum())
+            self.best = min(self.best, (left, changed.name))
+        return self.best
 
 
 def _quiet(done: int, total: int) -> None:
@@ -310,14 +335,21 @@ def _worst_samples(scene: _Scene) -> Array:
     return np.sort([first, *most[: SAMPLES - 1]])
 
 
-def _is_rounding(scene: _Scene) -> bool:
-    """Say whether rounding explains every first difference, and can occur at all."""
+def _is_rounding(scene: _Scene) -> int | None:
+    """Count the neurons that rounding cannot be asked of; None if it is no rounding.
+
+    Each neuron is judged at its first difference, if none of its inputs differed
+    before. That says something of the others only if all inputs were recorded.
+    """
     few = scene.golden.bits is not None and scene.golden.bits <= FEW_BITS
     judged = [p.neuron for p in scene.snn.hidden]
     if few or scene.snn.profile != REFSNN or not all(_is_judged(n) for n in judged):
-        return False
+        return None
     verdicts = judge(scene.snn, scene.golden, scene.other).values()
-    return not any(v.errors for v in verdicts) and any(v.rounding for v in verdicts)
+    unjudged = sum(v.unjudged for v in verdicts)
+    whole = len(scene.other) == len(scene.snn.hidden)
+    fits = not any(v.errors for v in verdicts) and any(v.rounding for v in verdicts)
+    return unjudged if fits and (whole or not unjudged) else None
 
 
 def _is_judged(neuron: Neuron | None) -> bool:

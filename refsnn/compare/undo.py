@@ -113,7 +113,7 @@ def missing_first_step(golden: Trace, other: Mapping[str, Array]) -> Undone | No
     golden : Trace
         The reference.
     other : mapping of str to ndarray of int8
-        The recording, of as many steps or one fewer.
+        The recording, of one step fewer, or of as many with nothing in the last one.
 
     Returns
     -------
@@ -123,7 +123,9 @@ def missing_first_step(golden: Trace, other: Mapping[str, Array]) -> Undone | No
     remaining, steps = 0, golden.T - 1
     for name, s in other.items():
         want = golden.populations[name].spikes[1:]
-        if steps < 1 or s.shape[0] < steps or s.shape[1:] != want.shape[1:]:
+        if steps < 2 or s.shape[1:] != want.shape[1:] or s[steps:].any():
+            return None
+        if s.shape[0] not in {steps, steps + 1}:
             return None
         remaining += int(np.count_nonzero(s[:steps] != want))
     return Undone(name="missing-first-step", remaining=remaining)
@@ -169,10 +171,109 @@ def _is_late(s: Array, want: Array, steps: int) -> bool:
     return heard and not s[:steps].any() and np.array_equal(s[steps:], kept)
 
 
+def number_of_steps(golden: Trace, other: Mapping[str, Array]) -> Undone | None:
+    """Look for a recording of fewer or more steps, or with a silent one in front.
+
+    Parameters
+    ----------
+    golden : Trace
+        The reference.
+    other : mapping of str to ndarray of int8
+        The recording.
+
+    Returns
+    -------
+    Undone or None
+        What is left on the steps that both have.
+    """
+    lengths = {len(s) for s in other.values()}
+    if lengths == {golden.T} or len(lengths) != 1 or 0 in lengths:
+        return None
+    (T,) = lengths
+    found = []
+    for first in (0, 1):
+        steps, remaining = min(T - first, golden.T), 0
+        for name, s in other.items():
+            want = golden.populations[name].spikes
+            if s.shape[1:] != want.shape[1:] or s[:first].any() or steps < 2:
+                break
+            got = s[first : first + steps]
+            remaining += int(np.count_nonzero(got != want[:steps]))
+        else:
+            extra = ", the first one empty" if first else ""
+            text = f"{T} steps in place of {golden.T}{extra}"
+            found.append(Undone(name=text, remaining=remaining))
+    return min(found, key=lambda undone: undone.remaining, default=None)
+
+
+def flattened(golden: Trace, other: Mapping[str, Array]) -> Undone | None:
+    """Look for populations whose channels, rows and columns are one axis.
+
+    Parameters
+    ----------
+    golden : Trace
+        The reference.
+    other : mapping of str to ndarray of int8
+        The recording.
+
+    Returns
+    -------
+    Undone or None
+        What is left in the trace's shapes.
+    """
+    remaining, flat = 0, []
+    for name, s in other.items():
+        want = golden.populations[name].spikes
+        if s.shape != want.shape:
+            flat.append(name)
+        if s.size != want.size or s.shape[:2] != want.shape[:2]:
+            return None
+        remaining += int(np.count_nonzero(s.reshape(want.shape) != want))
+    if not flat:
+        return None
+    return Undone(name=f"flattened {', '.join(flat)}", remaining=remaining)
+
+
+def sample_order(golden: Trace, other: Mapping[str, Array]) -> Undone | None:
+    """Look for samples in another order, the same everywhere.
+
+    Parameters
+    ----------
+    golden : Trace
+        The reference.
+    other : mapping of str to ndarray of int8
+        The recording.
+
+    Returns
+    -------
+    Undone or None
+        None if a sample is not one of the trace's.
+    """
+    want = {name: golden.populations[name].spikes for name in other}
+    if any(s.shape != want[name].shape for name, s in other.items()):
+        return None
+
+    def samples(spikes: Mapping[str, Array]) -> list[bytes]:
+        return [
+            b"".join(np.ascontiguousarray(s[:, i]).tobytes() for s in spikes.values())
+            for i in range(len(golden.samples))
+        ]
+
+    ours, theirs = samples(want), samples({name: other[name] for name in want})
+    if ours == theirs or sorted(ours) != sorted(theirs):
+        return None
+    order = [ours.index(sample) for sample in theirs]
+    text = ", ".join(map(str, order[:8])) + (", ..." if len(order) > 8 else "")
+    return Undone(name=f"sample-order ({text})", remaining=0)
+
+
 UNDOINGS: dict[str, Callable[[Trace, Mapping[str, Array]], Undone | None]] = {
     "axis-order": axis_order,
+    "sample-order": sample_order,
     "channel-order": channel_order,
+    "flattened": flattened,
     "missing-first-step": missing_first_step,
+    "number-of-steps": number_of_steps,
     "recording-delay": recording_delay,
 }
 """What can be undone, by name."""

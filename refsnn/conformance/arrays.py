@@ -49,7 +49,7 @@ def network_arrays(
     ------
     OptionError
         If the network has what this layout does not: other conventions, offset steps,
-        maxima, windows that overlap, a readout fed by the image.
+        maxima, windows that overlap, a readout fed by the image; or masks are missing.
     """
     snn.need_canonical()
     snn.need_own_conventions()
@@ -57,6 +57,13 @@ def network_arrays(
         expected = "none of both, for an adapter"
         got = "offset steps of COS, or a readout that the image feeds"
         raise OptionError(where=snn.name, got=got, expected=expected)
+    gated = {p.name for p in snn.hidden if isinstance(p.neuron, GatedIF)}
+    if gated - set(masks or {}):
+        raise OptionError(
+            where=snn.name,
+            got="a network with masks (SRP), without them",
+            expected="the masks of the batch that will run: masks=trace.masks",
+        )
     masks, units = masks or {}, units or {}
     return {
         "populations": [

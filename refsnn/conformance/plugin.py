@@ -5,14 +5,22 @@ Every vector is a test of its own, beside those of the project that it is run in
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from refsnn.conformance.judge import Score, find_adapter, judge
+from refsnn.conformance.judge import (
+    NO_BINARY32,
+    Score,
+    find_adapter,
+    is_rounding,
+    judge,
+)
 from refsnn.conformance.networks import names, vector
+from refsnn.errors import RefsnnError
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,6 +34,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("refsnn")
     group.addoption("--refsnn-adapter", metavar="MODULE:CLASS", help="the adapter")
     group.addoption("--refsnn-quick", action="store_true", help="small networks only")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Find the adapter, in the folders that the project imports from.
+
+    Parameters
+    ----------
+    config : pytest.Config
+        The options.
+    """
+    target = config.getoption("--refsnn-adapter")
+    if target:
+        for folder in (config.rootpath, config.invocation_params.dir):
+            sys.path.insert(0, str(folder))
+        try:
+            find_adapter(target)
+        except RefsnnError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 def pytest_collection_modifyitems(
@@ -59,6 +85,7 @@ class _Vectors(pytest.Collector):
 
     target: str
     quick: bool
+    rounds: bool = False
 
     def collect(self) -> Iterator[pytest.Item]:
         for name in names(quick=self.quick):
@@ -73,7 +100,11 @@ class _Item(pytest.Item):
         self.target = target
 
     def runtest(self) -> None:
+        if getattr(self.parent, "rounds", False):
+            pytest.skip(NO_BINARY32)
         score = judge(find_adapter(self.target), vector(self.name))
+        if self.name == "probe" and is_rounding(score):
+            self.parent.rounds = True  # type: ignore[union-attr]  # a _Vectors
         if score.status == "skipped":
             pytest.skip(score.reason)
         if score.status == "expected failure":

@@ -74,14 +74,22 @@ class _Builder:
         return self.add(name, op.out_shape(shape), [projection, *extra], **fields)
 
     def done(
-        self, name: str, stages: Stages | None = None, steps: int = 2 * T
+        self,
+        name: str,
+        stages: Stages | None = None,
+        steps: int = 2 * T,
+        bias: Array | None = None,
     ) -> SpikingNetwork:
         """Read the last population out by a linear layer, and certify."""
         last = self.populations[-1]
         op = Linear(weight=self.draw((3, int(np.prod(last.shape)))))
         projection = Projection(source=last.name, op=op)
         readout = Population(
-            name="readout", shape=(3,), neuron=None, projections=(projection,)
+            name="readout",
+            shape=(3,),
+            neuron=None,
+            projections=(projection,),
+            bias=bias,
         )
         C = self.shapes[INPUT][0]
         snn = SpikingNetwork(
@@ -117,21 +125,22 @@ def _vector(name: str) -> Callable[[Callable[[str], Vector]], Callable[[str], Ve
 @_vector("probe")
 def _probe(name: str) -> Vector:
     """Sums that need all 24 bits: one unit above or below 1, of terms of up to 3."""
-    count, unit = 16, 2.0**-21
-    high = integers(7, (count,), 2**21, 3 * 2**21 - 1).astype(np.float64) * unit
+    count, unit = 16, 2.0**-22
+    high = integers(7, (count,), 2**22, 3 * 2**22 - 1).astype(np.float64) * unit
     low = 1 - high + np.where(np.arange(count) % 2, -unit, unit)
-    weight = np.zeros((2 * count, 2))
-    weight[:count, 0], weight[:count, 1] = high, low
-    weight[count:, 0], weight[count:, 1] = low, high
+    # of few bits, and far from the threshold: no other threshold or start fits all
+    plain = np.array([[0.5, 0.25], [0.25, 0.5], [1.0, 0.5], [0.5, 1.0]])
+    pairs = np.stack([high, low], axis=1)
+    weight = np.concatenate([pairs, pairs[:, ::-1], plain])
     g = _Builder((2, 1, 1), 1)
-    op = Conv2d(weight=weight.reshape(2 * count, 2, 1, 1))
-    g.add("sums", (2 * count, 1, 1), [Projection(source="in", op=op)])
+    op = Conv2d(weight=weight.reshape(-1, 2, 1, 1))
+    g.add("sums", (len(weight), 1, 1), [Projection(source="in", op=op)])
     images = _of(np.full((B, 2, 1, 1), 1.5))
     return Vector(
         name=name,
         about="binary32 addition, a probe: potentials one unit in the 24th bit above "
         "and below the threshold",
-        snn=g.done(name, steps=2),
+        snn=g.done(name, steps=1),
         images=images,
         T=1,
     )
@@ -202,9 +211,14 @@ def _v0(name: str) -> Vector:
 
 @_vector("bias")
 def _bias(name: str) -> Vector:
-    about = "a bias at every step, from the first on"
-    bias = dyadic(19, (6,), -6, 6, 3)
-    return _plain(name, about, pixels(20, (2, 3, 3)), 9, outputs=6, bias=bias)
+    g = _Builder((2, 3, 3), 9)
+    g.conv("second", "in", 6, (1, 1), bias=dyadic(19, (6,), -6, 6, 3))
+    return Vector(
+        name=name,
+        about="a bias at every step, from the first on, also in the readout",
+        snn=g.done(name, bias=dyadic(29, (3,), -9, 9, 2)),
+        images=pixels(20, (2, 3, 3)),
+    )
 
 
 @_vector("theta-per-channel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cache
 from pathlib import Path
 
@@ -84,6 +85,8 @@ def write(folder: Path, *, networks: bool = True, force: bool = False) -> list[P
     for v in vectors():
         path = folder / f"{v.name}.h5"
         trace = record(v.snn, v.images, v.T, impl="definition")
+        versions = {"refsnn": trace.versions["refsnn"]}  # nothing of the machine
+        trace = dataclasses.replace(trace, versions=versions)
         io.save_trace(trace, path, force=force)
         files.append(path)
         if networks:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ import numpy as np
 from refsnn import io
 from refsnn.errors import DataError, printable
 from refsnn.numerics import Array
+
+_UNREADABLE = (
+    *(ValueError, OSError, KeyError, EOFError, MemoryError),
+    *(RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error),
+)
+"""What damaged, encrypted and oversized archives raise."""
 
 
 def load_recording(path: str | os.PathLike[str]) -> dict[str, Array]:
@@ -40,13 +47,14 @@ def load_recording(path: str | os.PathLike[str]) -> dict[str, Array]:
         return {name: recorded.spikes for name, recorded in trace.populations.items()}
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return recording({name: arrays[name] for name in arrays.files})
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+            found = {name: arrays[name] for name in arrays.files}
+    except _UNREADABLE as error:
         raise DataError(
             where=str(file),
-            got=printable(error),
+            got=printable(error) or type(error).__name__,
             expected="an .npz of arrays (T, B, *S), one for each population",
         ) from None
+    return recording(found)
 
 
 def recording(arrays: Mapping[str, Any]) -> dict[str, Array]:
@@ -71,7 +79,11 @@ def recording(arrays: Mapping[str, Any]) -> dict[str, Array]:
 
 
 def from_monitor(
-    monitor: Any, names: Mapping[str, str], *, steps: int | None = None
+    monitor: Any,
+    names: Mapping[str, str],
+    *,
+    steps: int | None = None,
+    multistep: bool = False,
 ) -> dict[str, Array]:
     """Read what a monitor of SpikingJelly recorded, or lists of snnTorch.
 
@@ -84,25 +96,47 @@ def from_monitor(
     names : mapping of str to str
         The population of each layer's name.
     steps : int, optional
-        Number of steps, if one record holds several batches one behind another.
+        Number of steps; needed if several batches were recorded one behind another.
+    multistep : bool
+        Whether a record holds all steps of a batch, (T, B, *S): SpikingJelly's step
+        mode ``m``.
 
     Returns
     -------
     dict of str to ndarray of int8, shape (T, B, *S)
-        By population. A record of all steps at once, (T, B, *S), is taken as it is.
+        By population, batches joined.
+
+    Raises
+    ------
+    DataError
+        If a layer was not recorded, or the records are not whole batches.
     """
-    return recording({names[layer]: _stacked(monitor[layer], steps) for layer in names})
+    return recording(
+        {names[name]: _stacked(monitor, name, steps, multistep) for name in names}
+    )
 
 
-def _stacked(records: Iterable[Any] | Any, steps: int | None) -> Array:
+def _stacked(monitor: Any, layer: str, steps: int | None, multistep: bool) -> Array:
     """Join the records of one layer to (T, B, *S)."""
-    parts = [as_array(part) for part in records]
-    if len(parts) == 1 and steps != 1:
-        return parts[0]  # all steps in one record
-    if steps is None or len(parts) == steps:
-        return np.stack(parts)
-    rounds = [np.stack(parts[i : i + steps]) for i in range(0, len(parts), steps)]
-    return np.concatenate(rounds, axis=1)
+    where = f"recording, layer {layer}"
+    try:
+        parts = [as_array(part) for part in monitor[layer]]
+    except (KeyError, IndexError, TypeError) as error:
+        got = f"{type(error).__name__}: {printable(error)}"
+        expected = "a list of what it emitted"
+        raise DataError(where=where, got=got, expected=expected) from None
+    whole = 1 if multistep else len(parts) if steps is None else steps
+    if not parts or whole < 1 or len(parts) % whole:
+        got, expected = f"{len(parts)} records", f"a multiple of {whole} steps"
+        raise DataError(where=where, got=got, expected=expected)
+    try:
+        if multistep:
+            return np.concatenate(parts, axis=1)
+        rounds = [np.stack(parts[i : i + whole]) for i in range(0, len(parts), whole)]
+        return np.concatenate(rounds, axis=1)
+    except ValueError as error:
+        got, expected = printable(error), "records of one shape, batches apart"
+        raise DataError(where=where, got=got, expected=expected) from None
 
 
 def as_array(value: Any) -> Array:
@@ -128,6 +162,8 @@ def _spikes(name: str, value: Any) -> Array:
     if array.dtype.kind not in "biuf" or array.ndim < 3:
         got = f"type {array.dtype}, shape {array.shape}"
         raise DataError(where=where, got=got, expected="numbers, (T, B, *S)")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(where=where, got="NaN or infinity", expected="spikes")
     small = array.astype(np.int8)
     if not (small == array).all():
         at = tuple(int(i) for i in np.argwhere(small != array)[0])

@@ -23,23 +23,24 @@ class ConventionNeuron(Neuron, abstract=True):
     ::
 
         charge   u = decay v + x                                reset_delay = 0
-                 u = decay v + x - theta s(t-1)                 1, subtract
-                 u = decay v (1 - s(t-1)) + x                   1, to-zero
+                 u = decay v + x - theta s'                     1, subtract
+                 u = decay v [s' = 0] + x                       1, to-zero
         fire     s = 1 if u >= theta                            tie >=, one
                  s = 1 if u > theta                             tie >, one
                  s = max(floor(u / theta), 0)                   tie >=, many
                  s = max(ceil(u / theta) - 1, 0)                tie >, many
                  less 1 below a negative threshold, if it has one, as it fires there
-                 with u - theta s'(t-1) in place of u           excess = waits
+                 with u - theta s' in place of u                excess = waits
         reset    v = u - theta s                                subtract
                  v = 0 where s != 0, u elsewhere                to-zero
                  v = u                                          reset_delay = 1
         clamp    v = max(v, lower_clamp theta)                  if there is one
         count    N = N + s
 
-    where s'(t-1) says that v, before the charge, lay above the threshold (at it, if
-    equality fires). Under :data:`refsnn.profile.REFSNN` it is the named neuron, bit for
-    bit. The delay of a profile's layers is the network's affair. There is no kernel.
+    where s' is what v would emit before the charge: the spikes of the step before if
+    they are still to be reset, and those of v(0) in the first step. Under
+    :data:`refsnn.profile.REFSNN` it is the named neuron, bit for bit. The delay of a
+    profile's layers is the network's affair. There is no kernel.
 
     Parameters
     ----------

@@ -84,6 +84,10 @@ class Reproduction:
                     got=f"method {run.method}, T = {run.steps}",
                     expected=f"one of {', '.join(METHODS)}, and steps from 1",
                 )
+            dataset = run.rows.get("dataset", "").replace("-", "").lower()
+            if dataset not in {"", self.data.partition(":")[0]}:
+                got, expected = run.rows["dataset"], f"rows of {self.data}"
+                raise OptionError(where=self.title, got=got, expected=expected)
 
 
 def default_root() -> Path:

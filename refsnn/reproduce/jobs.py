@@ -7,7 +7,7 @@ import hashlib
 import json
 import operator
 from collections.abc import Mapping
-from functools import lru_cache, reduce
+from functools import cache, lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -191,19 +191,23 @@ def converted(
     file = ann_file or find_weights(root, run.network)
     ann = io.load_ann(file)
     sha256 = content_sha256(ann)
-    text = {
+    settings = {
         k: str(v).lower() if v is True or v is False else str(v)
         for k, v in run.options.items()
     }
-    options = parse_options(run.method, text)
-    identity = [sha256, run.method, options, T if run.conversions == run.steps else 0]
+    options = parse_options(run.method, settings)
+    looks = needs_images(run.method, options)
+    train = datasets.load(data, "train") if looks else None
+    identity = [
+        *(source_sha256(), sha256, run.method, options),
+        T if run.conversions == run.steps else 0,
+        train.sha256 if train else "",
+    ]
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     net = out / "networks" / f"{name[:24]}.h5"
     if not net.is_file():
         net.parent.mkdir(parents=True, exist_ok=True)
-        images = None
-        if needs_images(run.method, options):
-            images = datasets.load(data, "train").images
+        images = train.images if train else None
         snn = convert(ann, run.method, T=T, images=images, options=options)
         io.save(snn, net, force=True)
     return Conversion(
@@ -214,6 +218,23 @@ def converted(
         sha256=sha256,
         net_sha256=content_sha256(io.load_snn(net)),
     )
+
+
+@cache
+def source_sha256() -> str:
+    """Hash the package's own source, of which every result is.
+
+    Returns
+    -------
+    str
+        SHA-256 of its modules, in alphabetical order.
+    """
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def shards(
@@ -248,7 +269,9 @@ def shards(
             "network": conversion.net_sha256,
             "ann": conversion.sha256,
             "images": some.sha256,
+            "labels": hashlib.sha256(some.labels.tobytes()).hexdigest(),
             "T": conversion.T,
+            "source": source_sha256(),
         }
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         made.append(

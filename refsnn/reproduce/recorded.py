@@ -46,7 +46,18 @@ def record(root: Path, answer: dict[str, Any]) -> Path:
     -------
     Path
         The file.
+
+    Raises
+    ------
+    DataError
+        If something of it was not run.
     """
+    if not answer["complete"] or not answer["runs"]:
+        raise DataError(
+            where=answer["name"],
+            got="a result in which something was not run",
+            expected="all of it",
+        )
     path = path_of(root, answer["name"])
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {key: answer[key] for key in KEPT}

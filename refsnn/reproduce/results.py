@@ -78,14 +78,15 @@ def reproduce(
     published, known = load_published(root), load_tolerances(root)
     done, missing, shards = _runs(root, declaration, out, limit, shard, work, progress)
     rows: list[Judged] = []
-    for run in declaration.runs:
+    for number, run in enumerate(declaration.runs):
         mine = [d for d in done if d.run is run]
-        rows += _rows(run, mine, missing.get(run.label), published, known)
+        rows += _rows(run, mine, missing.get(number), published, known)
     answer = {
         "format": "refsnn-reproduction",
         "version": 1,
         "name": name,
         "title": declaration.title,
+        "complete": not missing,
         **integers(declaration, done, limit),
         "rows": [layout(row) for row in rows],
         "claims": [
@@ -112,21 +113,22 @@ def _runs(
     size: int,
     work: Callable[[list[jobs.Shard]], Iterable[str]],
     progress: Told | None,
-) -> tuple[list[Done], dict[str, str], int]:
+) -> tuple[list[Done], dict[int, str], int]:
     """Convert and run everything; what cannot be is said, not skipped."""
-    missing: dict[str, str] = {}
+    missing: dict[int, str] = {}
     conversions = []
     try:
         images = len(jobs.kept(declaration.data))
     except DataError as error:
-        return [], {run.label: str(error) for run in declaration.runs}, 0
+        why = f"data set {declaration.data}: {error.do or error.expected}"
+        return [], dict.fromkeys(range(len(declaration.runs)), why), 0
     images = images if limit is None else min(limit, images)
-    for run in declaration.runs:
+    for number, run in enumerate(declaration.runs):
         for T in run.conversions:
             try:
                 conversions.append(jobs.converted(root, out, run, declaration.data, T))
             except RefsnnError as error:
-                missing[run.label] = str(error)
+                missing[number] = str(error)
     plan = [
         (c, jobs.shards(c, declaration.data, images, size, out)) for c in conversions
     ]
@@ -239,6 +241,16 @@ def _rows(
             judged.append(
                 Judged(published=row, ours=None, verdict="not run", note=note)
             )
+    if missing and not rows:
+        judged += [
+            Judged(
+                published=_unpublished(run, str(T)),
+                ours=None,
+                verdict="not run",
+                note=missing,
+            )
+            for T in run.steps
+        ]
     covered = {row.T for row in rows}
     judged += [
         Judged(
@@ -258,8 +270,14 @@ def _ours(d: Done, correct: int) -> Ours:
         correct=correct,
         images=d.tally.images,
         ann_correct=d.tally.ann_correct,
-        note=d.run.note,
+        note="; ".join(filter(None, (_of(d), d.run.note))),
     )
+
+
+def _of(d: Done) -> str:
+    """Say how many images a result is of, if not of all."""
+    whole = len(jobs.kept(d.data))
+    return "" if d.tally.images == whole else f"{d.tally.images} of {whole} images only"
 
 
 def _unpublished(run: Run, T: str) -> Published:
