@@ -17,7 +17,7 @@ from refsnn.errors import OptionError
 from refsnn.network import SpikingNetwork
 
 TRAIN = datasets.load("digits", "train").images[:200]
-TEST = datasets.load("digits", "test").head(150)
+TEST = datasets.load("digits", "test").head(100)
 STEPS = 16
 FEW = {
     "samples": 200,
