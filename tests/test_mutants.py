@@ -231,21 +231,21 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_methods.py::test_levels_are_those_of_exact_fractions",),
     ),
     "calibration: mean of all channels": (
-        "calibration",
+        "calibration/parameters",
         "sums = np.array([exact_sum(row) for row in rows], dtype=object)",
         "sums = np.array([int(rows.sum()) // len(rows) for row in rows], dtype=object)",
         ("test_calibration.py::test_every_population_is_set_by_its_rule",),
     ),
     "calibration: smaller thresholds on ties": (
-        "calibration",
+        "calibration/thresholds",
         "least = max(k for k",
         "least = min(k for k",
         ("test_calibration.py::test_the_larger_threshold_wins_ties",),
     ),
-    "calibration: one layer at a time forgotten": (
-        "calibration",
-        "snn = _with(snn, _set(snn[name], target, counts, T, part))",
-        "after = _with(snn, _set(snn[name], target, counts, T, part))",
+    "calibration: what is settled is silent": (
+        "calibration/walk",
+        "self._bits[chunk][name] = bits",
+        "self._bits[chunk][name] = 0 * bits",
         ("test_calibration.py::test_every_population_is_set_by_its_rule",),
     ),
     "filter: half the bound": (
