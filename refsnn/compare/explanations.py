@@ -259,7 +259,8 @@ class _Trial:
         except DomainError:  # more spikes in a step than a byte holds
             return False
         total = int(remaining.sum())
-        self.best = min(self.best, (total, changed.name))
+        if total < self.best[0]:
+            self.best = (total, changed.name)
         if total:  # tell the next ones from this one
             worst = np.argmax(remaining)
             self.samples = np.union1d(self.samples, [worst])
@@ -270,7 +271,8 @@ class _Trial:
         """Return the best candidate, and what it leaves on all samples."""
         for _, changed in sorted(self.close, key=lambda pair: pair[0])[:1]:
             left = int(self.scene.remaining(changed).sum())
-            self.best = min(self.best, (left, changed.name))
+            if left < self.best[0]:
+                self.best = (left, changed.name)
         return self.best
 
 
