@@ -208,6 +208,24 @@ def test_training_changes_main_weights_only() -> None:
     ]
 
 
+def test_the_gradient_by_hand() -> None:
+    """Below 0 and above theta the clip lets nothing through; at both ends it does."""
+    # z = w x = -1/2, 0, 1/2, 1, 2 for w = 1/2; theta = 1, T = 2: 0, 0, 1/2, 1, 1
+    layer = weights.Layer(
+        op=Linear(weight=np.array([[0.5]])),
+        x=np.array([[-1.0], [0.0], [1.0], [2.0], [4.0]]),
+        rest=np.zeros((5, 1)),
+        a=np.array([[0.25], [0.0], [0.25], [0.5], [0.5]]),
+        theta=np.array(1.0),
+        T=2,
+    )
+    loss, gradient = weights.loss_and_gradient(layer, layer.op.weight, np.arange(5))
+    # errors -1/4, 0, 1/4, 1/2, 1/2
+    assert loss == (1 / 16 + 1 / 16 + 1 / 4 + 1 / 4) / 5
+    # 2/5 (1/4 * 1 + 1/2 * 2): the first and the last give nothing
+    assert gradient.tolist() == [[2 / 5 * 1.25]]
+
+
 def test_training_finds_weights_through_the_floor(rng: np.random.Generator) -> None:
     """The activations are those of other weights: most of the loss goes."""
     there = rng.normal(0, 0.4, (3, 2, 3, 3))

@@ -252,7 +252,7 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "calibration/weights",
         "gradient(2 / size * (error * inside))",
         "gradient(2 / size * error)",
-        ("test_calibration_torch.py", "test_calibration.py"),
+        ("test_calibration.py::test_the_gradient_by_hand",),
     ),
     "filter: half the bound": (
         "kernels/events",
