@@ -20,6 +20,8 @@ from refsnn.neurons import IF, initial_state, under, unroll  # noqa: E402
 from refsnn.profile import PROFILES, Profile  # noqa: E402
 
 ADAPTERS = "refsnn.conformance.adapters."
+# the simulators' own deprecations are theirs to follow
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture
