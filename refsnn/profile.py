@@ -116,7 +116,8 @@ class Peer:
     source : str
         Where they were read.
     tested : bool
-        Whether a test runs the simulator itself against them, spike for spike.
+        Whether the simulator itself was run against them, spike for spike: by a test, or
+        sinabs by ``reproductions/five_simulators.py`` in an environment of its own.
     """
 
     profile: Profile
