@@ -116,8 +116,8 @@ class Peer:
     source : str
         Where they were read.
     tested : bool
-        Whether the simulator itself was run against them, spike for spike: by a test, or
-        sinabs by ``reproductions/five_simulators.py`` in an environment of its own.
+        Whether the simulator itself was run against them, spike for spike: by a test;
+        sinabs by ``reproductions/five_simulators.py``, in an environment of its own.
     """
 
     profile: Profile
