@@ -1,4 +1,4 @@
-"""A population in mode `ordered` on event-driven kernels: the bits of its definition."""
+"""Populations in mode `ordered` on event-driven kernels: the definition's bits."""
 
 from __future__ import annotations
 

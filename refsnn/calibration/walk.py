@@ -95,7 +95,6 @@ class Walk:
         ndarray of int64, shape (n, *S)
             Its spikes in T steps.
         """
-
         fire = self._firing(name)
 
         def count(chunk: int) -> Array:

@@ -6,15 +6,16 @@ are the roundings of one stated order of additions. The filter of
 integers and the true one, u, of real sums differ by at most h = ceil(n / 2) after n
 terms, in units of 2^-q. It is an integer, so a neuron that is not marked has
 
-    u' - 2^q >= h + 1, so u 2^q >= 2^q + 1,  or  u' - 2^q <= -h - 1, so u 2^q <= 2^q - 1.
+    u' - 2^q >=  h + 1,  so u 2^q >= 2^q + 1,  or
+    u' - 2^q <= -h - 1,  so u 2^q <= 2^q - 1.
 
 The potential of mode ``ordered``, of float64 sums in their order, differs from u by the
 roundings of its operations: at most 2 for a term (a product, a sum) and 3 for a step
 (bias, charge, reset), each of a number below 2^30 units, so of at most 2^-23 units. As
-long as there are fewer than 2^22 of them, that is less than half a unit, and the float64
-potential is on the same side of theta as u is. By induction over steps every spike of
-an unmarked neuron is that of mode ``ordered``. Marked ones are computed again by their
-definition, term by term.
+long as there are fewer than 2^22 of them, that is less than half a unit, and the
+float64 potential is on the same side of theta as u is. By induction over steps every
+spike of an unmarked neuron is that of mode ``ordered``. Marked ones are computed again
+by their definition, term by term.
 """
 
 from __future__ import annotations
@@ -121,13 +122,15 @@ class Ordered:
         at = tuple(sites[:, 1 : 1 + len(p.shape)].T)
 
         def of(field: str) -> Array:
-            return np.broadcast_to(p.over(field), p.shape)[at]
+            values: Array = np.broadcast_to(p.over(field), p.shape)[at]
+            return values
 
         if p.bias is not None:
             current = current + of("bias")
         state = neurons.initial_state(of("v0"), (1, len(sites)))
         s, _ = neurons.unroll(IF(), current[:, None], state, of("theta"))
-        return s[:, 0]
+        first: Array = s[:, 0]
+        return first
 
 
 def ordered(snn: SpikingNetwork, name: str, T: int) -> Ordered | None:

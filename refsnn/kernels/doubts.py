@@ -41,7 +41,7 @@ def gather_doubtful(  # type: ignore[no-untyped-def]  # typed by Numba
 
 
 @exact
-def add_at(current, sites, words, weight, width, rows, columns, first):  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; one nest of loops
+def add_at(current, sites, words, weight, width, rows, columns, first):  # type: ignore[no-untyped-def]
     """Add the terms of a projection to the currents of some neurons, in order.
 
     `current` has the shape (T, K), `sites` (K, 4): image, channel, row, column. `words`

@@ -17,7 +17,7 @@ from refsnn import datasets, io
 from refsnn.convert import convert, needs_images, parse_options
 from refsnn.datasets import Images
 from refsnn.errors import DataError
-from refsnn.evaluate import Tally, evaluate
+from refsnn.evaluate import Tally, ann_predictions, evaluate
 from refsnn.io import content_sha256
 from refsnn.network import Network
 from refsnn.numerics import Array
@@ -72,9 +72,10 @@ class Shard:
         Range among the test images that are not left out.
     T : int
         Number of steps.
-    key : str
-        Hash of everything that its integers depend on.
-    file : str
+    key, ann_key : str
+        Hashes of everything that its integers depend on, and those of the trained
+        network alone.
+    file, ann_file : str
         Where they are kept.
     """
 
@@ -86,6 +87,8 @@ class Shard:
     T: int
     key: str
     file: str
+    ann_key: str
+    ann_file: str
 
 
 def kept(name: str) -> Array:
@@ -203,8 +206,7 @@ def converted(
         T if run.conversions == run.steps else 0,
         train.sha256 if train else "",
     ]
-    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    net = out / "networks" / f"{name[:24]}.h5"
+    net = out / "networks" / f"{_hash(identity)[:24]}.h5"
     if not net.is_file():
         net.parent.mkdir(parents=True, exist_ok=True)
         images = train.images if train else None
@@ -265,15 +267,14 @@ def shards(
     for start in range(0, len(indices), size):
         stop = min(start + size, len(indices))
         some = some_images(data, indices[start:stop])
-        identity = {
-            "network": conversion.net_sha256,
+        of_ann = {
             "ann": conversion.sha256,
             "images": some.sha256,
             "labels": hashlib.sha256(some.labels.tobytes()).hexdigest(),
-            "T": conversion.T,
             "source": source_sha256(),
         }
-        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        of_snn = {**of_ann, "network": conversion.net_sha256, "T": conversion.T}
+        key, ann_key = _hash(of_snn), _hash(of_ann)
         made.append(
             Shard(
                 net=str(conversion.net),
@@ -284,9 +285,16 @@ def shards(
                 T=conversion.T,
                 key=key,
                 file=str(out / "shards" / f"{key[:32]}.json"),
+                ann_key=ann_key,
+                ann_file=str(out / "trained" / f"{ann_key[:32]}.json"),
             )
         )
     return made
+
+
+def _hash(identity: Any) -> str:
+    """Hash JSON values."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def do(shard: Shard) -> str:
@@ -306,11 +314,30 @@ def do(shard: Shard) -> str:
     if read(shard) is None:
         images = some_images(shard.data, kept(shard.data)[shard.start : shard.stop])
         ann, snn = _networks(shard.ann, shard.net)
-        tally = evaluate(snn, images, shard.T, ann=ann)
-        content = {"key": shard.key, "tally": _plain(tally)}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        io.write_atomically(path, json.dumps(content).encode())
+        tally = evaluate(snn, images, shard.T)
+        tally = dataclasses.replace(tally, ann_correct=_ann_correct(shard, ann, images))
+        _write(path, {"key": shard.key, "tally": _plain(tally)})
     return shard.file
+
+
+def _ann_correct(shard: Shard, ann: Network, images: Images) -> int:
+    """Count the trained network's correct predictions, once for all runs of it."""
+    path = Path(shard.ann_file)
+    try:
+        content = json.loads(path.read_text())
+        if content["key"] == shard.ann_key:
+            return int(content["correct"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not counted yet
+    correct = int((ann_predictions(ann, images) == images.labels).sum())
+    _write(path, {"key": shard.ann_key, "correct": correct})
+    return correct
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Write a file of a shard, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    io.write_atomically(path, json.dumps(content).encode())
 
 
 @lru_cache(maxsize=2)
