@@ -30,6 +30,7 @@ from refsnn.passes import (
     spiking_pools,
 )
 from refsnn.run import run_ann, run_snn
+from test_layers import CONVOLUTIONS
 
 T = 6
 FEW = {"samples": 20, "batch": 10}
@@ -243,6 +244,46 @@ def test_the_gradient_by_hand() -> None:
     assert loss == (1 / 16 + 1 / 16 + 1 / 4 + 1 / 4) / 5
     # 2/5 (1/4 * 1 + 1/2 * 2): the first and the last give nothing
     assert gradient.tolist() == [[2 / 5 * 1.25]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", [*CONVOLUTIONS, "wide", "linear"])
+def test_gradients_equal_their_kernel(
+    kind: str, dtype: type, rng: np.random.Generator
+) -> None:
+    """Any weights, so every order but the stated one would show."""
+    n, op = 5, Linear(weight=rng.normal(0, 0.3, (19, 21)))
+    shape: tuple[int, ...] = (21,)
+    if kind == "wide":
+        op, shape = Conv2d(weight=rng.normal(0, 0.3, (37, 6, 3, 3))), (6, 7, 8)
+    elif kind != "linear":
+        shape, kernel, stride, padding, dilation, groups = CONVOLUTIONS[kind]
+        how = {"stride": stride, "padding": padding, "dilation": dilation}
+        op = Conv2d(weight=rng.normal(0, 0.5, kernel), groups=groups, **how)
+    out = op.out_shape(shape)
+    theta = rng.uniform(0.5, 1, (out[0], *[1] * (len(out) - 1)))
+    layer = weights.Layer(
+        op=op,
+        x=rng.uniform(0, 1, (n, *shape)).astype(dtype),
+        rest=rng.normal(0, 0.5, (n, *out)).astype(dtype),
+        a=rng.uniform(0, 1, (n, *out)).astype(dtype),
+        theta=theta.astype(dtype),
+        T=4,
+    )
+    some = np.array([3, 0, 4])
+    for images_of_step in (some, np.array([1]), rng.permutation(n)):
+        losses = []
+        gradients = []
+        for impl in ("definition", "kernel"):
+            loss, g = weights.loss_and_gradient(
+                layer, op.weight, images_of_step, impl=impl
+            )
+            losses.append(loss)
+            gradients.append(g)
+        assert gradients[0].dtype == dtype
+        assert same(*gradients)
+        assert losses[0] == pytest.approx(losses[1], rel=1e-13)
+    assert np.abs(gradients[0]).max() > 0
 
 
 def test_training_finds_weights_through_the_floor(rng: np.random.Generator) -> None:

@@ -104,38 +104,110 @@ def convolve(op: Conv2d, acc: Array, x: Array) -> Array:
         The sums with every term added.
     """
     M, O, H, W = acc.shape
-    group, tiles = O // op.groups, -(-(O // op.groups) // LANES)
-    pixels = -(-(H * W) // PIXELS) * PIXELS
-    planes, bases, offsets = _laid(op, acc, x, pixels)
-    lanes = np.zeros((op.groups, tiles * LANES, offsets.size), dtype=acc.dtype)
-    lanes[:, :group] = op.weight.reshape(op.groups, group, -1)
-    weights = lanes.reshape(-1, LANES, offsets.size).swapaxes(1, 2).reshape(-1)
-    sums = np.zeros((M, pixels, op.groups, tiles * LANES), dtype=acc.dtype)
-    by_pixel = acc.reshape(M, op.groups, group, H * W).transpose(0, 3, 1, 2)
-    sums[:, : H * W, :, :group] = by_pixel
+    group = O // op.groups
+    planes, bases, offsets = laid(op, x, acc.dtype)
+    weights = in_tiles(op.weight, op.groups, acc.dtype)
+    sums = np.zeros((M, bases.size, op.groups, -(-group // LANES) * LANES), acc.dtype)
+    sums[:, : H * W, :, :group] = by_pixel(acc, op.groups)
     shared = math.prod(planes.shape[1:]) // op.groups
-    _convolve((0,) * PIXELS, sums, weights, planes, bases, offsets, shared)
+    flat = planes.reshape(M, -1) if M else planes.reshape(0, shared * op.groups)
+    _convolve((0,) * PIXELS, sums, weights, flat, bases, offsets, shared)
     added = sums[:, : H * W, :, :group].transpose(0, 2, 3, 1)
     return np.ascontiguousarray(added).reshape(acc.shape)
 
 
-def _laid(op: Conv2d, acc: Array, x: Array, pixels: int) -> tuple[Array, Array, Array]:
-    """Pad the maps, in the type of the sums; say where each pixel's terms are.
+def laid(op: Conv2d, x: Array, dtype: Any) -> tuple[Array, Array, Array]:
+    """Pad maps, and say where the terms of each pixel are.
 
-    The pixels that fill up the last tile are the last one again.
+    Parameters
+    ----------
+    op : Conv2d
+        The map.
+    x : ndarray, shape (M, C, H, W)
+        The input.
+    dtype : type
+        Type of the sums.
+
+    Returns
+    -------
+    planes : ndarray, shape (M, C, H + rows of padding, W + columns)
+        The padded input, in that type.
+    bases : ndarray of int64, shape (pixels,)
+        Where the window of each output pixel begins in a plane. Those that fill up the
+        last tile are the last one again.
+    offsets : ndarray of int64, shape (I P Q,)
+        Where its terms are behind that, in order.
     """
     M, C, H, W = x.shape
     (top, bottom), (left, right) = op.pads
     shape = (M, C, top + H + bottom, left + W + right)
-    planes = np.zeros(shape, dtype=acc.dtype)
+    planes = np.zeros(shape, dtype=dtype)
     planes[:, :, top : top + H, left : left + W] = x
     _, I, P, Q = op.weight.shape
     c, p, q = np.indices((I, P, Q)).reshape(3, -1)
     offsets = (c * shape[2] + p * op.dilation[0]) * shape[3] + q * op.dilation[1]
-    i, j = np.indices(acc.shape[2:]).reshape(2, -1)
-    base = i * op.stride[0] * shape[3] + j * op.stride[1]
-    bases = base[np.minimum(np.arange(pixels), base.size - 1)]
-    return planes, bases, offsets
+    i, j = np.indices(op.out_shape(x.shape[1:])[1:]).reshape(2, -1)
+    return planes, filled(i * op.stride[0] * shape[3] + j * op.stride[1]), offsets
+
+
+def filled(places: Array) -> Array:
+    """Fill up the last tile of pixels.
+
+    Parameters
+    ----------
+    places : ndarray, shape (n,)
+        One a pixel.
+
+    Returns
+    -------
+    ndarray, shape (n rounded up to PIXELS,)
+        With the last one again and again.
+    """
+    size = -(-places.size // PIXELS) * PIXELS
+    more: Array = places[np.minimum(np.arange(size), places.size - 1)]
+    return more
+
+
+def in_tiles(weight: Array, groups: int, dtype: Any) -> Array:
+    """Lay out a kernel in registers.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (O, ...)
+        The kernel.
+    groups : int
+        Groups of channels.
+    dtype : type
+        Type of the sums.
+
+    Returns
+    -------
+    ndarray
+        Shape (groups, tiles, terms, LANES), flat; 0 where a tile has no channel.
+    """
+    group, terms = len(weight) // groups, math.prod(weight.shape[1:])
+    lanes = np.zeros((groups, -(-group // LANES) * LANES, terms), dtype=dtype)
+    lanes[:, :group] = weight.reshape(groups, group, terms)
+    return lanes.reshape(-1, LANES, terms).swapaxes(1, 2).reshape(-1)
+
+
+def by_pixel(maps: Array, groups: int) -> Array:
+    """Bring the channels of maps behind their pixels.
+
+    Parameters
+    ----------
+    maps : ndarray, shape (M, O, H, W)
+        Maps.
+    groups : int
+        Groups of channels.
+
+    Returns
+    -------
+    ndarray, shape (M, H W, groups, O / groups)
+        A view.
+    """
+    M, O, H, W = maps.shape
+    return maps.reshape(M, groups, O // groups, H * W).transpose(0, 3, 1, 2)
 
 
 @exact
@@ -144,9 +216,8 @@ def _convolve(registers, sums, weights, planes, bases, offsets, shared):  # type
     v = np.zeros(len(registers) * LANES, dtype=sums.dtype)
     row = offsets.size * LANES
     for m in range(M):
-        plane = planes[m].reshape(-1)
         for g in range(groups):
-            x = plane[g * shared :]
+            x = planes[m, g * shared :]
             for tile in range(lanes // LANES):
                 some = slice(tile * LANES, (tile + 1) * LANES)
                 begin = (g * (lanes // LANES) + tile) * row

@@ -1,0 +1,168 @@
+"""The loss of one layer's weight and its gradient: the fast twin of what calibration
+defines, its sums in registers and in the order of the definition.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refsnn.kernels.dense import (
+    PIXELS,
+    add_products,
+    by_pixel,
+    filled,
+    in_tiles,
+    laid,
+)
+from refsnn.kernels.pairs import exact
+from refsnn.kernels.vectors import LANES
+from refsnn.layers import Conv2d, Linear, LinearMap
+from refsnn.numerics import Array
+
+
+class Task:
+    """A layer's task, laid out once for all steps of its training.
+
+    A fully connected map is a convolution of one map whose pixels are the images.
+
+    Parameters
+    ----------
+    op : Conv2d or Linear
+        The map.
+    x, rest, a, theta : ndarray
+        As in :class:`refsnn.calibration.weights.Layer`.
+    T : int
+        Number of steps.
+    """
+
+    def __init__(
+        self, op: LinearMap, x: Array, rest: Array, a: Array, theta: Array, T: int
+    ) -> None:
+        self.op, self.T, self.kind = op, T, x.dtype.type
+        self.groups = op.groups if isinstance(op, Conv2d) else 1
+        self.group = len(op.weight) // self.groups
+        if isinstance(op, Conv2d):
+            planes, self.bases, self.offsets = laid(op, x, x.dtype)
+            self.planes = planes.reshape(len(x), -1)
+            self.pixels = int(np.prod(a.shape[2:]))
+        else:
+            self.planes = x.reshape(len(x), -1)
+            self.offsets = np.arange(self.planes.shape[1])
+            rest, a = (value.reshape(*value.shape[:2], 1, 1) for value in (rest, a))
+        self.lanes = -(-self.group // LANES) * LANES
+        self.rest, self.a = (self._in_lanes(value) for value in (rest, a))
+        levels = np.ones((self.groups, self.lanes), dtype=x.dtype)
+        levels[:, : self.group] = np.broadcast_to(
+            theta.reshape(-1), len(op.weight)
+        ).reshape(self.groups, self.group)
+        self.theta = levels
+
+    def _in_lanes(self, maps: Array) -> Array:
+        pixels = -(-int(np.prod(maps.shape[2:])) // PIXELS) * PIXELS
+        if not isinstance(self.op, Conv2d):
+            pixels = 1
+        full = np.zeros((len(maps), pixels, self.groups, self.lanes), dtype=maps.dtype)
+        view = by_pixel(maps, self.groups)
+        full[:, : view.shape[1], :, : self.group] = view
+        return full
+
+    def __call__(self, weight: Array, some: Array, scale: float) -> tuple[float, Array]:
+        """Return what some images add to the squared error and to its gradient.
+
+        Parameters
+        ----------
+        weight : ndarray
+            The weight.
+        some : ndarray of int
+            The images.
+        scale : float
+            What the gradient is multiplied by.
+
+        Returns
+        -------
+        squares : float
+            Sum of squared errors, in float64.
+        gradient : ndarray, the shape of the weight
+            In the type of the activations.
+        """
+        weights = in_tiles(weight, self.groups, self.kind)
+        planes, rest, a, bases, pixels = self.planes, self.rest, self.a, None, 0
+        if isinstance(self.op, Linear):
+            planes, pixels = planes[some].reshape(1, -1), len(some)
+            bases = filled(np.arange(pixels) * self.offsets.size)
+            full = np.zeros((2, 1, bases.size, 1, self.lanes), dtype=rest.dtype)
+            full[0, 0, :pixels], full[1, 0, :pixels] = rest[some, 0], a[some, 0]
+            (rest, a), some = full, np.zeros(1, dtype=np.int64)
+        else:
+            bases, pixels = self.bases, self.pixels
+        total = np.zeros_like(weights)
+        squares = _add_gradients(
+            *((0,) * PIXELS, some, planes, weights, rest, a),
+            *(self.theta, self.theta / self.kind(self.T), self.kind(self.T)),
+            *(self.kind(scale), bases, pixels, self.offsets, filled(self.offsets)),
+            total,
+        )
+        by_tile = total.reshape(self.groups, -1, self.offsets.size, LANES)
+        rows = by_tile.swapaxes(2, 3).reshape(self.groups, self.lanes, -1)
+        return squares, rows[:, : self.group].reshape(weight.shape)
+
+
+@exact
+def _add_gradients(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; one nest of loops
+    registers,
+    some,
+    planes,
+    weights,
+    rest,
+    a,
+    theta,
+    step,
+    T,
+    scale,
+    bases,
+    pixels,
+    offsets,
+    terms,
+    total,
+):
+    _, padded, groups, lanes = rest.shape
+    R, squares = len(registers), 0.0
+    v, g = np.zeros(R * LANES, theta.dtype), np.zeros(padded * LANES, theta.dtype)
+    row, zero, shared = offsets.size * LANES, T - T, planes.shape[1] // groups
+    for m in some:
+        for group in range(groups):
+            x = planes[m, group * shared :]
+            for tile in range(0, lanes, LANES):
+                begin = (group * lanes + tile) // LANES * row
+                top = theta[group, tile : tile + LANES]
+                level = step[group, tile : tile + LANES]
+                for first in range(0, padded, R):
+                    for r in range(R):
+                        start = rest[m, first + r, group, tile : tile + LANES]
+                        for k in range(LANES):
+                            v[r * LANES + k] = start[k]
+                    add_products(
+                        v, 0, weights, begin, x, bases, first, offsets, registers
+                    )
+                    for r in range(min(R, pixels - first)):
+                        want = a[m, first + r, group, tile : tile + LANES]
+                        own = g[(first + r) * LANES : (first + r + 1) * LANES]
+                        for k in range(LANES):
+                            z = v[r * LANES + k]
+                            n = np.floor(T * z / top[k])
+                            n = zero if n < zero else n
+                            n = T if n > T else n
+                            error = level[k] * n - want[k]
+                            inside = z >= zero and z <= top[k]
+                            own[k] = scale * error if inside else zero
+                            v[r * LANES + k] = error
+                        for k in range(LANES):
+                            squares += np.float64(v[r * LANES + k]) ** 2
+                for first in range(0, terms.size, R):
+                    for k in range(R * LANES):
+                        v[k] = zero
+                    add_products(v, 0, g, 0, x, terms, first, bases[:pixels], registers)
+                    there = begin + first * LANES
+                    for k in range(min(R, offsets.size - first) * LANES):
+                        total[there + k] += v[k]
+    return squares
