@@ -126,7 +126,7 @@ def _add_gradients(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Num
     total,
 ):
     _, padded, groups, lanes = rest.shape
-    R, squares = len(registers), 0.0
+    R, squares = len(registers), np.zeros(LANES)
     v, g = np.zeros(R * LANES, theta.dtype), np.zeros(padded * LANES, theta.dtype)
     row, zero, shared = offsets.size * LANES, T - T, planes.shape[1] // groups
     for m in some:
@@ -155,9 +155,7 @@ def _add_gradients(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Num
                             error = level[k] * n - want[k]
                             inside = z >= zero and z <= top[k]
                             own[k] = scale * error if inside else zero
-                            v[r * LANES + k] = error
-                        for k in range(LANES):
-                            squares += np.float64(v[r * LANES + k]) ** 2
+                            squares[k] += np.float64(error) * np.float64(error)
                 for first in range(0, terms.size, R):
                     for k in range(R * LANES):
                         v[k] = zero
@@ -165,4 +163,4 @@ def _add_gradients(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Num
                     there = begin + first * LANES
                     for k in range(min(R, offsets.size - first) * LANES):
                         total[there + k] += v[k]
-    return squares
+    return squares.sum()
