@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from refsnn.convert import parse_options
 from refsnn.errors import OptionError
 from refsnn.methods import METHODS
 
@@ -32,6 +33,10 @@ class Run:
         Which published rows are its counterpart, by their columns; empty: none.
     note : str
         What is known of differences: other epochs, another L.
+    errors : tuple of int
+        The T whose error terms are kept, of the first images.
+    propagation : tuple of int
+        The T at which errors are followed to the loss, of the first images.
     """
 
     network: str
@@ -40,6 +45,8 @@ class Run:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rows: Mapping[str, str] = dataclasses.field(default_factory=dict)
     note: str = ""
+    errors: tuple[int, ...] = ()
+    propagation: tuple[int, ...] = ()
 
     @property
     def conversions(self) -> tuple[int, ...]:
@@ -47,6 +54,20 @@ class Run:
         if METHODS[self.method].depends_on_T:
             return self.steps
         return (max(self.steps),)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The method's options that are not the defaults, in their types."""
+        texts = {
+            k: str(v).lower() if v is True or v is False else str(v)
+            for k, v in self.options.items()
+        }
+        return parse_options(self.method, texts)
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """All options of the method, as a converted network carries them."""
+        return dataclasses.asdict(METHODS[self.method].options(**self.settings))
 
     @property
     def label(self) -> str:
@@ -69,12 +90,15 @@ class Reproduction:
         What is run.
     claims : tuple of str
         Claims that its runs decide, by their names in ``claims.csv``.
+    targets : tuple of str
+        What error terms are against, see :data:`refsnn.analysis.TARGETS`.
     """
 
     title: str
     data: str
     runs: tuple[Run, ...]
     claims: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ("own",)
 
     def __post_init__(self) -> None:
         for run in self.runs:
