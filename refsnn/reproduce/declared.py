@@ -77,6 +77,28 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Counted:
+    """An architecture whose parameters, operations and neurons are counted.
+
+    Attributes
+    ----------
+    arch : str
+        A key of :data:`refsnn.architectures.ARCHITECTURES`.
+    classes : int
+        Number of classes.
+    size : int
+        Rows and columns of its images.
+    T : int
+        Steps that one generated image is run for; 0: it is counted only.
+    """
+
+    arch: str
+    classes: int
+    size: int
+    T: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Reproduction:
     """What a script reproduces.
 
@@ -85,9 +107,11 @@ class Reproduction:
     title : str
         What it is about.
     data : str
-        Name of the data set; its test split is run.
+        Name of the data set; its test split is run. Empty if nothing is.
     runs : tuple of Run
         What is run.
+    counted : tuple of Counted
+        Architectures that are counted.
     claims : tuple of str
         Claims that its runs decide, by their names in ``claims.csv``.
     targets : tuple of str
@@ -95,8 +119,9 @@ class Reproduction:
     """
 
     title: str
-    data: str
-    runs: tuple[Run, ...]
+    data: str = ""
+    runs: tuple[Run, ...] = ()
+    counted: tuple[Counted, ...] = ()
     claims: tuple[str, ...] = ()
     targets: tuple[str, ...] = ("own",)
 

@@ -73,12 +73,14 @@ class Done:
     @property
     def errors(self) -> Sequence[Mapping[str, Any]]:
         """Error terms: ``T``, ``target``, ``images``, ``grid``, ``populations``."""
-        return self.found.get("errors", ())
+        found: Sequence[Mapping[str, Any]] = self.found.get("errors", ())
+        return found
 
     @property
     def propagation(self) -> Sequence[Mapping[str, Any]]:
         """Errors followed to the loss, sums over ``images``."""
-        return self.found.get("propagation", ())
+        found: Sequence[Mapping[str, Any]] = self.found.get("propagation", ())
+        return found
 
     def correct(self, T: int | None = None) -> int:
         """Return how many predictions are right.

@@ -12,8 +12,11 @@ from refsnn import io
 from refsnn.errors import DataError
 from refsnn.reproduce.done import LATER, identity
 
-KEPT = ("name", "data", "runs")
+KEPT = ("name", "data", "runs", "counted")
 """What is recorded of a result."""
+
+UNEQUAL = {"measured"}
+"""Keys of what two runs need not agree in: seconds and memory."""
 
 CLOSE = 1e-6
 """Relative difference within which numbers that are not integers are equal: sums of
@@ -58,12 +61,12 @@ def record(root: Path, answer: dict[str, Any]) -> Path:
     DataError
         If nothing of it was run. What could not be run is not recorded.
     """
-    if not answer["runs"]:
+    if not answer["runs"] and not answer.get("counted"):
         got, expected = "a result in which nothing was run", "some of it"
         raise DataError(where=answer["name"], got=got, expected=expected)
     path = path_of(root, answer["name"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept = {key: answer[key] for key in KEPT}
+    kept = {key: answer[key] for key in KEPT if answer.get(key)}
     text = json.dumps(kept, indent=1, sort_keys=True) + "\n"
     io.write_atomically(path, text.encode())
     return path
@@ -113,10 +116,12 @@ def differences(kept: dict[str, Any], answer: dict[str, Any]) -> list[str]:
     list of str
         Every place that differs, with both values; empty if all are equal.
     """
-    again = json.loads(json.dumps({key: answer[key] for key in KEPT}))
-    name, made = answer["name"], {str(identity(r)): r for r in again.pop("runs")}
+    again = json.loads(
+        json.dumps({key: answer[key] for key in KEPT if answer.get(key)})
+    )
+    name, made = answer["name"], {str(identity(r)): r for r in again.pop("runs", [])}
     found = list(_walk(name, {**kept, "runs": 0}, {**again, "runs": 0}))
-    for index, run in enumerate(kept["runs"]):
+    for index, run in enumerate(kept.get("runs", [])):
         path, now = f"{name}/runs[{index}]", made.get(str(identity(run)))
         if now is None:
             found.append(f"{path}: recorded {run['network']} {run['method']}, now none")
@@ -141,7 +146,7 @@ def unrecorded(kept: dict[str, Any], answer: dict[str, Any]) -> list[str]:
     list of str
         Runs, and parts of runs.
     """
-    there = {str(identity(run)): run for run in kept["runs"]}
+    there = {str(identity(run)): run for run in kept.get("runs", [])}
     lines = []
     for run in answer["runs"]:
         mine = there.get(str(identity(json.loads(json.dumps(run)))))
@@ -154,7 +159,7 @@ def unrecorded(kept: dict[str, Any], answer: dict[str, Any]) -> list[str]:
 
 def _walk(path: str, want: Any, got: Any) -> Iterator[str]:
     if isinstance(want, dict) and isinstance(got, dict):
-        for key in sorted({*want, *got}):
+        for key in sorted({*want, *got} - UNEQUAL):
             yield from _walk(f"{path}/{key}", want.get(key), got.get(key))
     elif isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
         for index, pair in enumerate(zip(want, got, strict=True)):

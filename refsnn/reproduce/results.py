@@ -16,6 +16,7 @@ from refsnn.network import Network, SpikingNetwork
 from refsnn.recording import versions
 from refsnn.reproduce import jobs, recorded
 from refsnn.reproduce.claims import decide
+from refsnn.reproduce.counted import count_all, judge_counts
 from refsnn.reproduce.declared import Reproduction, load_declaration
 from refsnn.reproduce.done import done_of
 from refsnn.reproduce.executors import executor
@@ -25,7 +26,7 @@ from refsnn.reproduce.rows import layout, rows_of, table
 SHARD = 500
 """Images in a shard, unless told."""
 
-LOOKED_AT = {"errors": 100, "propagation": 50}
+LOOKED_AT = 50
 """Images whose error terms are taken apart, and whose errors are followed."""
 
 Told = Callable[[int, int], None]
@@ -112,7 +113,8 @@ def judged(
     Returns
     -------
     dict
-        JSON values: the integers, ``rows``, ``claims`` and ``energy``.
+        JSON values: the integers, ``rows``, ``claims``, ``energy`` and
+        ``architectures``.
     """
     declaration = load_declaration(root, name)
     published, known = load_published(root), load_tolerances(root)
@@ -128,6 +130,7 @@ def judged(
         "title": declaration.title,
         "complete": not missing,
         **result,
+        "architectures": judge_counts(root, result.get("counted", [])),
         "rows": [layout(row) for row in rows],
         "claims": [
             dataclasses.asdict(claim)
@@ -174,6 +177,8 @@ def from_recorded(root: Path, name: str) -> dict[str, Any]:
             except DataError as error:
                 missing[number] = str(error)
     kept = {key: result[key] for key in recorded.KEPT if key in result}
+    if declaration.counted and not there:
+        missing[0] = f"not recorded; run it: refsnn reproduce {name}"
     return judged(root, name, kept, missing)
 
 
@@ -199,6 +204,9 @@ def _run(
     """Convert and run everything; what cannot be is said, not skipped."""
     missing: dict[int, str] = {}
     conversions = []
+    if declaration.counted:
+        counted = count_all(declaration.counted)
+        return {"data": {}, "runs": [], "counted": counted}, {}, 0, 0
     try:
         of = len(jobs.kept(declaration.data))
     except DataError as error:
@@ -227,12 +235,12 @@ def _plan(
     run = c.run
     wanted = [("ann", c.T, images), ("run", c.T, images)]
     steps = run.steps if run.conversions != run.steps else (c.T,)
-    few = {name: min(images, count) for name, count in LOOKED_AT.items()}
+    few = min(images, LOOKED_AT)
     for T in steps:
         if T in run.errors:
-            wanted += [(f"errors {t}", T, few["errors"]) for t in declaration.targets]
+            wanted += [(f"errors {t}", T, few) for t in declaration.targets]
         if T in run.propagation:
-            wanted.append(("propagation", T, few["propagation"]))
+            wanted.append(("propagation", T, few))
     return [
         _Planned(
             what=what,
@@ -300,7 +308,7 @@ def integers(
                     {
                         "T": T,
                         "target": what.removeprefix("errors "),
-                        "images": min(images, LOOKED_AT["errors"]),
+                        "images": min(images, LOOKED_AT),
                         "grid": snn.finest_grid(),
                         "populations": found,
                     }
