@@ -11,6 +11,7 @@ borders.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -123,3 +124,40 @@ ENERGY_TABLES: dict[str, EnergyTable] = {
     ),
 }
 """Energy tables by name."""
+
+
+def energies(
+    synops: Array,
+    *,
+    observed: Array,
+    neurons: int,
+    first_layer_macs: int,
+    ann_macs: int | None,
+) -> dict[str, dict[str, Any]]:
+    """Return the energy of counted operations under every table.
+
+    Parameters
+    ----------
+    synops : ndarray of int64, shape (T,)
+        Synaptic operations of each step.
+    observed : ndarray of int64, shape (tau,)
+        Those of each observing step.
+    neurons : int
+        Neurons updated in each step.
+    first_layer_macs : int
+        Multiply-accumulates of the constant current, computed once.
+    ann_macs : int or None
+        Multiply-accumulates of the trained network.
+
+    Returns
+    -------
+    dict
+        By table: ``ann_pJ`` (None if unknown) and ``snn_pJ``, one number for each t.
+    """
+    return {
+        name: {
+            "ann_pJ": None if ann_macs is None else table.ann_pJ(ann_macs),
+            "snn_pJ": table.snn_pJ(synops, first_layer_macs, neurons, observed),
+        }
+        for name, table in ENERGY_TABLES.items()
+    }

@@ -3,7 +3,8 @@
 Everything is times T and in units of a grid, theta = 1. For one neuron and image, let
 
     S      = sum of the currents of T steps, without the method's shift 1/(2T)
-    n_ref  = clip(floor(S + v_ref), 0, T), v_ref = 1/2 for methods that round, else 0
+    n_ref  = clip(floor(S + v_ref), 0, T), v_ref = 1/2 for methods that round, else 0;
+             of ECL, v(0) as it is set (`v0`)
     N, N_e = internal and emitted net spike counts
     a      = output of the trained network, in units of theta
 
@@ -24,10 +25,8 @@ T times what calibration added to the bias, which is part of S and so of propaga
 Sources: Bu et al., ICLR 2022, Eq. 8-13 (clipping, quantisation, unevenness); the split
 by n_ref telescopes exactly where theirs assumes even arrival.
 
-Unevenness has four cases, of Hao et al., AAAI 2023, against matched inputs:
-A: n_ref = 0 < N, B: 0 < n_ref < N, C: 0 < N < n_ref, D: N = 0 < n_ref; E: N < 0, of
-neurons without a guard. Against the trained network, its T a takes the place of n_ref
-and N_e that of N.
+Unevenness has four cases (:mod:`refsnn.cases`), against matched inputs. Against the
+trained network, its T a takes the place of n_ref and N_e that of N.
 
 The trained network is the converted one with its activations restored: the same rounded
 weights and the same current of the image, evaluated in mode `ordered`. Its outputs, and
@@ -46,6 +45,7 @@ import numpy as np
 
 from refsnn.activations import QCFS, ReLU
 from refsnn.calibrate import Progress
+from refsnn.cases import count_cases, count_condition
 from refsnn.datasets import Images
 from refsnn.errors import OptionError
 from refsnn.evaluate import need_data, parts
@@ -59,7 +59,6 @@ from refsnn.run import run_snn
 
 TERMS = ("propagated", "clipping", "quantisation", "unevenness", "gating")
 MORE = ("total", "flooring", "bias")
-CASES = ("A", "B", "C", "D", "E")
 TARGETS = ("own", "relu")
 
 BATCH = 20
@@ -79,6 +78,8 @@ class Errors:
         Sums of the sizes of the terms and of the total.
     cases, against_ann : dict of str to int
         Neurons by case, against matched inputs and against the trained network.
+    condition : dict of str to int
+        What :func:`refsnn.cases.count_condition` found.
     repaired, damaged : int
         Masked neurons with n_ref = 0 and with n_ref > 0.
     neurons : int
@@ -89,6 +90,7 @@ class Errors:
     absolute: dict[str, int]
     cases: dict[str, int]
     against_ann: dict[str, int]
+    condition: dict[str, int]
     repaired: int
     damaged: int
     neurons: int
@@ -100,6 +102,7 @@ class Errors:
             absolute=_added(self.absolute, other.absolute),
             cases=_added(self.cases, other.cases),
             against_ann=_added(self.against_ann, other.against_ann),
+            condition=_added(self.condition, other.condition),
             repaired=self.repaired + other.repaired,
             damaged=self.damaged + other.damaged,
             neurons=self.neurons + other.neurons,
@@ -230,7 +233,7 @@ def _need_pair(snn: SpikingNetwork, ann: Network, T: int, target: str) -> None:
             expected="a network that `convert` made, in mode exact",
             do="The terms are integers on the grids of its certificate.",
         )
-    finest = _finest(snn)
+    finest = snn.finest_grid()
     if T << finest >= 2**62:
         expected = f"fewer than 2^{62 - finest} on its grid of 2^-{finest}"
         raise OptionError(where="T", got=T, expected=expected)
@@ -242,7 +245,7 @@ class _Frame:
 
     T: int
     one: Array  # 2^q: theta in units of the channel's grid, broadcastable over S
-    rounds: bool
+    v_ref: Array  # twice it, in units of the grid
     shift: Array
     change: Array  # of the bias, by calibration
     levels: int | None
@@ -287,6 +290,7 @@ class _Measured:
     n_ref: Array
     N: Array
     emitted: Array
+    w: Array  # twice v(T) - v(0) + v_ref, without the shift, in units of the grid
 
 
 def _measured(
@@ -295,7 +299,7 @@ def _measured(
     """Run both networks; return what was found, and the distance of the activations."""
     x = snn.preprocess(images)
     charge: dict[str, Array] = {}
-    counts: dict[str, Array] = {}
+    last: dict[str, State] = {}
 
     def watch(
         population: Population,
@@ -307,7 +311,7 @@ def _measured(
         p, one = population, _one(population)
         S = np.rint(x * one).astype(np.int64).sum(axis=0)
         charge[p.name] = S + charge[p.name] if start else S
-        counts[p.name] = state.N
+        last[p.name] = State(state.v.copy(), state.N)
 
     run = run_snn(snn, x, T, observe=watch)
     ann = prepared(snn, ann)
@@ -316,10 +320,13 @@ def _measured(
     activations = restored(as_trained(snn, ann), ann, x, added)
     answer = {}
     for name, frame in frames.items():
-        N = counts[name]
+        N = last[name].N
         emitted = N * run.masks.get(name, 1)
         terms, n_ref = _terms(frame, charge[name], N, emitted, activations[name])
-        answer[name] = _Measured(terms=terms, n_ref=n_ref, N=N, emitted=emitted)
+        v0 = run.v0.get(name, snn[name].over("v0"))
+        moved = np.rint((last[name].v - v0) * frame.one).astype(np.int64)
+        w = 2 * (moved - T * frame.shift) + frame.v_ref
+        answer[name] = _Measured(terms=terms, n_ref=n_ref, N=N, emitted=emitted, w=w)
     return answer, distance(snn, ann, images, activations)
 
 
@@ -331,14 +338,10 @@ def _decompose(
     return Decomposition(
         images=len(images),
         T=T,
-        grid=(finest := _finest(snn)),
+        grid=(finest := snn.finest_grid()),
         populations={p.name: _errors(p, finest, measured[p.name]) for p in snn.hidden},
         distance=gap,
     )
-
-
-def _finest(snn: SpikingNetwork) -> int:
-    return max(int(p.grid.max()) for p in snn.hidden if p.grid is not None)
 
 
 def _one(p: Population) -> Array:
@@ -352,6 +355,7 @@ def _frames(
 ) -> dict[str, _Frame]:
     """Collect what the method and the activation mean for each population."""
     method = METHODS[snn.method]
+    v_ref = snn.options.get("v0", 0.5) if method.rounds else 0.0
     plain = uncalibrated(ann, scales(snn)) if method.calibrated else {}
     frames = {}
     for p in snn.hidden:
@@ -365,7 +369,7 @@ def _frames(
         frames[p.name] = _Frame(
             T=T,
             one=one.astype(np.int64),
-            rounds=bool(method.rounds and snn.options.get("half", True)),
+            v_ref=np.rint(2 * v_ref * one).astype(np.int64),
             shift=np.rint(one * shift).astype(np.int64),
             change=np.asarray(change).astype(np.int64),
             levels=op.levels if isinstance(op, QCFS) else None,
@@ -394,8 +398,9 @@ def _errors(p: Population, finest: int, found: _Measured) -> Errors:
     return Errors(
         channels=tuple(channels),
         absolute=sizes,
-        cases=_cases(n_ref * one, N * one),
-        against_ann=_cases(emitted * one - terms["total"], emitted * one),
+        cases=count_cases(n_ref, N),
+        against_ann=count_cases(emitted * one - terms["total"], emitted * one),
+        condition=count_condition(n_ref, N, found.w, one),
         repaired=int((masked & (n_ref == 0)).sum()),
         damaged=int((masked & (n_ref > 0)).sum()),
         neurons=int(N.size),
@@ -413,7 +418,7 @@ def _terms(
     T, one = frame.T, frame.one
     S = charge - T * frame.shift
     wholes, rest = np.divmod(S, one)
-    n_ref = np.clip(wholes + (frame.rounds & (2 * rest >= one)), 0, T)
+    n_ref = np.clip(wholes + (2 * rest + frame.v_ref >= 2 * one), 0, T)
     clipped, rectified = np.clip(S, 0, T * one), np.maximum(S, 0)
     if frame.rectifier:
         Ta = T * grid_integers(np.maximum(activations[0], 0.0), one)
@@ -453,18 +458,6 @@ def _floor_ratio(L: int, S: Array, whole: Array) -> Array:
     return wholes * L + inside
 
 
-def _cases(reference: Array, count: Array) -> dict[str, int]:
-    """Count the cases of counts that should have been the reference."""
-    kinds = {
-        "A": (reference == 0) & (count > 0),
-        "B": (reference > 0) & (count > reference),
-        "C": (count > 0) & (count < reference),
-        "D": (count == 0) & (reference > 0),
-        "E": count < 0,
-    }
-    return {name: int(kind.sum()) for name, kind in kinds.items()}
-
-
 def layout(decomposition: Decomposition) -> dict[str, Any]:
     """Lay out a decomposition as JSON values.
 
@@ -490,6 +483,7 @@ def layout(decomposition: Decomposition) -> dict[str, Any]:
                 "absolute": errors.absolute,
                 "cases": errors.cases,
                 "against_ann": errors.against_ann,
+                "condition": errors.condition,
                 "repaired": errors.repaired,
                 "damaged": errors.damaged,
                 "neurons": errors.neurons,

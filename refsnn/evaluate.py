@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from refsnn.accounting import ENERGY_TABLES
+from refsnn.accounting import energies
 from refsnn.arithmetic import Arithmetic, resolve, rounding
 from refsnn.calibrate import Progress
 from refsnn.datasets import Images
@@ -323,20 +323,16 @@ def energy(snn: SpikingNetwork, tally: Tally, ann_macs: int | None) -> dict[str,
     dict
         By table: ``ann_pJ`` (None if unknown) and ``snn_pJ``, one number for each t.
     """
-    synops = sum(tally.synops.values(), np.zeros_like(tally.correct))
-    neurons = tally.images * sum(p.neurons for p in snn.hidden)
-    first = tally.images * snn.first_layer_macs()
-    observed = sum(
-        tally.observing.get("synops", {}).values(),
-        np.zeros(snn.stages.tau, dtype=np.int64),
+    return energies(
+        sum(tally.synops.values(), np.zeros_like(tally.correct)),
+        observed=sum(
+            tally.observing.get("synops", {}).values(),
+            np.zeros(snn.stages.tau, dtype=np.int64),
+        ),
+        neurons=tally.images * sum(p.neurons for p in snn.hidden),
+        first_layer_macs=tally.images * snn.first_layer_macs(),
+        ann_macs=ann_macs,
     )
-    return {
-        name: {
-            "ann_pJ": None if ann_macs is None else table.ann_pJ(ann_macs),
-            "snn_pJ": table.snn_pJ(synops, first, neurons, observed),
-        }
-        for name, table in ENERGY_TABLES.items()
-    }
 
 
 def result(

@@ -131,11 +131,6 @@ def page(result: dict[str, Any], observation: Observation, steps: list[int]) -> 
         HTML with its figures inside, which loads nothing. Texts that come from files
         are escaped.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("refsnn"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
     figures = {
         "accuracy": plotting.accuracy(result),
         "rates": plotting.spike_rates(result),
@@ -145,7 +140,8 @@ def page(result: dict[str, Any], observation: Observation, steps: list[int]) -> 
         figures["membranes"] = plotting.membranes(observation.potentials)
     if result["ann"]:
         figures["energy"] = plotting.operations(result, steps)
-    return environment.get_template("report.html").render(
+    return render(
+        "report.html",
         result=result,
         method=METHODS.get(result["method"]),
         variant=datasets.variant(result["data"]["sha256"]),
@@ -158,6 +154,31 @@ def page(result: dict[str, Any], observation: Observation, steps: list[int]) -> 
         shown=NEURONS,
         percent=lambda correct: f"{100 * correct / result['images']:.2f} %",
     )
+
+
+def render(template: str, **context: Any) -> str:
+    """Fill a template of this package.
+
+    Parameters
+    ----------
+    template : str
+        Its file name.
+    **context
+        What it names.
+
+    Returns
+    -------
+    str
+        HTML. Texts are escaped.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("refsnn"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**context)
 
 
 def _rows(result: dict[str, Any]) -> list[list[str]]:

@@ -12,7 +12,7 @@ REPRODUCTION = Reproduction(
         Run(
             network="resnet20_cifar100_qcfs4",
             method="cos",
-            steps=(4, 8),
+            steps=(1, 2, 4, 8),
             rows={
                 "paper": "COS",
                 "table": "README",

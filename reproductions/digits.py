@@ -5,27 +5,34 @@ python reproductions/digits.py
 
 from refsnn.reproduce import Reproduction, Run, main
 
-STEPS = (1, 2, 4, 8, 16, 32)
+STEPS, T = (1, 2, 4, 8, 16, 32), (8,)
+PARTS = (
+    {},
+    {"dual": False},
+    *({"v0": v0} for v0 in (0.0, 0.25, 0.75, 1.0)),
+)
 REPRODUCTION = Reproduction(
     title="Digits: every method on the shipped networks",
     data="digits",
     runs=(
         *(
-            Run(network="digits_qcfs", method=method, steps=STEPS[2:])
+            Run(network="digits_qcfs", method=method, steps=STEPS[2:], errors=T)
             for method in ("qcfs", "srp", "srp-v0", "cos", "ecl")
         ),
-        Run(network="digits_clip", method="ecl", steps=STEPS),
-        Run(network="digits_clip", method="ecl", steps=STEPS, options={"dual": False}),
         *(
-            Run(network="digits_relu", method=method, steps=STEPS)
+            Run(network="digits_clip", method="ecl", steps=STEPS, options=o, errors=T)
+            for o in PARTS
+        ),
+        *(
+            Run(network="digits_relu", method=method, steps=STEPS, errors=T)
             for method in ("max-norm", "percentile", "opi", "snm")
         ),
         *(
-            Run(network="digits_relu", method=method, steps=(8, 32))
-            for method in ("rts", "calib-none", "calib-light", "calib-potential")
+            Run(network="digits_relu", method=m, steps=(8, 32), errors=T, propagation=T)
+            for m in ("rts", "calib-none", "calib-light", "calib-potential")
         ),
     ),
-    claims=("SRP-1", "SRP-2", "ECL-3", "ECL-5"),
+    claims=(*(f"SRP-{i}" for i in (1, 2, 3)), *(f"ECL-{i}" for i in (3, 4, 5))),
 )
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ REPRODUCTION = Reproduction(
             note="20 to 24 epochs here; the paper's are not known",
         ),
     ),
-    claims=("ECL-5",),
+    claims=("ECL-1", "ECL-5"),
 )
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What each method, and each part of one, takes off each error term.
 
     python reproductions/error_terms.py weights/digits_qcfs.h5 \
-        qcfs srp cos ecl ecl:dual=false ecl:half=false --steps 1 2 4 8 16 32
+        qcfs srp cos ecl ecl:dual=false ecl:v0=0 --steps 1 2 4 8 16 32
 
 One table of accuracy, spikes and operations for every method and T, and one of the mean
 sizes of the five terms of `refsnn.analysis`, in spikes a neuron, with the shares of the
@@ -18,7 +18,8 @@ from typing import Any
 from tqdm import tqdm
 
 from refsnn import datasets, io
-from refsnn.analysis import CASES, TERMS, decompose, layout
+from refsnn.analysis import TERMS, decompose, layout
+from refsnn.cases import CASES
 from refsnn.convert import convert, needs_images, parse_options
 from refsnn.evaluate import evaluate
 from refsnn.network import Network, SpikingNetwork

@@ -1,4 +1,4 @@
-"""SRP on CIFAR-100 (Hao et al., AAAI 2023, released tables), tau = 4.
+"""SRP on CIFAR-100 (Hao et al., AAAI 2023, released tables and a reprint), tau = 4.
 
 python reproductions/srp_cifar100.py
 """
@@ -12,10 +12,9 @@ REPRODUCTION = Reproduction(
         Run(
             network="resnet20_cifar100_qcfs4",
             method="srp",
-            steps=(1, 2, 4, 8),
+            steps=(1, 2, 4, 8, 16, 32),
             rows={
                 "paper": "SRP",
-                "table": "README",
                 "dataset": "CIFAR-100",
                 "arch": "ResNet-20",
             },

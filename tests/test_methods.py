@@ -15,6 +15,7 @@ from refsnn import analysis, datasets, io
 from refsnn.activations import QCFS, Clip, ReLU
 from refsnn.analysis import TERMS, decompose, layout
 from refsnn.calibrate import percentile_activations
+from refsnn.cases import count_cases, count_condition
 from refsnn.certificate import ranges
 from refsnn.cli import main
 from refsnn.convert import METHODS, convert, need_fit
@@ -221,7 +222,7 @@ def test_ecl_is_its_parts() -> None:
     assert np.abs(theta_neg + 1e-3).max() < 1e-9
     plain = convert(ann, "ecl", options={"dual": False})
     assert plain["act1"].neuron.op == "IF"
-    zero = convert(ann, "ecl", options={"half": False})
+    zero = convert(ann, "ecl", options={"v0": 0.0})
     assert (zero["act1"].v0 == 0).all()
     largest = convert(ann, "ecl", images=train, options={"clip": False})
     want = convert(ann, "max-norm", images=train)
@@ -378,15 +379,20 @@ def test_cases_by_their_exact_conditions(preset: str | None, v0: int) -> None:
             "C": (N > 0) & (N < T) & (v >= 1),
             "D": np.zeros(N.shape, dtype=bool),
         }
-        got = analysis._cases(n, N)
+        got = count_cases(n, N)
         for name, condition in conditions.items():
             assert got[name] == condition.sum()
             total[name] += got[name]
         assert ((n < N) == ((N > 0) & (v < 0))).all()
         assert ((n > N) == ((N < T) & (v >= 1))).all()
         assert got["E"] == 0
+        w = np.rint(2 * v * 2).astype(int)  # on the grid theta/2, v_ref = v(0)
+        tested = count_condition(n, N, w, np.int64(2))
+        assert tested == {"below": ((N > 0) & (v < 0)).sum(), "exceptions": 0}
+        wrong = count_condition(n, N, w - 4 * (N > 0), np.int64(2))
+        assert wrong["exceptions"] > 0
         S, N, _ = integer_runs(IF(), 2, T, v0)
-        unrepaired += analysis._cases(n, N)["A"]
+        unrepaired += count_cases(n, N)["A"]
     assert total["C"] > 0
     if preset in {None, "snm"}:
         assert 0 < total["A"] <= unrepaired
@@ -396,7 +402,7 @@ def test_cases_by_their_exact_conditions(preset: str | None, v0: int) -> None:
 
 def test_an_unguarded_neuron_has_a_case_of_its_own() -> None:
     _, N, _ = integer_runs(PRESETS["ungated"].neuron(ONE), 2, 3, 1)
-    assert analysis._cases(0 * N, N)["E"] == (N < 0).sum() > 0
+    assert count_cases(0 * N, N)["E"] == (N < 0).sum() > 0
 
 
 # ---------------------------------------------------------------- error terms

@@ -84,7 +84,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Callable]] = {
     "ecl, no dual": ("ecl", {"dual": False}, lambda q: published.simple("if", 0.5)),
     "ecl, v(0) = 0": (
         "ecl",
-        {"half": False},
+        {"v0": 0.0},
         lambda q: published.simple("fast-snn", 0.0),
     ),
     "srp": ("srp", {"tau": 4}, lambda q: published.srp(tolerance, 4)),

@@ -203,6 +203,19 @@ def write_report(
     with progress("report"):
         seen = report.observe(snn, images, result["T"], **how)
         html = report.page(result, seen, list(steps))
+    write_page(folder, html, result)
+
+
+def write_page(folder: Path, html: str, result: dict[str, Any]) -> None:
+    """Write a page, and as JSON what it shows.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; it is made.
+    html, result : str and dict
+        The page, and the result.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     io.write_atomically(folder / PAGE, html.encode())
     write_json(result, str(folder / RESULT))

@@ -11,7 +11,8 @@ import typer
 
 from refsnn import io
 from refsnn import propagation as passing
-from refsnn.analysis import CASES, TARGETS, TERMS, decompose, layout
+from refsnn.analysis import TARGETS, TERMS, decompose, layout
+from refsnn.cases import CASES
 from refsnn.cli import common
 from refsnn.datasets import Images
 from refsnn.errors import OptionError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as text
 from collections import Counter
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 from refsnn.cli import common
 from refsnn.errors import OptionError, printable
 from refsnn.reproduce import EXECUTORS, SHARD, VERDICTS, declared, default_root
+from refsnn.reproduce import from_recorded as recalled
 from refsnn.reproduce import recorded as kept
 from refsnn.reproduce import reproduce as reproduced
 
@@ -41,6 +43,17 @@ def reproduce(
     record: Annotated[
         bool, typer.Option("--record", help="Keep the integers as the recorded ones.")
     ] = False,
+    from_recorded: Annotated[
+        bool,
+        typer.Option(
+            "--from-recorded",
+            help="Run nothing: judge the recorded integers. Without names: of all.",
+        ),
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="Write DIR/report.html and DIR/result.json."),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="First so many test images.")
     ] = None,
@@ -61,46 +74,73 @@ def reproduce(
     code 1 if --check finds a difference.
     """
     common.need_json_target(json)
+    common.need_report_folder(report)
     folder = root or default_root()
-    if not names:
-        _list(folder)
+    if not names and not from_recorded:
+        for name in declared(folder):
+            common.show(name)
         return
-    if record and limit is not None:
-        expected = "all images"
-        raise OptionError(where="reproduce", got="--record, --limit", expected=expected)
-    wanted = {name: kept.load(folder, name) for name in names if check}
+    _need_whole(record=record, check=check, recalled=from_recorded, limit=limit)
+    how = {
+        "limit": limit,
+        "shard": shard,
+        "how": executor.value,
+        "scheduler": scheduler,
+    }
+    wanted = {name: kept.load(folder, name) for name in names or () if check}
     answers, wrong = [], []
-    for name in names:
-        with common.progress(name) as told:
-            answer = reproduced(
-                folder,
-                name,
-                out,
-                limit=limit,
-                shard=shard,
-                how=executor.value,
-                scheduler=scheduler,
-                progress=told,
-            )
+    for name in names or declared(folder):
+        make = recalled if from_recorded else partial(_made, out, how)
+        answer = make(folder, name)
         answers.append(answer)
         if record:
             common.stderr.print(f"recorded {kept.record(folder, answer)}", markup=False)
         if name in wanted:
             wrong += kept.differences(wanted[name], answer)
+            for line in kept.unrecorded(wanted[name], answer):
+                common.stderr.print(printable(line), markup=False)
         if json != "-":
             _print(answer)
     common.write_json(_all(answers), json)
-    if check:
-        _print_check(wrong, json)
+    _write_report(report, folder, answers)
+    _print_check(wrong if check else None, json)
 
 
-def _list(folder: Path) -> None:
-    for name in declared(folder):
-        common.show(name)
+def _made(out: Path, how: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
+    """Run a reproduction, with a bar."""
+    with common.progress(name) as told:
+        return reproduced(folder, name, out, **how, progress=told)
 
 
-def _print_check(wrong: list[str], json: str | None) -> None:
+def _write_report(
+    folder: Path | None, root: Path, answers: list[dict[str, Any]]
+) -> None:
+    """Write everything as a page and as JSON."""
+    if folder is None:
+        return
+    from refsnn.reproduce import page  # noqa: PLC0415 - matplotlib takes a second
+
+    with common.progress("report"):
+        common.write_page(folder, page.page(root, answers), _all(answers))
+
+
+def _need_whole(
+    *, record: bool, check: bool, recalled: bool, limit: int | None
+) -> None:
+    """Refuse to record or recall a part, or to do both."""
+    expected = "all images"
+    if (record or recalled) and limit is not None:
+        got = "--limit with --record or --from-recorded"
+        raise OptionError(where="reproduce", got=got, expected=expected)
+    if recalled and (record or check):
+        expected = "a run, with --record or --check"
+        raise OptionError(where="reproduce", got="--from-recorded", expected=expected)
+
+
+def _print_check(wrong: list[str] | None, json: str | None) -> None:
     """Say what differs from the recorded results; exit with 1 if something does."""
+    if wrong is None:  # nothing was compared
+        return
     for place in wrong:
         common.stderr.print(printable(place), markup=False)
     if json != "-":
@@ -146,4 +186,5 @@ def _print(answer: dict[str, Any]) -> None:
         common.show(f"{claim['id']} {claim['verdict']}: {claim['evidence']}")
     counts = Counter(row["verdict"] for row in answer["rows"])
     common.show(", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v]))
-    common.show(f"{answer['seconds']} s, {answer['shards']} shards")
+    if "seconds" in answer:
+        common.show(f"{answer['seconds']} s, {answer['shards']} shards")

@@ -148,8 +148,8 @@ class ECLOptions(SampleOptions):
         the layers on training images.
     dual : bool
         Part 2: dual-threshold neurons; otherwise IF neurons.
-    half : bool
-        Part 3: v(0) = theta/2; otherwise 0.
+    v0 : float
+        Part 3: v(0) in units of theta, one half; 0 to 1.
     preset : str
         Rule of the dual-threshold neuron, a key of :data:`refsnn.neurons.PRESETS`; its
         own v(0) is not used.
@@ -160,7 +160,7 @@ class ECLOptions(SampleOptions):
 
     clip: bool = True
     dual: bool = True
-    half: bool = True
+    v0: float = 0.5
     preset: str = "fast-snn"
     neg_threshold: float = -1e-3
 
@@ -169,6 +169,8 @@ class ECLOptions(SampleOptions):
         if self.preset not in PRESETS:
             expected = f"one of {', '.join(PRESETS)}"
             raise OptionError(where="preset", got=self.preset, expected=expected)
+        if not 0 <= self.v0 <= 1:
+            raise OptionError(where="v0", got=self.v0, expected="0 to 1 theta")
         free = self.preset in {"fast-snn", "ungated"}
         if not self.neg_threshold < 0 or (not free and self.neg_threshold != -1e-3):
             raise OptionError(

@@ -268,10 +268,9 @@ def dual_threshold(context: Context) -> NeuronRule:
     preset = PRESETS[options.preset]
     if options.preset in {"fast-snn", "ungated"}:
         preset = dataclasses.replace(preset, theta_neg=options.neg_threshold)
-    v0 = 0.5 if options.half else 0.0
 
     def rule(theta: Array) -> tuple[Neuron, Array]:
-        return preset.neuron(theta) if options.dual else IF(), v0 * theta
+        return preset.neuron(theta) if options.dual else IF(), options.v0 * theta
 
     return rule
 

@@ -295,6 +295,17 @@ class SpikingNetwork(Model):
                 if projection.source == source:
                     yield population, projection
 
+    def finest_grid(self) -> int:
+        """Return the finest grid of the neurons.
+
+        Returns
+        -------
+        int
+            Bits behind the point; 0 if nothing was rounded.
+        """
+        grids = [int(p.grid.max()) for p in self.hidden if p.grid is not None]
+        return max(grids, default=0)
+
     def first_layer_macs(self) -> int:
         """Count the multiply-accumulates of the constant current, padding included.
 

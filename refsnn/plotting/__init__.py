@@ -8,6 +8,11 @@ from refsnn.plotting.calibration import (
     loss_bound,
     training_losses,
 )
+from refsnn.plotting.reproductions import (
+    beside_published,
+    energy_against_accuracy,
+    parts_of,
+)
 from refsnn.plotting.results import (
     INK,
     accuracies,
@@ -29,12 +34,15 @@ __all__ = [
     "accuracies",
     "accuracy",
     "activation_mismatch",
+    "beside_published",
     "case_shares",
     "differences",
+    "energy_against_accuracy",
     "error_terms",
     "loss_bound",
     "membranes",
     "operations",
+    "parts_of",
     "raster",
     "rendered",
     "spike_rates",

@@ -88,7 +88,7 @@ def accuracy(result: Mapping[str, Any]) -> Figure:
         if result["ann"]:
             ann = result["ann"]["correct"] / result["images"]
             axes.axhline(ann, color=COLOURS[1], linestyle="--", label="trained network")
-        _log_steps(axes, len(correct))
+        log_steps(axes, len(correct))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel("t (steps)")
         axes.set_ylabel("accuracy")
@@ -252,7 +252,7 @@ def accuracies(results: Mapping[str, Mapping[str, Any]]) -> Figure:
             latency = ahead + np.arange(1, len(correct) + 1)
             longest = max(longest, int(latency[-1]))
             axes.plot(latency, correct, marker="o", markersize=3, label=label)
-        _log_steps(axes, longest)
+        log_steps(axes, longest)
         axes.set_xlabel("latency (tau or rho steps, then t)")
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_ylabel("accuracy")
@@ -359,7 +359,7 @@ def case_shares(errors: Sequence[Mapping[str, Any]], *, against: str) -> Figure:
             ]
             if any(shares):
                 axes.plot(steps, shares, marker="o", markersize=3, label=f"case {case}")
-        _log_steps(axes, max(steps))
+        log_steps(axes, max(steps))
         axes.set_xlabel("T (steps)")
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_ylabel("share of neurons")
@@ -419,8 +419,16 @@ def rendered(figure: Figure, form: str) -> bytes:
     return buffer.getvalue()
 
 
-def _log_steps(axes: Axes, longest: int) -> None:
-    """Put steps on a logarithmic axis with plain numbers."""
+def log_steps(axes: Axes, longest: int) -> None:
+    """Put steps on a logarithmic axis with plain numbers.
+
+    Parameters
+    ----------
+    axes : Axes
+        The panel.
+    longest : int
+        The largest number of steps.
+    """
     axes.set_xscale("log", base=2)
     axes.set_xticks(marks := [2**k for k in range(longest.bit_length())])
     axes.set_xticklabels([str(mark) for mark in marks])

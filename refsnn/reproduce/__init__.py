@@ -6,6 +6,7 @@ runs it in shards, adds integers up, judges, and compares with what was recorded
 
 from refsnn.reproduce.claims import CLAIM_VERDICTS, Claim
 from refsnn.reproduce.declared import (
+    Counted,
     Reproduction,
     Run,
     declared,
@@ -15,7 +16,7 @@ from refsnn.reproduce.declared import (
 )
 from refsnn.reproduce.executors import EXECUTORS
 from refsnn.reproduce.facts import Published, Tolerances, load_published
-from refsnn.reproduce.results import SHARD, reproduce
+from refsnn.reproduce.results import SHARD, from_recorded, reproduce
 from refsnn.reproduce.verdicts import VERDICTS, Judged, Ours, judge, tolerance
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "SHARD",
     "VERDICTS",
     "Claim",
+    "Counted",
     "Judged",
     "Ours",
     "Published",
@@ -32,6 +34,7 @@ __all__ = [
     "Tolerances",
     "declared",
     "default_root",
+    "from_recorded",
     "judge",
     "load_declaration",
     "load_published",

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from refsnn.convert import parse_options
 from refsnn.errors import OptionError
 from refsnn.methods import METHODS
 
@@ -32,6 +33,10 @@ class Run:
         Which published rows are its counterpart, by their columns; empty: none.
     note : str
         What is known of differences: other epochs, another L.
+    errors : tuple of int
+        The T whose error terms are kept, of the first images.
+    propagation : tuple of int
+        The T at which errors are followed to the loss, of the first images.
     """
 
     network: str
@@ -40,6 +45,8 @@ class Run:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     rows: Mapping[str, str] = dataclasses.field(default_factory=dict)
     note: str = ""
+    errors: tuple[int, ...] = ()
+    propagation: tuple[int, ...] = ()
 
     @property
     def conversions(self) -> tuple[int, ...]:
@@ -49,10 +56,46 @@ class Run:
         return (max(self.steps),)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The method's options that are not the defaults, in their types."""
+        texts = {
+            k: str(v).lower() if v is True or v is False else str(v)
+            for k, v in self.options.items()
+        }
+        return parse_options(self.method, texts)
+
+    @property
+    def whole(self) -> dict[str, Any]:
+        """All options of the method, as a converted network carries them."""
+        return dataclasses.asdict(METHODS[self.method].options(**self.settings))
+
+    @property
     def label(self) -> str:
         """The method and what is set."""
         options = ",".join(f"{k}={v}" for k, v in self.options.items())
         return f"{self.method}:{options}" if options else self.method
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counted:
+    """An architecture whose parameters, operations and neurons are counted.
+
+    Attributes
+    ----------
+    arch : str
+        A key of :data:`refsnn.architectures.ARCHITECTURES`.
+    classes : int
+        Number of classes.
+    size : int
+        Rows and columns of its images.
+    T : int
+        Steps that one generated image is run for; 0: it is counted only.
+    """
+
+    arch: str
+    classes: int
+    size: int
+    T: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,17 +107,23 @@ class Reproduction:
     title : str
         What it is about.
     data : str
-        Name of the data set; its test split is run.
+        Name of the data set; its test split is run. Empty if nothing is.
     runs : tuple of Run
         What is run.
+    counted : tuple of Counted
+        Architectures that are counted.
     claims : tuple of str
         Claims that its runs decide, by their names in ``claims.csv``.
+    targets : tuple of str
+        What error terms are against, see :data:`refsnn.analysis.TARGETS`.
     """
 
     title: str
-    data: str
-    runs: tuple[Run, ...]
+    data: str = ""
+    runs: tuple[Run, ...] = ()
+    counted: tuple[Counted, ...] = ()
     claims: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ("own",)
 
     def __post_init__(self) -> None:
         for run in self.runs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ class Published:
     confidence: str
     used: str
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Every T that may be meant: the column's, and those of `used`."""
+        return (
+            self.T,
+            *(T for T in re.findall(r"\bT=(\d+)", self.used) if T != self.T),
+        )
+
     def matches(self, wanted: Mapping[str, str]) -> bool:
         """Say whether a row is one of those that a declaration asks for.
 
@@ -100,6 +109,23 @@ def load_published(root: Path) -> list[Published]:
         fields = {name: row[name] for name in COLUMNS if name != "acc"}
         rows.append(Published(accuracy=accuracy, **fields))
     return rows
+
+
+def load_claims(root: Path) -> dict[str, dict[str, str]]:
+    """Read ``claims.csv``.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the reproductions.
+
+    Returns
+    -------
+    dict of str to dict
+        ``paper``, ``claim``, ``source`` and ``how_it_is_decided`` by name.
+    """
+    columns = ["id", "paper", "claim", "source", "how_it_is_decided"]
+    return {row["id"]: row for row in read_table(root, "claims.csv", columns)}
 
 
 def read_table(root: Path, name: str, columns: list[str]) -> list[dict[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import operator
 from collections.abc import Mapping
 from functools import cache, lru_cache, reduce
 from pathlib import Path
@@ -14,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from refsnn import datasets, io
-from refsnn.convert import convert, needs_images, parse_options
+from refsnn.convert import convert, needs_images
 from refsnn.datasets import Images
 from refsnn.errors import DataError
-from refsnn.evaluate import Tally, ann_predictions, evaluate
 from refsnn.io import content_sha256
-from refsnn.network import Network
+from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.reproduce.declared import Run
+from refsnn.reproduce.work import WORK
 from refsnn.trace import images_sha256
 
 INEXACT: Mapping[str, tuple[int, ...]] = {
@@ -60,10 +59,12 @@ class Conversion:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Some test images through a converted network.
+    """Some work on some test images.
 
     Attributes
     ----------
+    what : str
+        A key of :data:`refsnn.reproduce.work.WORK`.
     net, ann : str
         Files of the networks.
     data : str
@@ -72,13 +73,13 @@ class Shard:
         Range among the test images that are not left out.
     T : int
         Number of steps.
-    key, ann_key : str
-        Hashes of everything that its integers depend on, and those of the trained
-        network alone.
-    file, ann_file : str
+    key : str
+        Hash of everything that its integers depend on.
+    file : str
         Where they are kept.
     """
 
+    what: str
     net: str
     ann: str
     data: str
@@ -87,8 +88,6 @@ class Shard:
     T: int
     key: str
     file: str
-    ann_key: str
-    ann_file: str
 
 
 def kept(name: str) -> Array:
@@ -194,11 +193,7 @@ def converted(
     file = ann_file or find_weights(root, run.network)
     ann = io.load_ann(file)
     sha256 = content_sha256(ann)
-    settings = {
-        k: str(v).lower() if v is True or v is False else str(v)
-        for k, v in run.options.items()
-    }
-    options = parse_options(run.method, settings)
+    options = run.settings
     looks = needs_images(run.method, options)
     train = datasets.load(data, "train") if looks else None
     identity = [
@@ -206,7 +201,8 @@ def converted(
         T if run.conversions == run.steps else 0,
         train.sha256 if train else "",
     ]
-    net = out / "networks" / f"{_hash(identity)[:24]}.h5"
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    net = out / "networks" / f"{name[:24]}.h5"
     if not net.is_file():
         net.parent.mkdir(parents=True, exist_ok=True)
         images = train.images if train else None
@@ -240,14 +236,24 @@ def source_sha256() -> str:
 
 
 def shards(
-    conversion: Conversion, data: str, images: int, size: int, out: Path
+    what: str,
+    conversion: Conversion,
+    T: int,
+    data: str,
+    images: int,
+    size: int,
+    out: Path,
 ) -> list[Shard]:
-    """Split the test images into shards.
+    """Split some work into shards of test images.
 
     Parameters
     ----------
+    what : str
+        A key of :data:`refsnn.reproduce.work.WORK`.
     conversion : Conversion
         The network.
+    T : int
+        Number of steps.
     data : str
         Data set.
     images : int
@@ -263,42 +269,38 @@ def shards(
         In order.
     """
     indices = kept(data)[:images]
+    of_snn = {"network": conversion.net_sha256, "T": T} if what != "ann" else {}
     made = []
     for start in range(0, len(indices), size):
         stop = min(start + size, len(indices))
         some = some_images(data, indices[start:stop])
-        of_ann = {
+        identity = {
+            "what": what,
             "ann": conversion.sha256,
             "images": some.sha256,
             "labels": hashlib.sha256(some.labels.tobytes()).hexdigest(),
             "source": source_sha256(),
+            **of_snn,
         }
-        of_snn = {**of_ann, "network": conversion.net_sha256, "T": conversion.T}
-        key, ann_key = _hash(of_snn), _hash(of_ann)
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         made.append(
             Shard(
+                what=what,
                 net=str(conversion.net),
                 ann=str(conversion.ann),
                 data=data,
                 start=start,
                 stop=stop,
-                T=conversion.T,
+                T=T,
                 key=key,
                 file=str(out / "shards" / f"{key[:32]}.json"),
-                ann_key=ann_key,
-                ann_file=str(out / "trained" / f"{ann_key[:32]}.json"),
             )
         )
     return made
 
 
-def _hash(identity: Any) -> str:
-    """Hash JSON values."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
 def do(shard: Shard) -> str:
-    """Run a shard, if it is not done, and keep its integers.
+    """Do a shard, if it is not done, and keep its sums.
 
     Parameters
     ----------
@@ -313,40 +315,33 @@ def do(shard: Shard) -> str:
     path = Path(shard.file)
     if read(shard) is None:
         images = some_images(shard.data, kept(shard.data)[shard.start : shard.stop])
-        ann, snn = _networks(shard.ann, shard.net)
-        tally = evaluate(snn, images, shard.T)
-        tally = dataclasses.replace(tally, ann_correct=_ann_correct(shard, ann, images))
-        _write(path, {"key": shard.key, "tally": _plain(tally)})
+        ann, snn = networks(shard.ann, shard.net)
+        sums = WORK[shard.what](snn, ann, images, shard.T)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = json.dumps({"key": shard.key, "sums": sums})
+        io.write_atomically(path, content.encode())
     return shard.file
 
 
-def _ann_correct(shard: Shard, ann: Network, images: Images) -> int:
-    """Count the trained network's correct predictions, once for all runs of it."""
-    path = Path(shard.ann_file)
-    try:
-        content = json.loads(path.read_text())
-        if content["key"] == shard.ann_key:
-            return int(content["correct"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not counted yet
-    correct = int((ann_predictions(ann, images) == images.labels).sum())
-    _write(path, {"key": shard.ann_key, "correct": correct})
-    return correct
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """Write a file of a shard, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    io.write_atomically(path, json.dumps(content).encode())
-
-
 @lru_cache(maxsize=2)
-def _networks(ann: str, net: str) -> tuple[Network, Any]:
+def networks(ann: str, net: str) -> tuple[Network, SpikingNetwork]:
+    """Read the two networks of a shard.
+
+    Parameters
+    ----------
+    ann, net : str
+        Their files.
+
+    Returns
+    -------
+    tuple
+        The trained and the converted network.
+    """
     return io.load_ann(ann), io.load_snn(net)
 
 
-def read(shard: Shard) -> Tally | None:
-    """Read a shard's integers.
+def read(shard: Shard) -> dict[str, Any] | None:
+    """Read a shard's sums.
 
     Parameters
     ----------
@@ -355,17 +350,18 @@ def read(shard: Shard) -> Tally | None:
 
     Returns
     -------
-    Tally or None
+    dict or None
         None if it is not done, or its file is not of this shard.
     """
     try:
         content = json.loads(Path(shard.file).read_text())
-        return _tally(content["tally"]) if content["key"] == shard.key else None
+        sums: dict[str, Any] = content["sums"]
+        return sums if content["key"] == shard.key else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def total(done: list[Shard]) -> Tally:
+def total(done: list[Shard]) -> dict[str, Any]:
     """Add up shards that are done.
 
     Parameters
@@ -375,45 +371,40 @@ def total(done: list[Shard]) -> Tally:
 
     Returns
     -------
-    Tally
-        Their sum; no sharding changes it.
+    dict
+        Their sum; no sharding changes the integers of it.
 
     Raises
     ------
     DataError
         If one is missing.
     """
-    tallies = []
+    parts = []
     for shard in done:
-        tally = read(shard)
-        if tally is None:
+        sums = read(shard)
+        if sums is None:
             raise DataError(
                 where=shard.file, got="no such shard", expected="a finished one"
             )
-        tallies.append(tally)
-    return reduce(operator.add, tallies)
+        parts.append(sums)
+    return reduce(added, parts)
 
 
-def _plain(tally: Tally) -> dict[str, Any]:
-    """Lay a tally out as JSON."""
+def added(mine: Any, theirs: Any) -> Any:
+    """Add numbers, or what is made of them, number by number.
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(item) for name, item in value.items()}
-        return value.tolist() if isinstance(value, np.ndarray) else int(value)
+    Parameters
+    ----------
+    mine, theirs : int, float, list or dict
+        Of one shape.
 
-    return {
-        field.name: plain(getattr(tally, field.name))
-        for field in dataclasses.fields(tally)
-    }
-
-
-def _tally(content: dict[str, Any]) -> Tally:
-    """Read a tally from JSON."""
-
-    def arrays(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: arrays(item) for name, item in value.items()}
-        return np.array(value, dtype=np.int64) if isinstance(value, list) else value
-
-    return Tally(**{name: arrays(value) for name, value in content.items()})
+    Returns
+    -------
+    int, float, list or dict
+        Of that shape.
+    """
+    if isinstance(mine, dict):
+        return {key: added(value, theirs[key]) for key, value in mine.items()}
+    if isinstance(mine, list):
+        return [added(*pair) for pair in zip(mine, theirs, strict=True)]
+    return mine + theirs

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io as text_io
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -12,26 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from refsnn import io
-from refsnn.convert import METHODS
 from refsnn.errors import DataError, RefsnnError
-from refsnn.evaluate import energy
+from refsnn.layers import BatchNorm
+from refsnn.network import Network, SpikingNetwork
 from refsnn.recording import versions
-from refsnn.reproduce import jobs
+from refsnn.reproduce import jobs, recorded
 from refsnn.reproduce.claims import decide
-from refsnn.reproduce.declared import Reproduction, Run, load_declaration
-from refsnn.reproduce.done import Done
+from refsnn.reproduce.counted import count_all, judge_counts
+from refsnn.reproduce.declared import Reproduction, load_declaration
+from refsnn.reproduce.done import done_of
 from refsnn.reproduce.executors import executor
-from refsnn.reproduce.facts import (
-    TRUSTED,
-    Published,
-    Tolerances,
-    load_published,
-    load_tolerances,
-)
-from refsnn.reproduce.verdicts import Judged, Ours, judge
+from refsnn.reproduce.facts import load_claims, load_published, load_tolerances
+from refsnn.reproduce.rows import layout, rows_of, table
 
 SHARD = 500
 """Images in a shard, unless told."""
+
+LOOKED_AT = 50
+"""Images whose error terms are taken apart, and whose errors are followed."""
 
 Told = Callable[[int, int], None]
 
@@ -75,24 +71,11 @@ def reproduce(
     clock = time.perf_counter()
     work = executor(how, scheduler)
     declaration = load_declaration(root, name)
-    published, known = load_published(root), load_tolerances(root)
-    done, missing, shards = _runs(root, declaration, out, limit, shard, work, progress)
-    rows: list[Judged] = []
-    for number, run in enumerate(declaration.runs):
-        mine = [d for d in done if d.run is run]
-        rows += _rows(run, mine, missing.get(number), published, known)
+    result, missing, of, shards = _run(
+        root, declaration, out, limit, shard, work, progress
+    )
     answer = {
-        "format": "refsnn-reproduction",
-        "version": 1,
-        "name": name,
-        "title": declaration.title,
-        "complete": not missing,
-        **integers(declaration, done, limit),
-        "rows": [layout(row) for row in rows],
-        "claims": [
-            dataclasses.asdict(claim) for claim in decide(declaration.claims, done)
-        ],
-        "energy": [_energy(d) for d in done],
+        **judged(root, name, result, missing, of),
         "seconds": round(time.perf_counter() - clock, 3),
         "shards": shards,
         "executor": how,
@@ -105,7 +88,111 @@ def reproduce(
     return answer
 
 
-def _runs(
+def judged(
+    root: Path,
+    name: str,
+    result: dict[str, Any],
+    missing: dict[int, str],
+    of: int | None = None,
+) -> dict[str, Any]:
+    """Judge a result: rows, claims and energies, from its integers alone.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the reproductions.
+    name : str
+        The script's name.
+    result : dict
+        Integers, as they are recorded.
+    missing : dict of int to str
+        What lacks to runs that were not made, by their place in the declaration.
+    of : int, optional
+        How many images there are; as many as were run by default.
+
+    Returns
+    -------
+    dict
+        JSON values: the integers, ``rows``, ``claims``, ``energy`` and
+        ``architectures``.
+    """
+    declaration = load_declaration(root, name)
+    published, known = load_published(root), load_tolerances(root)
+    done = done_of(declaration, result, of)
+    rows = []
+    for number, run in enumerate(declaration.runs):
+        mine = [d for d in done if d.run is run]
+        rows += rows_of(run, mine, missing.get(number), published, known)
+    return {
+        "format": "refsnn-reproduction",
+        "version": 1,
+        "name": name,
+        "title": declaration.title,
+        "complete": not missing,
+        **result,
+        "architectures": judge_counts(root, result.get("counted", [])),
+        "rows": [layout(row) for row in rows],
+        "claims": [
+            dataclasses.asdict(claim)
+            for claim in decide(declaration.claims, done, load_claims(root), known)
+        ],
+        "energy": [
+            {
+                "run": d.run.label,
+                "network": d.run.network,
+                "T": d.T,
+                "tables": d.energy(),
+            }
+            for d in done
+        ],
+    }
+
+
+def from_recorded(root: Path, name: str) -> dict[str, Any]:
+    """Judge what was recorded, without running anything.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the reproductions.
+    name : str
+        The script's name.
+
+    Returns
+    -------
+    dict
+        As :func:`reproduce` returns; no data set and no network is read.
+    """
+    declaration = load_declaration(root, name)
+    empty = {"data": {"name": declaration.data}}
+    there = recorded.path_of(root, name).is_file()
+    result = recorded.load(root, name) if there else empty
+    made = {(d.run.label, d.run.network, d.T) for d in done_of(declaration, result)}
+    missing = {}
+    for number, run in enumerate(declaration.runs):
+        if any((run.label, run.network, T) not in made for T in run.conversions):
+            try:
+                jobs.find_weights(root, run.network)
+                missing[number] = f"not recorded; run it: refsnn reproduce {name}"
+            except DataError as error:
+                missing[number] = str(error)
+    kept = {key: result[key] for key in recorded.KEPT if key in result}
+    if declaration.counted and not there:
+        missing[0] = f"not recorded; run it: refsnn reproduce {name}"
+    return judged(root, name, kept, missing)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Planned:
+    """Some shards of a conversion, and what for."""
+
+    what: str
+    conversion: jobs.Conversion
+    T: int
+    shards: list[jobs.Shard]
+
+
+def _run(
     root: Path,
     declaration: Reproduction,
     out: Path,
@@ -113,47 +200,63 @@ def _runs(
     size: int,
     work: Callable[[list[jobs.Shard]], Iterable[str]],
     progress: Told | None,
-) -> tuple[list[Done], dict[int, str], int]:
+) -> tuple[dict[str, Any], dict[int, str], int, int]:
     """Convert and run everything; what cannot be is said, not skipped."""
     missing: dict[int, str] = {}
     conversions = []
+    if declaration.counted:
+        counted = count_all(declaration.counted)
+        return {"data": {}, "runs": [], "counted": counted}, {}, 0, 0
     try:
-        images = len(jobs.kept(declaration.data))
+        of = len(jobs.kept(declaration.data))
     except DataError as error:
         why = f"data set {declaration.data}: {error.do or error.expected}"
-        return [], dict.fromkeys(range(len(declaration.runs)), why), 0
-    images = images if limit is None else min(limit, images)
+        numbers = range(len(declaration.runs))
+        return {"data": {"name": declaration.data}}, dict.fromkeys(numbers, why), 0, 0
+    images = of if limit is None else min(limit, of)
     for number, run in enumerate(declaration.runs):
         for T in run.conversions:
             try:
                 conversions.append(jobs.converted(root, out, run, declaration.data, T))
             except RefsnnError as error:
                 missing[number] = str(error)
-    plan = [
-        (c, jobs.shards(c, declaration.data, images, size, out)) for c in conversions
-    ]
-    todo = list({s.key: s for _, some in plan for s in some}.values())
+    planned = [p for c in conversions for p in _plan(declaration, c, images, size, out)]
+    todo = list({s.key: s for p in planned for s in p.shards}.values())
     for count, _ in enumerate(work(todo), start=1):
         if progress:
             progress(count, len(todo))
-    done = [
-        Done(
-            run=c.run,
-            T=c.T,
-            data=declaration.data,
-            tally=jobs.total(some),
-            ann=io.load_ann(c.ann),
-            snn=io.load_snn(c.net),
-            sha256=c.sha256,
-            net_sha256=c.net_sha256,
+    return integers(declaration, conversions, planned, images), missing, of, len(todo)
+
+
+def _plan(
+    declaration: Reproduction, c: jobs.Conversion, images: int, size: int, out: Path
+) -> list[_Planned]:
+    """Say what is done with a conversion."""
+    run = c.run
+    wanted = [("ann", c.T, images), ("run", c.T, images)]
+    steps = run.steps if run.conversions != run.steps else (c.T,)
+    few = min(images, LOOKED_AT)
+    for T in steps:
+        if T in run.errors:
+            wanted += [(f"errors {t}", T, few) for t in declaration.targets]
+        if T in run.propagation:
+            wanted.append(("propagation", T, few))
+    return [
+        _Planned(
+            what=what,
+            conversion=c,
+            T=T,
+            shards=jobs.shards(what, c, T, declaration.data, count, size, out),
         )
-        for c, some in plan
+        for what, T, count in wanted
     ]
-    return done, missing, len(todo)
 
 
 def integers(
-    declaration: Reproduction, done: list[Done], limit: int | None
+    declaration: Reproduction,
+    conversions: list[jobs.Conversion],
+    planned: list[_Planned],
+    images: int,
 ) -> dict[str, Any]:
     """Lay out what a re-run has to equal: integers, hashes and indices.
 
@@ -161,221 +264,89 @@ def integers(
     ----------
     declaration : Reproduction
         What was run.
-    done : list of Done
-        The runs.
-    limit : int or None
-        First so many images.
+    conversions : list of Conversion
+        The networks that were run.
+    planned : list
+        What was done with them, in shards that are done.
+    images : int
+        How many of the images, the first ones.
 
     Returns
     -------
     dict
-        ``data`` and ``runs``.
+        ``data`` and ``runs``, each with ``counts`` of its networks, ``errors`` (error
+        terms) and ``propagation`` (errors followed to the loss; not integers).
     """
-    if not done:
+    if not conversions:
         return {"data": {"name": declaration.data}, "runs": []}
-    indices = jobs.kept(declaration.data)[:limit]
-    some = jobs.some_images(declaration.data, indices)
-    return {
+    indices = jobs.kept(declaration.data)[:images]
+    answer: dict[str, Any] = {
         "data": {
             "name": declaration.data,
             "images": len(indices),
             "left_out": list(jobs.INEXACT.get(declaration.data, ())),
-            "sha256": some.sha256,
+            "sha256": jobs.some_images(declaration.data, indices).sha256,
         },
-        "runs": [
-            {
-                "network": d.run.network,
-                "sha256": d.sha256,
-                "converted_sha256": d.net_sha256,
-                "method": d.run.method,
-                "set": dict(d.snn.options),
-                "T": d.T,
-                "ann_correct": d.tally.ann_correct,
-                "correct": d.tally.correct.tolist(),
-                "populations": {
-                    p.name: {
-                        "spikes": d.tally.spikes[p.name].tolist(),
-                        "negative": d.tally.negative[p.name].tolist(),
-                        "synops": d.tally.synops[p.name].tolist(),
-                    }
-                    for p in d.snn.hidden
-                },
-                "observing": {
-                    what: {name: counts.tolist() for name, counts in by_name.items()}
-                    for what, by_name in d.tally.observing.items()
-                },
-            }
-            for d in done
-        ],
+        "runs": [],
     }
-
-
-def _rows(
-    run: Run,
-    done: list[Done],
-    missing: str | None,
-    published: list[Published],
-    known: Tolerances,
-) -> list[Judged]:
-    """Put the published rows of a run beside ours."""
-    rows = [
-        row
-        for row in published
-        if run.rows and row.matches(run.rows) and row.confidence in TRUSTED
-    ]
-    ann = next((row.accuracy for row in rows if row.T == "ANN"), None)
-    ours = _results(run, done)
-    judged = []
-    for row in rows:
-        if row.T in ours:
-            judged.append(judge(row, ours[row.T], ann, known))
-        else:
-            note = missing or f"T = {row.T} is not among the steps that are run"
-            judged.append(
-                Judged(published=row, ours=None, verdict="not run", note=note)
-            )
-    return judged + _beyond(run, rows, ours, missing)
-
-
-def _results(run: Run, done: list[Done]) -> dict[str, Ours]:
-    """Return our results of a run, by T as the papers write it."""
-    ours: dict[str, Ours] = {}
-    for d in done:
-        ours["ANN"] = _ours(d, d.tally.ann_correct)
-        for T in d.steps:
-            ours[str(T)] = dataclasses.replace(
-                _ours(d, int(d.tally.correct[T - 1])),
-                reconstruction=METHODS[run.method].reconstruction,
-            )
-    return ours
-
-
-def _beyond(
-    run: Run, rows: list[Published], ours: dict[str, Ours], missing: str | None
-) -> list[Judged]:
-    """Say what no published row stands beside: results, and what could not be run."""
-    covered = {row.T for row in rows}
-    judged = [
-        Judged(
-            published=_unpublished(run, T),
-            ours=mine,
-            verdict="nothing published",
-            note=mine.reconstruction,
+    for c in conversions:
+        mine = [p for p in planned if p.conversion is c]
+        sums = {(p.what, p.T): jobs.total(p.shards) for p in mine}
+        ann, snn = jobs.networks(str(c.ann), str(c.net))
+        answer["runs"].append(
+            {
+                "network": c.run.network,
+                "sha256": c.sha256,
+                "converted_sha256": c.net_sha256,
+                "method": c.run.method,
+                "set": dict(snn.options),
+                "T": c.T,
+                "counts": counts_of(ann, snn),
+                "ann_correct": sums["ann", c.T]["correct"],
+                **sums["run", c.T],
+                "errors": [
+                    {
+                        "T": T,
+                        "target": what.removeprefix("errors "),
+                        "images": min(images, LOOKED_AT),
+                        "grid": snn.finest_grid(),
+                        "populations": found,
+                    }
+                    for (what, T), found in sums.items()
+                    if what.startswith("errors ")
+                ],
+                "propagation": [
+                    {"T": T, **found}
+                    for (what, T), found in sums.items()
+                    if what == "propagation"
+                ],
+            }
         )
-        for T, mine in ours.items()
-        if T not in covered and (T != "ANN" or not rows)
-    ]
-    if missing and not rows:
-        judged += [
-            Judged(
-                published=_unpublished(run, str(T)),
-                ours=None,
-                verdict="not run",
-                note=missing,
-            )
-            for T in run.steps
-        ]
-    return judged
+    return answer
 
 
-def _ours(d: Done, correct: int) -> Ours:
-    return Ours(
-        correct=correct,
-        images=d.tally.images,
-        ann_correct=d.tally.ann_correct,
-        note="; ".join(filter(None, (_of(d), d.run.note))),
-    )
-
-
-def _of(d: Done) -> str:
-    """Say how many images a result is of, if not of all."""
-    whole = len(jobs.kept(d.data))
-    return "" if d.tally.images == whole else f"{d.tally.images} of {whole} images only"
-
-
-def _unpublished(run: Run, T: str) -> Published:
-    return Published(
-        paper="",
-        table="",
-        dataset=run.rows.get("dataset", ""),
-        arch=run.network,
-        method=run.label,
-        params="",
-        T=T,
-        accuracy=float("nan"),
-        source="",
-        confidence="",
-        used="",
-    )
-
-
-def layout(row: Judged) -> dict[str, Any]:
-    """Lay out a verdict as JSON.
+def counts_of(ann: Network, snn: SpikingNetwork) -> dict[str, Any]:
+    """Count what the networks of a run have, for one image.
 
     Parameters
     ----------
-    row : Judged
-        The verdict.
+    ann : Network
+        The trained network.
+    snn : SpikingNetwork
+        The converted network.
 
     Returns
     -------
     dict
-        Its columns.
+        Integers: ``parameters``, ``ann_macs``, ``first_layer_macs``, ``batch_norms``,
+        ``tau`` and ``rho`` steps ahead, ``neurons`` by population.
     """
-    p, ours = row.published, row.ours
-    known = p.confidence != ""
     return {
-        "paper": p.paper,
-        "table": p.table,
-        "dataset": p.dataset,
-        "arch": p.arch,
-        "method": p.method,
-        "T": int(p.T) if p.T.isdigit() else p.T,
-        "params": p.params,
-        "used": p.used,
-        "published": p.accuracy if known else None,
-        "confidence": p.confidence,
-        "source": p.source,
-        "ours": ours and round(ours.accuracy, 4),
-        "difference": round(ours.accuracy - p.accuracy, 4) if ours and known else None,
-        "loss_published": row.loss_published and round(row.loss_published, 4),
-        "loss_ours": ours and round(ours.loss, 4),
-        "tolerance": row.tolerance and round(row.tolerance, 4),
-        "images": ours and ours.images,
-        "verdict": row.verdict,
-        "note": row.note,
+        "parameters": ann.parameters,
+        "ann_macs": ann.macs(),
+        "first_layer_macs": snn.first_layer_macs(),
+        "batch_norms": sum(isinstance(node.op, BatchNorm) for node in ann.nodes),
+        "tau": snn.stages.tau,
+        "rho": snn.stages.rho,
+        "neurons": {p.name: p.neurons for p in snn.hidden},
     }
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Lay out rows as CSV.
-
-    Parameters
-    ----------
-    rows : list of dict
-        What :func:`layout` returned.
-
-    Returns
-    -------
-    str
-        The text, with a line of names.
-    """
-    buffer = text_io.StringIO()
-    if rows:
-        writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return buffer.getvalue()
-
-
-def _energy(d: Done) -> dict[str, Any]:
-    """Return the energies of a run under every table, and SNN over ANN at every t."""
-    tables = energy(d.snn, d.tally, d.ann_macs)
-    for table in tables.values():
-        if table["ann_pJ"] is None:  # a table of spikes alone
-            continue
-        ratios = [pJ / table["ann_pJ"] for pJ in table["snn_pJ"]]
-        table["ratio"] = [round(ratio, 6) for ratio in ratios]
-        crossing = [t for t, ratio in enumerate(ratios, start=1) if ratio >= 1]
-        table["crosses_at"] = crossing[0] if crossing else None
-    return {"run": d.run.label, "network": d.run.network, "T": d.T, "tables": tables}
