@@ -22,8 +22,10 @@ from refsnn.kernels.lists import LIST
 from refsnn.network import Population, SpikingNetwork
 from refsnn.numerics import Array
 
-CHUNK = 2**15
-"""Events that are listed before their rows are computed; only time depends on it."""
+CHUNK, LARGEST = 2**15, 2**18
+"""Events that are listed before their rows are computed, at least and at most: the more
+weights there are, the longer a tile of them is used before the next. Only time depends
+on it."""
 
 WORTH = 60_000_000
 """Additions of a population, were all its inputs to spike, from which on threads share
@@ -364,7 +366,8 @@ class Engine:
             )
         )
         columns = max((one["columns"] for one in part.lists), default=0) + 1
-        buffer = np.empty(part.job["worst"] * self.T + CHUNK + LANES, dtype=np.uint32)
+        chunk = min(LARGEST, max(CHUNK, part.fast["weights"].nbytes // 16))
+        buffer = np.empty(part.job["worst"] * self.T + chunk + LANES, dtype=np.uint32)
         first = np.empty((ROWS, len(lists), self.T, columns), dtype=np.int32)
         return lists, taps, buffer, first
 
