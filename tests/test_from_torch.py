@@ -26,6 +26,7 @@ from refsnn.convert import need_fit  # noqa: E402
 from refsnn.errors import ConversionError, DataError  # noqa: E402
 from refsnn.exchange import from_torch, read_state_dict, to_torch  # noqa: E402
 from refsnn.exchange.torch_activations import recognised  # noqa: E402
+from refsnn.exchange.torch_modules import ClipModule, QCFSModule  # noqa: E402
 from refsnn.run import run_ann  # noqa: E402
 
 ACTIVATIONS = [
@@ -542,3 +543,27 @@ def test_names_that_modules_use_themselves(name: str) -> None:
         return
     with pytest.raises(ConversionError, match=rf"node {name}: .*Rename the node"):
         to_torch(ann)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("kind", [Clip, QCFS])
+def test_modules_have_the_gradients_of_the_definitions(
+    kind: type, per_channel: bool
+) -> None:
+    """At bounds and ties too: multiples of lam / (2 L) around the whole range."""
+    levels = 4
+    lam = np.array([0.5, 2.0]) if per_channel else np.array(2.0)
+    op = kind(lam=lam, **({"levels": levels} if kind is QCFS else {}))
+    z = np.arange(-12, 60).reshape(2, 2, 3, 6) / 16
+    dh = np.random.default_rng(5).integers(-8, 9, z.shape) / 8
+    module = (ClipModule if kind is Clip else QCFSModule)(
+        *((lam, levels) if kind is QCFS else (lam,))
+    )
+    given = torch.from_numpy(z).requires_grad_()
+    h = module(given)
+    h.backward(torch.from_numpy(dh))
+    dz, dlam = (op.gradient_code if kind is QCFS else op.gradient)(z)
+    assert (h.detach().numpy() == op(z)).all()
+    assert (given.grad.numpy() == dh * dz).all()
+    axes = (0, 2, 3) if per_channel else None
+    assert np.allclose(module.lam.grad.numpy(), (dh * dlam).sum(axis=axes), atol=1e-12)

@@ -26,6 +26,58 @@ from refsnn.network import Network
 from refsnn.numerics import Array, Shape
 
 
+class _Clip(torch.autograd.Function):
+    """Learned clip with the gradients of ``refsnn.activations.Clip``."""
+
+    @staticmethod
+    def forward(ctx: Any, z: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(z, lam)
+        return torch.minimum(functional.relu(z), lam.to(z.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        (dh,) = grads
+        z, lam = ctx.saved_tensors
+        positive = _where_above(dh, z, 0)
+        dz = _where_above(positive, lam - z, 0)
+        return dz, (positive - dz).sum_to_size(lam.shape).to(lam.dtype)
+
+
+class _QCFS(torch.autograd.Function):
+    """QCFS with the gradients of ``refsnn.activations.QCFS.gradient_code``.
+
+    Written out, since PyTorch's automatic derivative of the formula takes as long as
+    the rest of a ResNet-20's training.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, z: torch.Tensor, lam: torch.Tensor, levels: int
+    ) -> torch.Tensor:
+        level = (z * levels).div_(lam).add_(0.5).floor_()
+        h = (level / levels).clamp_(0, 1).mul_(lam)
+        ctx.save_for_backward(z, lam, level, h)
+        ctx.levels = levels
+        return h
+
+    @staticmethod
+    def backward(
+        ctx: Any, *grads: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
+        (dh,) = grads
+        z, lam, level, h = ctx.saved_tensors
+        inside = (-0.5, ctx.levels + 0.5)
+        dz = torch.ops.aten.hardtanh_backward(dh, level, *inside)
+        total = (dh * h).sum_to_size(lam.shape) - (dz * z).sum_to_size(lam.shape)
+        return dz, (total / lam).to(lam.dtype), None
+
+
+def _where_above(x: torch.Tensor, at: torch.Tensor, bound: float) -> torch.Tensor:
+    """Keep x where `at` exceeds a bound, in a vectorised kernel; 0 elsewhere."""
+    kept: torch.Tensor = torch.ops.aten.threshold_backward(x, at, bound)
+    return kept
+
+
 class ClipModule(nn.Module):
     """Learned clip, min(max(z, 0), lam), with the parameter `lam`."""
 
@@ -34,14 +86,12 @@ class ClipModule(nn.Module):
         self.lam = nn.Parameter(torch.from_numpy(np.array(lam)))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return torch.minimum(functional.relu(z), over(self.lam, z))
+        h: torch.Tensor = _Clip.apply(z, over(self.lam, z))
+        return h
 
 
 class QCFSModule(nn.Module):
-    """QCFS with the parameter `lam`; the gradient goes straight through the floor.
-
-    Its gradients are those of ``refsnn.activations.QCFS.gradient_code``.
-    """
+    """QCFS with the parameter `lam`; the gradient goes straight through the floor."""
 
     def __init__(self, lam: Array, levels: int) -> None:
         super().__init__()
@@ -49,10 +99,8 @@ class QCFSModule(nn.Module):
         self.levels = levels
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        lam = over(self.lam, z)
-        level = z * self.levels / lam + 0.5
-        level = level + (level.floor() - level).detach()
-        return lam * torch.clamp(level / self.levels, 0, 1)
+        h: torch.Tensor = _QCFS.apply(z, over(self.lam, z), self.levels)
+        return h
 
 
 def over(lam: torch.Tensor, z: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,89 @@
+"""Take a network into ``weights/`` and tell of it in ``weights/networks.json``.
+
+``python reproductions/train/ship.py DIR/NAME.h5`` for one that ``train.py`` wrote. For
+a network of others give ``--origin`` and ``--licence``. Its predictions of the whole
+test split are counted here, whatever the file says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refsnn import datasets, io
+from refsnn.evaluate import ann_predictions
+from refsnn.reproduce.jobs import INEXACT
+
+REPRODUCTIONS = Path(__file__).parents[1]
+WEIGHTS = REPRODUCTIONS.parent / "weights"
+
+
+def counted(ann: Any, data: str) -> dict[str, Any]:
+    """Count correct predictions on the test split, with and without filled images."""
+    test = datasets.load(data, "test")
+    right = ann_predictions(ann, test) == test.labels
+    exact = np.delete(right, list(INEXACT.get(data, ())))
+    return {
+        "data_sha256": {"test": test.sha256},
+        "accuracy": round(float(right.mean()), 6),
+        "correct": int(right.sum()),
+        "images": len(right),
+        "correct_exact": int(exact.sum()),
+        "images_exact": len(exact),
+    }
+
+
+def trained(name: str, about: dict[str, Any]) -> dict[str, Any]:
+    """What ``train.py`` wrote down."""
+    recipe = f"reproductions/train/recipes/{name}.toml"
+    if not (REPRODUCTIONS.parent / recipe).exists():
+        sys.exit(f"{recipe} is missing")
+    return {
+        "data_sha256": about["data_sha256"],
+        "recipe": recipe,
+        "seed": about["recipe"]["seed"],
+        "epochs": about["recipe"]["epochs"],
+        "hours": about["hours"],
+        "machine": "2 cores, no GPU, beside other work",
+        "licence": "BSD-3-Clause",
+        "selection": about["selection"],
+    }
+
+
+def main() -> None:
+    """Evaluate, write the network, then the entry."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--data", help="data set, if the file does not name it")
+    parser.add_argument("--origin", help="where a network of others comes from")
+    parser.add_argument("--licence", help="its licence")
+    given = parser.parse_args()
+    ann = io.load_ann(given.file)
+    about = dict(ann.provenance)
+    data = given.data or about["data"]
+    entry = {"data": data, **counted(ann, data)}
+    if given.origin:
+        entry |= {"origin": given.origin, "licence": given.licence}
+    else:
+        entry |= trained(given.file.stem, about)
+    about |= {key: value for key, value in entry.items() if key != "recipe"}
+    target = WEIGHTS / given.file.name
+    io.save(replace(ann, provenance=about), target, force=True)
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    listed = WEIGHTS / "networks.json"
+    manifest = json.loads(listed.read_text())
+    manifest["files"][target.name] = {"sha256": digest, **entry}
+    manifest["files"] = dict(sorted(manifest["files"].items()))
+    listed.write_text(json.dumps(manifest, indent=2) + "\n")
+    print(f"{target.name}: {entry['correct']} of {entry['images']} correct, {digest}")
+
+
+if __name__ == "__main__":
+    main()
