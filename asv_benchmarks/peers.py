@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from refsnn.layers import Conv2d, Linear
 from refsnn.network import INPUT, Projection, SpikingNetwork
-from refsnn.neurons import IF
+from refsnn.neurons import IF, DualThresholdIF
 
 
 def tensor(values: np.ndarray) -> torch.Tensor:
@@ -26,8 +26,8 @@ class Tuned:
     channels_last = True
 
     def __init__(self, snn: SpikingNetwork, T: int) -> None:
-        if not all(type(p.neuron) is IF for p in snn.hidden):
-            message = "only IF neurons are rendered"
+        if not all(type(p.neuron) in (IF, DualThresholdIF) for p in snn.hidden):
+            message = "only IF neurons are rendered, and those of two thresholds"
             raise ValueError(message)
         self.snn, self.T = snn, T
         self.weights = {
@@ -84,10 +84,29 @@ class Tuned:
         )
         if x.stride(0) == 0:
             x = x.contiguous()
+        neuron = self.snn[name].neuron
+        if isinstance(neuron, DualThresholdIF):
+            return self.fire_both(neuron, x, v)
         for t in range(self.T):
             v.add_(x[t])
             torch.ge(v, 1, out=x[t])
             v.sub_(x[t])
+        return x
+
+    def fire_both(
+        self, neuron: DualThresholdIF, x: torch.Tensor, v: torch.Tensor
+    ) -> torch.Tensor:
+        """Charge, fire in either direction, reset."""
+        level = tensor(neuron.theta_neg)
+        level = level.reshape(-1, *[1] * (v.ndim - 2)) if level.ndim == 1 else level
+        net = torch.zeros_like(v)
+        for t in range(self.T):
+            v.add_(x[t])
+            below = (v <= level).logical_and_(net > 0)
+            torch.ge(v, 1, out=x[t])
+            x[t].sub_(below.to(x.dtype))
+            v.sub_(x[t])
+            net.add_(x[t])
         return x
 
     @torch.inference_mode()
@@ -117,7 +136,11 @@ class Tuned:
 
 
 class SpikingJelly(Tuned):
-    """SpikingJelly's multi-step IFNode behind PyTorch's layers, as its models are."""
+    """SpikingJelly's multi-step IFNode behind PyTorch's layers, as its models are.
+
+    It has no neuron of two thresholds; a user's own stands in for it, the one of the
+    tuned rendering.
+    """
 
     channels_last = False
 
@@ -132,6 +155,8 @@ class SpikingJelly(Tuned):
 
     def fire(self, name: str, x: torch.Tensor) -> torch.Tensor:
         """Charge, fire, reset."""
+        if type(self.snn[name].neuron) is not IF:
+            return super().fire(name, x)
         node = self.nodes[name]
         node.reset()
         node.v = self.starts[name].expand(x.shape[1:]).clone()

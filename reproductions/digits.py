@@ -32,7 +32,7 @@ REPRODUCTION = Reproduction(
             for m in ("rts", "calib-none", "calib-light", "calib-potential")
         ),
     ),
-    claims=(*(f"SRP-{i}" for i in (1, 2, 3)), *(f"ECL-{i}" for i in (3, 4, 5))),
+    claims=("SRP-1", "SRP-2", "SRP-3", "ECL-3", "ECL-4", "ECL-5", "CAL-2", "CAL-3"),
 )
 
 if __name__ == "__main__":

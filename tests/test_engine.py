@@ -14,7 +14,7 @@ from nets import ACTIVATIONS, images, random_net, same
 from refsnn import cli, datasets, io
 from refsnn.arithmetic import resolve
 from refsnn.convert import METHODS, convert
-from refsnn.engine import layout
+from refsnn.engine import layout, network
 from refsnn.engine.geometry import windows
 from refsnn.engine.network import Engine, prepared
 from refsnn.engine.plan import why_ordinary
@@ -334,7 +334,10 @@ def test_a_folded_flat_identity(rng: np.random.Generator) -> None:
     all_equal(snn, snn.preprocess(images(2, 4, (2, 2, 2))), 6)
 
 
-def test_batches_and_slices_change_nothing(rng: np.random.Generator) -> None:
+def test_batches_and_slices_change_nothing(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "WORTH", 0)  # threads share rows however few
     snn = wide(rng, NEURONS["dual"])
     x = snn.preprocess(images(7, 64, snn.input_shape))
     whole = run_snn(snn, x, 9, engine="event")
@@ -553,7 +556,7 @@ def test_evaluate_adds_up_on_every_engine() -> None:
     assert want.marked == {}
 
 
-def test_a_trained_resnet(rng: np.random.Generator) -> None:
+def test_a_trained_resnet(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shipped ResNet-20, on images of noise: every spike, two ways of sharing."""
     file = Path(datasets.weights_folder()) / "resnet20_cifar10_qcfs4.h5"
     if not file.is_file():
@@ -561,6 +564,7 @@ def test_a_trained_resnet(rng: np.random.Generator) -> None:
     snn = convert(io.load_ann(file), "ecl")
     x = snn.preprocess(images(3, 2, snn.input_shape))
     want, run = spikes_of(snn, x, 4, mode="ordered")
+    monkeypatch.setattr(network, "WORTH", 10_000_000)  # some populations are shared
     for threads in (1, 3):
         need_equal(run_snn(snn, x, 4, engine="event", threads=threads), run)
     for name, s in engine_spikes(snn, x, 4).items():

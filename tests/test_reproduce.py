@@ -6,11 +6,11 @@ import csv
 import dataclasses
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from refsnn import cli, datasets
@@ -21,6 +21,7 @@ from refsnn.reproduce import (
     Reproduction,
     Run,
     declared,
+    from_recorded,
     judge,
     load_declaration,
     load_published,
@@ -29,9 +30,15 @@ from refsnn.reproduce import (
 )
 from refsnn.reproduce import recorded as kept
 from refsnn.reproduce.claims import decide, decided
-from refsnn.reproduce.facts import COLUMNS, Published, load_tolerances
+from refsnn.reproduce.facts import (
+    COLUMNS,
+    Published,
+    load_claims,
+    load_tolerances,
+)
 from refsnn.reproduce.jobs import INEXACT
 from refsnn.reproduce.jobs import kept as kept_images
+from refsnn.reproduce.work import WORK
 
 ROOT = Path(__file__).parents[1] / "reproductions"
 KNOWN = load_tolerances(ROOT)
@@ -49,6 +56,7 @@ REPRODUCTION = Reproduction(
             steps=(1, 2, 4),
             rows={"paper": "P", "method": "QCFS"},
             note="a note",
+            errors=(2, 4),
         ),
         Run(network="digits_relu", method="rts", steps=(4, 8)),
         Run(
@@ -69,7 +77,8 @@ def root(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "small.py").write_text(SMALL)
     (folder / "whole.py").write_text(SMALL.replace("digits_lost", "digits_clip"))
-    shutil.copy(ROOT / "tolerances.json", folder)
+    for path in (ROOT / "tolerances.json", *ROOT.glob("*.csv")):
+        shutil.copy(path, folder)
     rows = [("ANN", 99.0), ("2", 99.0), ("4", 98.5), ("32", 99.5)]
     write_rows(folder, [("P", "QCFS", *row) for row in rows] + [("P", "ECL", "2", 94)])
     return folder
@@ -213,6 +222,7 @@ def test_rows_and_what_is_not_run(root: Path, tmp_path: Path) -> None:
     assert claims["SRP-2"]["verdict"] in {"holds", "does not hold"}
     assert claims["ECL-3"] == {
         "id": "ECL-3",
+        "claim": "the dual-threshold neuron dynamically reduces quantization error",
         "verdict": "not run",
         "evidence": "it needs a run of ecl:dual=False",
     }
@@ -251,46 +261,78 @@ def test_no_sharding_and_no_executor_changes_a_result(
     assert str(tmp_path) not in text.replace(str(root), "")
 
 
-def test_an_interrupted_run_goes_on(root: Path, tmp_path: Path, monkeypatch) -> None:
-    from refsnn.reproduce import jobs
+def counting(monkeypatch, calls: list[str], last: int = 10**6) -> None:
+    """Note every piece of work, and interrupt the one behind the last."""
+    for what, real in list(WORK.items()):
 
+        def noted(*given, what=what, real=real):
+            if len(calls) == last:
+                raise KeyboardInterrupt
+            calls.append(what)
+            return real(*given)
+
+        monkeypatch.setitem(WORK, what, noted)
+
+
+def test_an_interrupted_run_goes_on(root: Path, tmp_path: Path, monkeypatch) -> None:
     out = tmp_path / "o"
     want = result_of(root, tmp_path / "whole", shard=30)
-    calls: list[int] = []
-    real = jobs.evaluate
-
-    def dying(snn, images, T, **how):
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        calls.append(len(images.labels))
-        return real(snn, images, T, **how)
-
-    monkeypatch.setattr(jobs, "evaluate", dying)
-    with pytest.raises(KeyboardInterrupt):
-        result_of(root, out, shard=30)
+    calls: list[str] = []
+    with monkeypatch.context() as patched:
+        counting(patched, calls, last=4)
+        with pytest.raises(KeyboardInterrupt):
+            result_of(root, out, shard=30)
     done = sorted((out / "shards").iterdir())
-    assert len(done) == 4
+    assert len(done) == len(calls) == 4
     stamps = {path: path.stat().st_mtime_ns for path in done}
-    calls.clear()
-    monkeypatch.setattr(
-        jobs, "evaluate", lambda *a, **k: calls.append(0) or real(*a, **k)
-    )
+    counting(monkeypatch, calls)
     assert result_of(root, out, shard=30) == want
-    assert len(calls) == 9 - 4
+    # 3 shards of 3 conversions and of 2 trained networks; 50 images of the terms, twice
+    assert len(calls) == 3 * (3 + 2) + 2 * 2
     assert {path: path.stat().st_mtime_ns for path in done} == stamps
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from refsnn.reproduce import reproduce
+from refsnn.reproduce.work import WORK
+real, calls = WORK["run"], []
+def dying(*given):
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    calls.append(0)
+    return real(*given)
+WORK["run"] = dying
+reproduce(Path(sys.argv[1]), "small", Path(sys.argv[2]), limit=90, shard=30)
+"""
+
+
+def test_kill_9_and_resume(root: Path, tmp_path: Path, monkeypatch) -> None:
+    out = tmp_path / "o"
+    want = result_of(root, tmp_path / "whole", shard=30)
+    command = [sys.executable, "-c", KILLED, str(root), str(out)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    kept_shards = {p: p.stat().st_mtime_ns for p in (out / "shards").glob("*.json")}
+    calls: list[str] = []
+    counting(monkeypatch, calls)
+    assert result_of(root, out, shard=30) == want
+    assert calls.count("run") == 3 * 3 - 2
+    assert len(calls) + len(kept_shards) == 3 * (3 + 2) + 2 * 2
+    assert {p: p.stat().st_mtime_ns for p in kept_shards} == kept_shards
 
 
 def test_shards_are_of_labels_and_of_the_code(root, tmp_path, monkeypatch) -> None:
     from refsnn.reproduce import jobs
 
     before = reproduce(root, "small", tmp_path / "o", limit=20)
-    monkeypatch.setattr(jobs, "source_sha256", lambda: "other")
-    real, calls = jobs.evaluate, []
-    monkeypatch.setattr(
-        jobs, "evaluate", lambda *a, **k: calls.append(0) or real(*a, **k)
-    )
+    calls: list[str] = []
+    counting(monkeypatch, calls)
     reproduce(root, "small", tmp_path / "o", limit=20)
-    assert len(calls) == 3
+    assert calls == []
+    monkeypatch.setattr(jobs, "source_sha256", lambda: "other")
+    reproduce(root, "small", tmp_path / "o", limit=20)
+    assert sorted(calls) == ["ann"] * 2 + ["errors own"] * 2 + ["run"] * 3
     image = jobs._test("digits")
     labels = (image.labels + 1) % 10
     monkeypatch.setattr(
@@ -315,8 +357,10 @@ def test_a_run_without_rows_that_cannot_be_made_is_said(root, tmp_path, capsys) 
     other = next(row for row in answer["rows"] if row["T"] == 4 and row["paper"])
     assert other["note"] == "T = 4 is not among the steps that are run"
     common = ["--root", str(root), "--out", str(tmp_path / "o")]
-    code, _, err = run(capsys, "reproduce", "gone", *common, "--record")
-    assert (code, "something was not run" in err) == (2, True)
+    code, _, err = run(capsys, "reproduce", "gone", *common, "--record", "--limit", "9")
+    assert (code, "expected all images" in err) == (2, True)
+    assert run(capsys, "reproduce", "gone", *common, "--record")[0] == 0
+    assert [r["network"] for r in kept.load(root, "gone")["runs"]] == ["digits_qcfs"]
 
 
 def test_rows_of_another_data_set_are_refused() -> None:
@@ -336,17 +380,30 @@ def test_recorded_integers(root: Path, tmp_path: Path) -> None:
     answer = reproduce(root, "whole", tmp_path / "o", limit=60)
     path = kept.record(root, answer, tmp_path / "o")
     assert kept.differences(kept.load(root, "whole"), answer, KNOWN) == []
+    assert kept.unrecorded(kept.load(root, "whole"), answer) == []
     text = path.read_text()
     assert str(tmp_path) not in text
     content = json.loads(text)
-    content["runs"][0]["populations"]["act2"]["spikes"][1] += 1
+    first, second = content["runs"][:2]
+    first["populations"]["act2"]["spikes"][1] += 1
+    first["errors"][0]["populations"]["act2"]["cases"]["A"] += 1
+    del second["counts"]  # as an earlier version recorded
+    content["runs"] = [first, second]
     content["data"]["images"] = 61
     path.write_text(json.dumps(content))
     found = kept.differences(kept.load(root, "whole"), answer, KNOWN)
     assert [place.split(":")[0] for place in found] == [
         "whole/data/images",
+        "whole/runs[0]/errors[0]/populations/act2/cases/A",
         "whole/runs[0]/populations/act2/spikes[1]",
     ]
+    lines = kept.unrecorded(kept.load(root, "whole"), answer)
+    assert len(lines) == 1 + len(answer["runs"]) - 2
+    assert lines[0].startswith("not recorded: counts of digits_relu rts")
+    second["T"] = 5
+    path.write_text(json.dumps(content))
+    found = kept.differences(kept.load(root, "whole"), answer, KNOWN)
+    assert "whole/runs[1]: recorded digits_relu rts, now none" in found
     with pytest.raises(DataError, match="--record"):
         kept.load(root, "nobody")
 
@@ -427,6 +484,36 @@ def test_trained_weights_are_a_recorded_network(
     assert other["runs"][0]["converted_sha256"] not in hashes
 
 
+def test_sums_of_losses_are_equal_within_rounding() -> None:
+    def answer(loss: float) -> dict:
+        run = {"network": "n", "method": "m", "set": {}, "T": 1, "loss": loss}
+        return {"name": "r", "data": {"name": "d"}, "runs": [run]}
+
+    assert kept.differences(answer(1.0), answer(1.0 + 1e-9)) == []
+    assert len(kept.differences(answer(1.0), answer(1.0 + 1e-3))) == 1
+    # an integer has no tolerance
+    assert len(kept.differences(answer(10**9), answer(10**9 + 1))) == 1
+
+
+def test_recorded_results_are_judged_without_a_run(root, tmp_path, monkeypatch) -> None:
+    answer = reproduce(root, "whole", tmp_path / "o")
+    kept.record(root, answer, tmp_path / "o")
+    want = {key: answer[key] for key in ("rows", "claims", "energy", "data", "runs")}
+
+    def nothing(*given: object) -> None:
+        raise AssertionError("data or a network was read")
+
+    for name in ("datasets.load", "io.load_ann", "io.load_snn"):
+        monkeypatch.setattr(f"refsnn.{name}", nothing)
+    got = from_recorded(root, "whole")
+    assert {key: got[key] for key in want} == json.loads(json.dumps(want))
+    small = from_recorded(root, "small")
+    assert {row["verdict"] for row in small["rows"]} == {"not run"}
+    notes = {row["method"]: row["note"] for row in small["rows"]}
+    assert notes["QCFS"] == "not recorded; run it: refsnn reproduce small"
+    assert "train.py" in notes["ECL"]
+
+
 def test_inexact_images_are_left_out(monkeypatch) -> None:
     assert len(INEXACT["cifar10"]) == len(set(INEXACT["cifar10"])) == 20
     test = datasets.load("digits", "test")
@@ -436,7 +523,10 @@ def test_inexact_images_are_left_out(monkeypatch) -> None:
 
 
 def test_claims_that_no_run_decides() -> None:
-    assert {claim.verdict for claim in decide(decided(), [])} == {"not run"}
+    claims = decide(list(load_claims(ROOT)), [], load_claims(ROOT), KNOWN)
+    assert {claim.verdict for claim in claims} == {"not run"}
+    assert {*decided(), "CAL-6", "SRP-4"} == {claim.id for claim in claims}
+    assert all(claim.evidence for claim in claims)
 
 
 # -- command line --------------------------------------------------------------------
@@ -493,23 +583,3 @@ def test_dask(root: Path, tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="dask is not installed (extra dask)")
     want = result_of(root, tmp_path / "a")
     assert result_of(root, tmp_path / "b", shard=30, how="dask") == want
-
-
-def test_tallies_survive_their_files() -> None:
-    from refsnn.evaluate import Tally
-    from refsnn.reproduce.jobs import _plain, _tally
-
-    counts = {"a": np.array([1, 2])}
-    tally = Tally(
-        images=3,
-        ann_correct=2,
-        correct=np.array([1, 3]),
-        spikes=counts,
-        negative=counts,
-        synops=counts,
-        observing={"spikes": counts},
-    )
-    again = _tally(json.loads(json.dumps(_plain(tally))))
-    assert again.correct.dtype == np.int64
-    assert again.observing["spikes"]["a"].tolist() == [1, 2]
-    assert (again + tally).spikes["a"].tolist() == [2, 4]

@@ -17,6 +17,7 @@ from refsnn.reproduce import EXECUTORS, SHARD, VERDICTS, declared, default_root
 from refsnn.reproduce import from_recorded as recalled
 from refsnn.reproduce import recorded as kept
 from refsnn.reproduce import reproduce as reproduced
+from refsnn.reproduce.counted import COUNTS
 from refsnn.reproduce.facts import load_tolerances
 
 Executor = StrEnum("Executor", {name: name for name in EXECUTORS})  # type: ignore[misc]  # made of EXECUTORS
@@ -93,6 +94,9 @@ def reproduce(
     common.need_report_folder(report)
     folder = root or default_root()
     if not names and not from_recorded:
+        if report or check or record:
+            got, expected = "no name", "names, or --from-recorded for all"
+            raise OptionError(where="reproduce", got=got, expected=expected)
         for name in declared(folder):
             common.show(name)
         return
@@ -181,6 +185,21 @@ def _all(answers: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _print_counts(answer: dict[str, Any]) -> None:
+    """Print the architectures that were counted."""
+    rows = [
+        (
+            f"{row['arch']}, {row['classes']} classes, {row['size']} x {row['size']}",
+            *(row[name] for name in COUNTS),
+            f"{row['measured']['peak_bytes'] / 1e9:.2f} GB" if row["T"] else "",
+            row["verdict"],
+        )
+        for row in answer["architectures"]
+    ]
+    if rows:
+        common.table(answer["title"], ("", *COUNTS, "peak memory", "verdict"), rows)
+
+
 def _print(answer: dict[str, Any]) -> None:
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:.2f}"
@@ -199,12 +218,14 @@ def _print(answer: dict[str, Any]) -> None:
         for row in answer["rows"]
     ]
     head = ("", "T", "published", "ours", "loss", "our loss", "tolerance", "verdict")
-    common.table(answer["title"], head, rows)
+    if rows:
+        common.table(answer["title"], head, rows)
+    _print_counts(answer)
     for note in dict.fromkeys(row["note"] for row in answer["rows"] if row["note"]):
         common.show(f"  {note}")
     for claim in answer["claims"]:
         common.show(f"{claim['id']} {claim['verdict']}: {claim['evidence']}")
-    counts = Counter(row["verdict"] for row in answer["rows"])
+    counts = Counter(r["verdict"] for r in answer["rows"] + answer["architectures"])
     common.show(", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v]))
     if "seconds" in answer:
         common.show(f"{answer['seconds']} s, {answer['shards']} shards")

@@ -13,6 +13,9 @@ ALIGNMENT = 64
 REGISTERS = (1, 2, 4)
 """Registers that a kernel is compiled for."""
 
+NEAR = 400 * 1024
+"""Bytes of weights that a tile may have, to stay in the second-level cache."""
+
 OVERHEAD = 1.5
 """What a pass over a list costs besides its registers, in registers."""
 
@@ -54,6 +57,26 @@ def tiles_of(words: int, *, whole: bool = False) -> tuple[int, int]:
     fits = [r for r in REGISTERS if not whole or words % r == 0]
     registers = min(fits, key=lambda r: (-(-words // r) * (r + OVERHEAD), -r))
     return -(-words // registers), registers
+
+
+def narrowed(tiles: int, registers: int, lane: int) -> tuple[int, int]:
+    """Halve tiles whose weights are too many, to two registers at the least.
+
+    Parameters
+    ----------
+    tiles, registers : int
+        As chosen.
+    lane : int
+        Bytes of weights of a lane.
+
+    Returns
+    -------
+    tiles, registers : int
+        As many lanes.
+    """
+    while registers > 2 and lane * LANES * registers > NEAR:
+        tiles, registers = 2 * tiles, registers // 2
+    return tiles, registers
 
 
 def aligned(values: Array) -> Array:

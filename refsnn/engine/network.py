@@ -22,11 +22,15 @@ from refsnn.kernels.lists import LIST
 from refsnn.network import Population, SpikingNetwork
 from refsnn.numerics import Array
 
-CHUNK = 2**15
-"""Events that are listed before their rows are computed; only time depends on it."""
+CHUNK, LARGEST = 2**15, 2**18
+"""Events that are listed before their rows are computed, at least and at most: the more
+weights there are, the longer a tile of them is used before the next. Only time depends
+on it."""
 
-SHARES = 4
-"""Pieces that the rows of a population are cut into for threads."""
+WORTH = 60_000_000
+"""Additions of a population, were all its inputs to spike, from which on threads share
+its rows: below, handing pieces to threads takes longer than half of the work. Only time
+depends on it."""
 
 ROWS = 64
 """Rows of pixels whose events are listed at once, at most."""
@@ -166,6 +170,8 @@ class Engine:
         which neurons they keep.
     pool : ThreadPoolExecutor, optional
         Threads that share the rows of each population.
+    threads : int
+        How many they are.
     """
 
     def __init__(
@@ -177,9 +183,11 @@ class Engine:
         *,
         keeping: bool,
         pool: ThreadPoolExecutor | None = None,
+        threads: int = 1,
     ) -> None:
         self.prepared, self.x, self.T, self.B = prepared, x, T, len(x)
-        self.gates, self.keeping, self.pool = gates, keeping, pool
+        self.gates, self.keeping = gates, keeping
+        self.pool, self.threads = pool, threads
         self.marked: dict[str, int] = {}
         self._size = 0
         self._places = {
@@ -298,8 +306,9 @@ class Engine:
     def _gather(
         self, part: Part, job: events.Job, fast: events.Values, true: events.Values
     ) -> int:
-        """Compute the rows of a part; threads share them, if there are any."""
-        rows = self.B * part.job["height"]
+        """Compute the rows of a part; threads share them, if it is worth it."""
+        rows = self.B * job.height
+        row = job.rows * job.tiles * len(part.registers) * LANES * job.width * self.T
 
         def some(row: int, end: int) -> int:
             lists, taps, buffer, first = self._buffers(part)
@@ -309,9 +318,9 @@ class Engine:
             )
             return marked
 
-        if self.pool is None:
+        if self.pool is None or rows * row < WORTH:
             return some(0, rows)
-        step = max(1, min(ROWS, -(-rows // SHARES)))
+        step = min(ROWS, -(-rows // self.threads))
         begins = range(0, rows, step)
         return sum(self.pool.map(some, begins, [min(b + step, rows) for b in begins]))
 
@@ -439,7 +448,8 @@ def buffers(
         for empty, given in zip(kept, (part.lists, part.taps), strict=True)
     )
     columns = max((one["columns"] for one in part.lists), default=0) + 1
-    buffer = np.empty(part.job["worst"] * T + CHUNK + LANES, dtype=np.uint32)
+    chunk = min(LARGEST, max(CHUNK, part.fast["weights"].nbytes // 16))
+    buffer = np.empty(part.job["worst"] * T + chunk + LANES, dtype=np.uint32)
     return lists, taps, buffer, np.empty((ROWS, len(lists), T, columns), dtype=np.int32)
 
 

@@ -16,6 +16,7 @@ from refsnn.engine.layout import (
     aligned,
     in_lanes,
     in_tiles,
+    narrowed,
     tiles_of,
     words_of,
 )
@@ -304,6 +305,9 @@ class _Layout:
                 lists += records
                 rows.append(kernel)
         kernels = np.concatenate(rows) if rows else np.zeros((0, channels * self.fold))
+        tiles, registers = narrowed(
+            tiles, registers, len(kernels) * np.dtype(self.chosen.dtype).itemsize
+        )
         values, strides = self._values(kernels, tap_rows, tiles, self.chosen)
         true = values
         if self.chosen.filtered:

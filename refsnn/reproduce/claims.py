@@ -306,6 +306,8 @@ def _initial_potential(done: Sequence[Done], known: Tolerances) -> tuple[bool, s
     half = _beside(done, swept[0], "ecl")
     of_network = [d for d in swept if d.run.network == half.run.network]
     all_of = {float(d.run.options["v0"]): terms_of(d) for d in of_network}
+    if not min(all_of) < 0.5 < max(all_of):
+        raise NoRunError("it needs runs of ecl with v0 below and above one half")
     all_of = dict(sorted({**all_of, 0.5: terms_of(half)}.items()))
     lines, holds = [], True
     for T in terms_of(half):

@@ -22,7 +22,7 @@ from refsnn.reproduce.declared import Counted
 from refsnn.reproduce.facts import read_table
 from refsnn.run import run_snn
 
-MEMORY = 8 * 2**30
+MEMORY = 8 * 10**9
 """Bytes that one image of 224 x 224 may take."""
 
 UNITS = {"": 1, "M": 10**6, "G": 10**9}
@@ -119,7 +119,7 @@ def judge_counts(
     -------
     list of dict
         For each: ``published`` texts by count, ``verdict`` (``reproduced`` if every
-        count has the published digits and the image stayed below 8 GiB), ``note``.
+        count has the published digits and the image stayed below 8 GB), ``note``.
     """
     rows = read_table(root, "published_counts.csv", COLUMNS)
     published = {(r["arch"], int(r["classes"]), int(r["size"])): r for r in rows}
@@ -130,7 +130,7 @@ def judge_counts(
         wrong = [k for k, text in texts.items() if text and not agrees(text, c[k])]
         peak = c.get("measured", {}).get("peak_bytes", 0)
         notes = [f"{key} differ" for key in wrong]
-        notes += ["more than 8 GiB"] * (peak > MEMORY)
+        notes += ["more than 8 GB"] * (peak > MEMORY)
         verdict = "differs" if notes else "reproduced" if row else "nothing published"
         note = "; ".join([*notes, row["source"] if row else ""])
         answers.append({**c, "published": texts, "verdict": verdict, "note": note})

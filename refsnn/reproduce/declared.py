@@ -133,6 +133,8 @@ class Reproduction:
         Architectures that are counted.
     claims : tuple of str
         Claims that its runs decide, by their names in ``claims.csv``.
+    images : int
+        How many of the test images, the first ones; 0: all.
     targets : tuple of str
         What error terms are against, see :data:`refsnn.analysis.TARGETS`.
     """
@@ -142,6 +144,7 @@ class Reproduction:
     runs: tuple[Run, ...] = ()
     counted: tuple[Counted, ...] = ()
     claims: tuple[str, ...] = ()
+    images: int = 0
     targets: tuple[str, ...] = ("own",)
 
     def __post_init__(self) -> None:

@@ -223,7 +223,7 @@ def _run(
         why = f"data set {declaration.data}: {error.do or error.expected}"
         numbers = range(len(declaration.runs))
         return {"data": {"name": declaration.data}}, dict.fromkeys(numbers, why), 0, 0
-    images = of if limit is None else min(limit, of)
+    images = min(limit or of, declaration.images or of, of)
     for number, run in enumerate(declaration.runs):
         for T in run.conversions:
             if not run.among(T, only):
@@ -304,38 +304,41 @@ def integers(
     }
     for c in conversions:
         mine = [p for p in planned if p.conversion is c]
-        sums = {(p.what, p.T): jobs.total(p.shards) for p in mine}
-        ann, snn = jobs.networks(str(c.ann), str(c.net))
-        answer["runs"].append(
-            {
-                "network": c.run.network,
-                "sha256": c.sha256,
-                "converted_sha256": c.net_sha256,
-                "method": c.run.method,
-                "set": dict(snn.options),
-                "T": c.T,
-                "counts": counts_of(ann, snn),
-                "ann_correct": sums["ann", c.T]["correct"],
-                **sums["run", c.T],
-                "errors": [
-                    {
-                        "T": T,
-                        "target": what.removeprefix("errors "),
-                        "images": min(images, LOOKED_AT),
-                        "grid": snn.finest_grid(),
-                        "populations": found,
-                    }
-                    for (what, T), found in sums.items()
-                    if what.startswith("errors ")
-                ],
-                "propagation": [
-                    {"T": T, **found}
-                    for (what, T), found in sums.items()
-                    if what == "propagation"
-                ],
-            }
-        )
+        answer["runs"].append(_entry(c, mine, min(images, LOOKED_AT)))
     return answer
+
+
+def _entry(c: jobs.Conversion, planned: list[_Planned], few: int) -> dict[str, Any]:
+    """Lay out what was counted of a run."""
+    sums = {(p.what, p.T): jobs.total(p.shards) for p in planned}
+    ann, snn = jobs.networks(str(c.ann), str(c.net))
+    return {
+        "network": c.run.network,
+        "sha256": c.sha256,
+        "converted_sha256": c.net_sha256,
+        "method": c.run.method,
+        "set": dict(snn.options),
+        "T": c.T,
+        "counts": counts_of(ann, snn),
+        "ann_correct": sums["ann", c.T]["correct"],
+        **sums["run", c.T],
+        "errors": [
+            {
+                "T": T,
+                "target": what.removeprefix("errors "),
+                "images": few,
+                "grid": snn.finest_grid(),
+                "populations": found,
+            }
+            for (what, T), found in sums.items()
+            if what.startswith("errors ")
+        ],
+        "propagation": [
+            {"T": T, **found}
+            for (what, T), found in sums.items()
+            if what == "propagation"
+        ],
+    }
 
 
 def counts_of(ann: Network, snn: SpikingNetwork) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def propagated(
     return {name: sums[name] for name in sums if name not in {"T", "residue"}}
 
 
-WORK: Mapping[str, Work] = {
+WORK: dict[str, Work] = {
     "run": run,
     "ann": run_trained,
     "propagation": propagated,

@@ -71,11 +71,12 @@ def run_events(
     """
     size = max(1, min(SLICE // T, -(-len(x) // threads)))
     numbers = (arithmetic, impl)
+    how: dict[str, Any] = {"keeping": keeping, "threads": threads}
 
     def run(first: int, pool: ThreadPoolExecutor | None) -> Any:
         some = slice(first, first + size)
         parts = {name: mask[some] for name, mask in masks.items()}
-        return _run(snn, x[some], T, *numbers, parts, pool, keeping=keeping)
+        return _run(snn, x[some], T, *numbers, parts, pool, **how)
 
     firsts = range(0, len(x), size)
     if threads == 1:
@@ -99,14 +100,13 @@ def _run(
     impl: Impl,
     masks: Mapping[str, Array],
     pool: ThreadPoolExecutor | None,
-    *,
-    keeping: bool,
+    **how: Any,
 ) -> tuple[SpikingRun, dict[str, Array]]:
     """Simulate a network on one slice of the batch."""
     from refsnn.engine.network import Engine, prepared  # noqa: PLC0415 - loads Numba
 
     known = prepared(snn, T, arithmetic)
-    engine = Engine(known, x.astype(np.float64), T, masks, keeping=keeping, pool=pool)
+    engine = Engine(known, x.astype(np.float64), T, masks, pool=pool, **how)
     beside = None
     if known.needs_others:
         beside = _Beside(snn, x, T, arithmetic, impl, None, masks)
@@ -118,8 +118,8 @@ def _run(
             spikes = {name: engine.spikes(name) for name in sources}
             engine.put(p.name, beside.fire(p.name, T, spikes))
     result = _counted(engine, beside, masks)
-    kept = {**engine.masks(), **(beside.masks() if beside else {})} if keeping else {}
-    return result, kept
+    kept = {**engine.masks(), **(beside.masks() if beside else {})}
+    return result, kept if engine.keeping else {}
 
 
 class _Beside(Simulation):

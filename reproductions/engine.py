@@ -1,0 +1,155 @@
+"""The event-driven engine against mode `ordered`: every spike of every shipped network.
+
+Each network of ``weights/`` is converted by each method that takes its activations.
+Spikes, logits, counts and masks of both are compared on test images; then, on some,
+logits and counts of batches of 1 and 64, of one thread and two, and of a processor
+without vector registers.
+
+    python reproductions/engine.py --images 1000 --steps 8 [--networks NAME ..]
+
+Ends with 1 if anything differs. COS has no event-driven kernels and is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from error_terms import converted
+from tqdm import tqdm
+
+from refsnn import datasets, io
+from refsnn.arithmetic import resolve
+from refsnn.engine.network import Engine, prepared
+from refsnn.network import Network, SpikingNetwork
+from refsnn.recording import spikes_of
+from refsnn.run import run_snn
+
+METHODS = {
+    "qcfs": ("qcfs", "srp", "srp-v0", "ecl", "ecl:half=false"),
+    "clip": ("max-norm", "ecl"),
+    "relu": ("opi", "max-norm", "percentile", "rts", "snm", "calib-light"),
+}
+"""Methods by a network's activations."""
+
+BATCH, SAMPLES, SOME = 50, 500, 64
+PLAIN = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+
+
+def counts(run: Any) -> list[np.ndarray]:
+    """Everything that a run tells."""
+    parts = [run.logits, *run.masks.values()]
+    for field in (run.spikes, run.negative, run.synops):
+        parts += [field[name] for name in sorted(field)]
+    return parts
+
+
+def compared(snn: SpikingNetwork, images: Any, T: int) -> tuple[int, int, int]:
+    """Count spikes, those that differ, and slices of which anything else differs."""
+    total = different = others = 0
+    for first in tqdm(range(0, len(images), BATCH), disable=None, leave=False):
+        x = snn.preprocess(images[first : first + BATCH])
+        want, ordered = spikes_of(snn, x, T, mode="ordered")
+        run = run_snn(snn, x, T, engine="event")
+        pairs = zip(counts(run), counts(ordered), strict=True)
+        others += not all(np.array_equal(a, b) for a, b in pairs)
+        known = prepared(snn, T, resolve(snn, T))
+        engine = Engine(known, x.astype(np.float64), T, dict(run.masks), keeping=False)
+        for p in snn.hidden:
+            engine.fire(p.name)
+            total += int(np.count_nonzero(want[p.name]))
+            different += int(np.count_nonzero(engine.spikes(p.name) != want[p.name]))
+    return total, different, others
+
+
+def digest(snn: SpikingNetwork, images: Any, T: int, batch: int, threads: int) -> str:
+    """Hash logits, image by image, and sums of counts."""
+    logits, sums = [], None
+    for first in range(0, len(images), batch):
+        x = snn.preprocess(images[first : first + batch])
+        run = run_snn(snn, x, T, engine="event", threads=threads)
+        logits.append(run.logits)
+        found = [a for a in counts(run) if a.dtype == np.int64]
+        sums = (
+            found if sums is None else [a + b for a, b in zip(sums, found, strict=True)]
+        )
+    parts = [np.concatenate(logits, axis=1), *(sums or [])]
+    return hashlib.sha256(b"".join(a.tobytes() for a in parts)).hexdigest()
+
+
+def elsewhere(snn: SpikingNetwork, images: Any, T: int, folder: str) -> str:
+    """Hash what a processor without vector registers computes."""
+    io.save(snn, Path(folder) / "net.h5", force=True)
+    np.save(Path(folder) / "images.npy", images)
+    done = subprocess.run(  # noqa: S603 - this script again
+        [sys.executable, __file__, "--digest", folder, "--steps", str(T)],
+        env={**os.environ, **PLAIN, "NUMBA_CACHE_DIR": folder},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(done.stderr)
+    return done.stdout.strip()
+
+
+def checked(ann: Network, method: str, limit: int, T: int, folder: str) -> int:
+    """Check one network by one method; return what differs."""
+    clock = time.perf_counter()
+    data = ann.provenance["data"]
+    test = datasets.load(data, "test").head(limit)
+    snn = converted(ann, method, T, SAMPLES, data)
+    total, different, others = compared(snn, test.images, T)
+    some = test.images[:SOME]
+    hashes = {digest(snn, some, T, b, n) for b, n in ((64, 1), (64, 2), (1, 1), (1, 2))}
+    hashes.add(elsewhere(snn, some, T, folder))
+    print(
+        f"{ann.name:28}{method:16}{len(test.labels):6} images{total:15,} spikes: "
+        f"{different} differ, {others} slices otherwise; {len(hashes)} digest "
+        f"of 5 ways ({time.perf_counter() - clock:.0f} s)",
+        flush=True,
+    )
+    return different + others + len(hashes) - 1
+
+
+def main() -> None:
+    """Check all; end with 1 if anything differs."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--networks", nargs="+")
+    parser.add_argument("--digest", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.digest:
+        snn = io.load_snn(args.digest / "net.h5")
+        images = np.load(args.digest / "images.npy")
+        print(digest(snn, images, args.steps, 64, 1))
+        return
+    folder = Path(__file__).parents[1] / "weights"
+    names = args.networks or sorted(
+        path.stem
+        for path in folder.glob("*.h5")
+        if path.stem[-4:] not in {"rain", "test"}
+    )
+    wrong = runs = 0
+    with tempfile.TemporaryDirectory() as cache:
+        for name in names:
+            ann = io.load_ann(folder / f"{name}.h5")
+            kind = {node.op.op for node in ann.activations}.pop()
+            for method in METHODS[kind]:
+                wrong += checked(ann, method, args.images, args.steps, cache)
+                runs += 1
+    print(f"{runs} networks and methods, {wrong} differences")
+    sys.exit(wrong > 0)
+
+
+if __name__ == "__main__":
+    main()
