@@ -403,7 +403,7 @@ def test_recorded_integers(root: Path, tmp_path: Path) -> None:
     second["T"] = 5
     path.write_text(json.dumps(content))
     found = kept.differences(kept.load(root, "whole"), answer, KNOWN)
-    assert "whole/runs[1]: recorded digits_relu rts, now none" in found
+    assert "whole/runs[1]: recorded digits_relu rts T = 5, now none" in found
     with pytest.raises(DataError, match="--record"):
         kept.load(root, "nobody")
 
