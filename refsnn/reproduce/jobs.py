@@ -171,7 +171,7 @@ def find_weights(root: Path, name: str) -> Path:
 
 def _recorded(root: Path, run: Run, T: int, sha256: str) -> Path | None:
     """Return the recorded network, if there is one of this declaration."""
-    path = recorded.network_of(root, run.network, run.method, T)
+    path = recorded.network_of(root, run.network, run.method, run.whole, T)
     if not METHODS[run.method].trains or not path.is_file():
         return None
     snn = io.load_snn(path)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,13 @@ def _keep_networks(root: Path, answer: dict[str, Any], out: Path) -> None:
     for file in (out / "networks").glob("*.h5") if trained else ():
         run = trained.get(content_sha256(io.load_snn(file)))
         if run:
-            target = network_of(root, run["network"], run["method"], run["T"])
+            target = network_of(root, *identity(run))
             io.write_atomically(target, file.read_bytes())
 
 
-def network_of(root: Path, network: str, method: str, T: int) -> Path:
+def network_of(
+    root: Path, network: str, method: str, options: Mapping[str, Any], T: int
+) -> Path:
     """Return the file of a recorded network, of a method that trains weights.
 
     Parameters
@@ -115,15 +118,19 @@ def network_of(root: Path, network: str, method: str, T: int) -> Path:
         The folder of the reproductions.
     network, method : str
         The trained network and the method.
+    options : mapping
+        All options of the method.
     T : int
         Number of steps.
 
     Returns
     -------
     Path
-        The file, there or not.
+        The file, there or not; its name ends with a hash of the options.
     """
-    return root / "recorded" / f"{network}-{method}-T{T}.h5"
+    text = json.dumps(dict(options), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return root / "recorded" / f"{network}-{method}-T{T}-{digest}.h5"
 
 
 def load(root: Path, name: str) -> dict[str, Any]:
