@@ -51,11 +51,10 @@ class Task:
             rest, a = (value.reshape(*value.shape[:2], 1, 1) for value in (rest, a))
         self.lanes = -(-self.group // LANES) * LANES
         self.rest, self.a = (self._in_lanes(value) for value in (rest, a))
-        levels = np.ones((self.groups, self.lanes), dtype=x.dtype)
-        levels[:, : self.group] = np.broadcast_to(
-            theta.reshape(-1), len(op.weight)
-        ).reshape(self.groups, self.group)
-        self.theta = levels
+        top = np.ones((self.groups, self.lanes), dtype=x.dtype)
+        by_channel = np.broadcast_to(theta.reshape(-1), len(op.weight))
+        top[:, : self.group] = by_channel.reshape(self.groups, self.group)
+        self.levels = np.stack([top, top / self.kind(T)])
 
     def _in_lanes(self, maps: Array) -> Array:
         pixels = -(-int(np.prod(maps.shape[2:])) // PIXELS) * PIXELS
@@ -98,9 +97,8 @@ class Task:
         total = np.zeros_like(weights)
         squares = _add_gradients(
             *((0,) * PIXELS, some, planes, weights, rest, a),
-            *(self.theta, self.theta / self.kind(self.T), self.kind(self.T)),
-            *(self.kind(scale), bases, pixels, self.offsets, filled(self.offsets)),
-            total,
+            *(self.levels, (self.kind(self.T), self.kind(scale))),
+            *(bases, pixels, self.offsets, filled(self.offsets), total),
         )
         by_tile = total.reshape(self.groups, -1, self.offsets.size, LANES)
         rows = by_tile.swapaxes(2, 3).reshape(self.groups, self.lanes, -1)
@@ -108,59 +106,69 @@ class Task:
 
 
 @exact
-def _add_gradients(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; one nest of loops
+def _add_gradients(  # type: ignore[no-untyped-def]  # typed by Numba
     registers,
     some,
     planes,
     weights,
     rest,
     a,
-    theta,
-    step,
-    T,
-    scale,
+    levels,
+    numbers,
     bases,
     pixels,
     offsets,
     terms,
     total,
 ):
+    """Walk over images, groups of channels and tiles; add to `total`.
+
+    `levels` are theta and theta / T, shape (2, groups, lanes), `numbers` T and the
+    scale. Returns the sum of squared errors.
+    """
     _, padded, groups, lanes = rest.shape
     R, squares = len(registers), np.zeros(LANES)
-    v, g = np.zeros(R * LANES, theta.dtype), np.zeros(padded * LANES, theta.dtype)
-    row, zero, shared = offsets.size * LANES, T - T, planes.shape[1] // groups
+    v, g = np.zeros(R * LANES, rest.dtype), np.zeros(padded * LANES, rest.dtype)
+    row, shared = offsets.size * LANES, planes.shape[1] // groups
     for m in some:
         for group in range(groups):
             x = planes[m, group * shared :]
             for tile in range(0, lanes, LANES):
                 begin = (group * lanes + tile) // LANES * row
-                top = theta[group, tile : tile + LANES]
-                level = step[group, tile : tile + LANES]
+                here = slice(tile, tile + LANES)
+                theta, step = levels[0, group, here], levels[1, group, here]
                 for first in range(0, padded, R):
                     for r in range(R):
-                        start = rest[m, first + r, group, tile : tile + LANES]
+                        begun = rest[m, first + r, group, here]
                         for k in range(LANES):
-                            v[r * LANES + k] = start[k]
+                            v[r * LANES + k] = begun[k]
                     add_products(
                         v, 0, weights, begin, x, bases, first, offsets, registers
                     )
                     for r in range(min(R, pixels - first)):
-                        want = a[m, first + r, group, tile : tile + LANES]
+                        z = v[r * LANES : (r + 1) * LANES]
+                        want = a[m, first + r, group, here]
                         own = g[(first + r) * LANES : (first + r + 1) * LANES]
-                        for k in range(LANES):
-                            z = v[r * LANES + k]
-                            n = np.floor(T * z / top[k])
-                            n = zero if n < zero else n
-                            n = T if n > T else n
-                            error = level[k] * n - want[k]
-                            inside = z >= zero and z <= top[k]
-                            own[k] = scale * error if inside else zero
-                            squares[k] += np.float64(error) * np.float64(error)
+                        _errors(z, want, theta, step, numbers, own, squares)
                 for first in range(0, terms.size, R):
-                    for k in range(R * LANES):
-                        v[k] = zero
+                    v[:] = 0
                     add_products(v, 0, g, 0, x, terms, first, bases[:pixels], registers)
                     there = begin + first * LANES
                     for k in range(min(R, offsets.size - first) * LANES):
                         total[there + k] += v[k]
     return squares.sum()
+
+
+@exact
+def _errors(z, want, theta, step, numbers, g, squares):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Fill in the gradient by z of a pixel; add to the squares, lane by lane."""
+    T, scale = numbers
+    zero = T - T  # of the same type
+    for k in range(LANES):
+        n = np.floor(T * z[k] / theta[k])
+        n = zero if n < zero else n
+        n = T if n > T else n
+        error = step[k] * n - want[k]
+        inside = z[k] >= zero and z[k] <= theta[k]
+        g[k] = scale * error if inside else zero
+        squares[k] += np.float64(error) * np.float64(error)
