@@ -2,6 +2,7 @@
 
 ``geometry`` lays out projections as windows, ``filter`` chooses the numbers, ``layout``
 and ``plan`` put a population's operands where its kernel wants them, ``currents``
-computes what the image causes, ``network`` runs prepared populations and counts. The
-last two load Numba.
+computes what the image causes, ``network`` runs prepared populations and counts.
+``ordered`` runs one population in mode ``ordered`` on the same kernels. The last three
+load Numba.
 """
