@@ -180,9 +180,11 @@ def test_claims_of_ecl_turn_with_their_terms() -> None:
         ("ECL-2", "clipping", {"clip": False}, "relu"),
         ("ECL-3", "quantisation", {"dual": False}, "own"),
     ):
-        without = ecl(4, term, target, **option)
-        assert verdict(name, ecl(3, term, target), without) == reached
-        assert verdict(name, ecl(4, term, target), without) == not_so
+        without = ecl(100, term, target, **option)
+        assert verdict(name, ecl(95, term, target), without) == reached
+        assert verdict(name, ecl(96, term, target), without) == not_so
+        nothing = ecl(0, term, target), ecl(0, term, target, **option)
+        assert verdict(name, *nothing) == not_so
         assert verdict(name, ecl(3, term, target)) == "not run"
     sweep = [ecl(4, "unevenness", v0=v0) for v0 in (0.0, 0.25, 0.75, 1.0)]
     assert verdict("ECL-4", ecl(3, "unevenness"), *sweep) == reached
