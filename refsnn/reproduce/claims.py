@@ -132,6 +132,14 @@ def _all(done: Sequence[Done], label: str, network: str = "") -> list[Done]:
     return sorted(found, key=lambda d: d.T)
 
 
+def _calibrated_by(done: Sequence[Done], method: str, network: str = "") -> list[Done]:
+    """Return the runs of a method, with other options where no run has the defaults."""
+    others = [d for d in done if d.run.method == method]
+    plain = [d for d in others if d.run.label == method]
+    label = method if plain or not others else others[0].run.label
+    return _all(done, label, network)
+
+
 def _one(done: Sequence[Done], label: str) -> Done:
     """Return the run of a method, with the most steps."""
     return _all(done, label)[-1]
@@ -348,7 +356,7 @@ def _less_energy(done: Sequence[Done], known: Tolerances) -> tuple[bool, str]:
 
 @_decides("CAL-1")
 def _mismatch(done: Sequence[Done], known: Tolerances) -> tuple[bool, str]:
-    runs = _all(done, "calib-none")
+    runs = _calibrated_by(done, "calib-none")
     plain = {d.T: d for d in runs if d.counts and not d.counts["batch_norms"]}
     normed = {d.T: d for d in runs if d.counts and d.counts["batch_norms"]}
     T = max(plain.keys() & normed.keys(), default=0)
@@ -406,7 +414,7 @@ def _second_order(done: Sequence[Done], known: Tolerances) -> tuple[bool, str]:
 def _thirty_two_steps(done: Sequence[Done], known: Tolerances) -> tuple[bool, str]:
     lines, holds = [], True
     for method in ("calib-light", "calib-advanced"):
-        runs = [d for d in _all(done, method) if 32 in d.steps]
+        runs = [d for d in _calibrated_by(done, method) if 32 in d.steps]
         if not runs:
             raise NoRunError(f"it needs a run of {method} at T = 32")
         for d in runs:
@@ -414,7 +422,7 @@ def _thirty_two_steps(done: Sequence[Done], known: Tolerances) -> tuple[bool, st
             allowed = tolerance(ann, snn, d.images, 32, known)
             holds = holds and ann - snn <= allowed
             lines.append(
-                f"{d.run.network}, {method}: {snn:.2f} %, lost {ann - snn:.2f} of "
+                f"{d.run.network}, {d.run.label}: {snn:.2f} %, lost {ann - snn:.2f} of "
                 f"{ann:.2f} %, tolerance {allowed:.2f}"
             )
     return holds, f"T = 32; {'; '.join(lines)}"
@@ -422,8 +430,9 @@ def _thirty_two_steps(done: Sequence[Done], known: Tolerances) -> tuple[bool, st
 
 @_decides("CAL-5")
 def _vgg16(done: Sequence[Done], known: Tolerances) -> tuple[bool, str]:
-    best = _all(done, "calib-advanced", "vgg16")[-1]
-    none = next((d for d in _all(done, "calib-none", "vgg16") if d.T == best.T), None)
+    best = _calibrated_by(done, "calib-advanced", "vgg16")[-1]
+    nones = _calibrated_by(done, "calib-none", "vgg16")
+    none = next((d for d in nones if d.T == best.T), None)
     if none is None:
         raise NoRunError(f"it needs a run of calib-none on a vgg16 at T = {best.T}")
     accuracies = [100 * d.correct(d.T) / d.images for d in (none, best)]
