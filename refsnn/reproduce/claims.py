@@ -380,12 +380,13 @@ def _clipping_and_flooring(done: Sequence[Done], known: Tolerances) -> tuple[boo
         for T, terms in terms_of(d).items():
             rest = mean_size(terms, "unevenness") + mean_size(terms, "gating")
             pair = mean_size(terms, "clipping"), mean_size(terms, "quantisation")
-            first = next(iter(terms["populations"].values()))["absolute"]["unevenness"]
+            head = dict([next(iter(terms["populations"].items()))])
+            first = mean_size({**terms, "populations": head}, "unevenness")
             holds = holds and rest == 0
             lines.append(
                 f"{d.run.label}, T = {T}: clipping {pair[0]:.4f}, flooring "
                 f"{pair[1]:.4f}, left over {rest:.4f} spikes a neuron (in the first "
-                f"population {first})"
+                f"population {first:.4f})"
             )
     exact = "what is left over is unevenness, and with it the sum is exact"
     return holds, f"{exact}; {'; '.join(lines)}"
@@ -445,14 +446,15 @@ def _vgg16(done: Sequence[Done], known: Tolerances) -> tuple[bool, str]:
 
 def _calibrated(done: Sequence[Done]) -> list[Done]:
     """Return the runs of calibration methods with error terms."""
-    found = [d for d in done if METHODS[d.run.method].shifts and d.errors]
+    found = [d for d in done if d.run.method.startswith("calib-") and d.errors]
     if not found:
         raise NoRunError("it needs error terms of a calibration method")
     return found
 
 
 def _propagated(done: Sequence[Done]) -> Iterator[tuple[Done, Mapping[str, Any]]]:
-    """Walk over what was followed to the loss."""
+    """Walk over what was followed to the loss in calibration's runs."""
     for d in done:
-        for p in d.propagation:
-            yield d, p
+        if d.run.method.startswith("calib-"):
+            for p in d.propagation:
+                yield d, p
