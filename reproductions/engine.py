@@ -40,7 +40,7 @@ METHODS = {
 }
 """Methods by a network's activations."""
 
-BATCH, SAMPLES, SOME = 50, 500, 64
+BATCH, SAMPLES, SOME = 50, 2000, 64
 PLAIN = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
 
 

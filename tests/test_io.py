@@ -566,6 +566,16 @@ def test_compressed_files_are_read(good: bytes, tmp_path: Path) -> None:
     assert io.content_sha256(io.load(path)) == io.content_sha256(random_net(1))
 
 
+def test_networks_are_compressed_on_demand(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    ann = random_net(1)
+    io.save(ann, path, compressed=True)
+    with h5py.File(path) as file:
+        assert file[W].compression == "gzip"
+        assert file[W].shuffle
+    assert io.content_sha256(io.load(path)) == io.content_sha256(ann)
+
+
 def test_attributes_of_other_types_are_not_even_read(
     good: bytes, tmp_path: Path
 ) -> None:

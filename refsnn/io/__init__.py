@@ -92,6 +92,7 @@ def save(
     path: str | os.PathLike[str],
     *,
     force: bool = False,
+    compressed: bool = False,
 ) -> None:
     """Write a network to an HDF5 file, whole or not at all.
 
@@ -100,16 +101,19 @@ def save(
     network : Network or SpikingNetwork
         The network.
     path : path-like
-        The file. Equal networks make files of equal bytes.
+        The file. Equal networks make files of equal bytes, if they are not compressed.
     force : bool
         Whether an existing file is replaced.
+    compressed : bool
+        Whether arrays are shuffled and compressed by gzip, whose bytes depend on the
+        version of zlib; what is read is the same.
 
     Raises
     ------
     OptionError
         If the file exists and `force` is not given, or its folder does not exist.
     """
-    _write(_tree(network), Path(path), force=force)
+    _write(_tree(network), Path(path), force=force, compressed=compressed)
 
 
 def save_trace(
@@ -148,10 +152,11 @@ def save_images(
     _write(images_tree(images, labels), Path(path), force=force)
 
 
-def _write(tree: Tree, path: Path, *, force: bool) -> None:
+def _write(tree: Tree, path: Path, *, force: bool, compressed: bool = False) -> None:
     root = {**tree.attributes["/"], "sha256": tree.digest()}
     attributes = {**tree.attributes, "/": root}
-    write(dataclasses.replace(tree, attributes=attributes), path, force=force)
+    whole = dataclasses.replace(tree, attributes=attributes)
+    write(whole, path, force=force, compressed=compressed)
 
 
 def load(path: str | os.PathLike[str]) -> Any:

@@ -129,7 +129,9 @@ def refuse(
     )
 
 
-def write(tree: Tree, path: Path, *, force: bool = False) -> None:
+def write(
+    tree: Tree, path: Path, *, force: bool = False, compressed: bool = False
+) -> None:
     """Write a tree as an HDF5 file, whole or not at all.
 
     Parameters
@@ -137,9 +139,11 @@ def write(tree: Tree, path: Path, *, force: bool = False) -> None:
     tree : Tree
         The content.
     path : Path
-        The file. Equal trees make equal bytes.
+        The file. Equal trees make equal bytes, unless they are compressed.
     force : bool
         Whether an existing file is replaced.
+    compressed : bool
+        Whether arrays are shuffled and compressed by gzip.
 
     Raises
     ------
@@ -147,7 +151,7 @@ def write(tree: Tree, path: Path, *, force: bool = False) -> None:
         If the file exists and `force` is not given, or its folder does not exist.
     """
     need_target(path, force=force)
-    write_atomically(path, _image(tree))
+    write_atomically(path, _image(tree, compressed=compressed))
 
 
 def need_target(path: Path, *, force: bool = False) -> None:
@@ -208,7 +212,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def _image(tree: Tree) -> bytes:
+def _image(tree: Tree, *, compressed: bool) -> bytes:
     """Lay out a tree as the bytes of an HDF5 file."""
     name = secrets.token_hex(16)  # HDF5 tells files in memory apart by their names
     with h5py.File(name, "w", driver="core", backing_store=False) as file:
@@ -217,7 +221,10 @@ def _image(tree: Tree) -> bytes:
             for name in sorted(tree.attributes[path]):
                 group.attrs[name] = tree.attributes[path][name]
         for path in sorted(tree.arrays):
-            file.create_dataset(path, data=frozen(tree.arrays[path]), track_times=False)
+            array = frozen(tree.arrays[path])
+            small = {"shuffle": True, "compression": "gzip", "compression_opts": 9}
+            how = small if compressed and array.ndim else {}
+            file.create_dataset(path, data=array, track_times=False, **how)
         file.flush()
         image: bytes = file.id.get_file_image()
     return image

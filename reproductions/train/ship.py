@@ -2,7 +2,9 @@
 
 ``python reproductions/train/ship.py DIR/NAME.h5`` for one that ``train.py`` wrote. For
 a network of others give ``--origin`` and ``--licence``. Its predictions of the whole
-test split are counted here, whatever the file says.
+test split are counted here, whatever the file says. A network that is too large to keep
+is rounded with ``--bits N``: the weights of each layer to integers of N bits times a
+power of two, so that the file compresses; the accuracy before stands in the entry.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ import numpy as np
 
 from refsnn import datasets, io
 from refsnn.evaluate import ann_predictions
+from refsnn.layers import Conv2d, Linear
+from refsnn.network import Network, Node
 from refsnn.reproduce.jobs import INEXACT
 
 REPRODUCTIONS = Path(__file__).parents[1]
@@ -38,6 +42,20 @@ def counted(ann: Any, data: str) -> dict[str, Any]:
         "correct_exact": int(exact.sum()),
         "images_exact": len(exact),
     }
+
+
+def rounded(ann: Network, bits: int) -> Network:
+    """Round each layer's weights to integers of some bits times a power of two."""
+
+    def on_grid(node: Node) -> Node:
+        if not isinstance(node.op, (Conv2d, Linear)):
+            return node
+        w = node.op.weight
+        g = bits - 1 - int(np.frexp(np.abs(w).max())[1])
+        grid = np.ldexp(np.rint(np.ldexp(w, g)), -g).astype(w.dtype)
+        return replace(node, op=replace(node.op, weight=grid))
+
+    return replace(ann, nodes=tuple(on_grid(node) for node in ann.nodes))
 
 
 def trained(name: str, about: dict[str, Any]) -> dict[str, Any]:
@@ -64,18 +82,23 @@ def main() -> None:
     parser.add_argument("--data", help="data set, if the file does not name it")
     parser.add_argument("--origin", help="where a network of others comes from")
     parser.add_argument("--licence", help="its licence")
+    parser.add_argument("--bits", type=int, help="bits to round each weight to")
     given = parser.parse_args()
     ann = io.load_ann(given.file)
     about = dict(ann.provenance)
     data = given.data or about["data"]
     entry = {"data": data, **counted(ann, data)}
+    if given.bits:
+        ann, before = rounded(ann, given.bits), entry["correct"]
+        entry |= {**counted(ann, data), "bits": given.bits, "correct_before": before}
     if given.origin:
         entry |= {"origin": given.origin, "licence": given.licence}
     else:
         entry |= trained(given.file.stem, about)
     about |= {key: value for key, value in entry.items() if key != "recipe"}
     target = WEIGHTS / given.file.name
-    io.save(replace(ann, provenance=about), target, force=True)
+    packed = bool(given.bits)
+    io.save(replace(ann, provenance=about), target, force=True, compressed=packed)
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     listed = WEIGHTS / "networks.json"
     manifest = json.loads(listed.read_text())
