@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nets import ACTIVATIONS, images, random_net
+from nets import ACTIVATIONS, images, random_net, same
 from refsnn import io
 from refsnn.activations import ReLU
 from refsnn.calibration import clip_floor, mmse_thresholds, moving_thresholds, weights
 from refsnn.calibration.parameters import FRACTION
-from refsnn.calibration.thresholds import _best, _squares
+from refsnn.calibration.thresholds import _best, _squares, squared_errors
 from refsnn.convert import convert
 from refsnn.errors import OptionError
+from refsnn.kernels import levels
 from refsnn.layers import Conv2d, Flatten, Input, Linear
 from refsnn.methods import METHODS, Context
 from refsnn.network import Network, Node, SpikingNetwork
@@ -29,6 +30,7 @@ from refsnn.passes import (
     spiking_pools,
 )
 from refsnn.run import run_ann, run_snn
+from test_layers import CONVOLUTIONS
 
 T = 6
 FEW = {"samples": 20, "batch": 10}
@@ -46,6 +48,24 @@ def test_clip_floor_by_hand() -> None:
     x = np.array([-1.0, 0.0, 0.49, 0.5, 1.2, 1.99, 2.0, 9.0])
     want = [0, 0, 0, 0.5, 1, 1.5, 2, 2]
     assert clip_floor(x, 4, np.array(2.0)).tolist() == want
+
+
+def test_squared_errors_by_hand() -> None:
+    """T = 2: of V = 1 the levels 0, 1/2, 1, of V = 4 they are 0, 2, 4."""
+    x = np.array([0.25, 0.75, 3.0])
+    got = squared_errors(x, 2, np.array([1.0, 4.0]))
+    assert got.tolist() == [0.0625 + 0.0625 + 4, 0.0625 + 0.5625 + 1]
+    assert squared_errors(x[:0], 2, np.array([1.0, 4.0])).tolist() == [0, 0]
+
+
+def test_squared_errors_equal_their_kernel(rng: np.random.Generator) -> None:
+    for steps in (1, 8, 64):
+        x = rng.normal(size=501) * np.ldexp(1.0, rng.integers(-9, 9, 501))
+        x[::7] = np.round(x[::7] * 4) / 4  # on levels too
+        V = np.abs(x).max() * np.arange(1, 101) / 100
+        want = squared_errors(x, steps, V)
+        assert same(levels.squared_errors(x, steps, V), want)
+        assert same(levels.squared_errors(x[:0], steps, V), np.zeros(100))
 
 
 @pytest.mark.parametrize("channelwise", [False, True])
@@ -78,14 +98,14 @@ def test_thresholds_are_the_best_of_a_hundred(channelwise: bool) -> None:
 def test_the_larger_threshold_wins_ties() -> None:
     """Activations at the maximum alone: it is exact, and so is no smaller one."""
     a = np.array([3.0, 3.0, 0.0])
-    squares = _squares(a, 4, np.array(3.0))
+    squares = _squares(a, 4, np.array(3.0), squared_errors)
     assert squares.shape == (100, 1)
     assert squares[99, 0] == 0
     assert _best(np.array(3.0), squares[None]) == 3.0
     two = np.ones((1, 100, 1))
     two[0, [49, 99]] = 0.25
     assert _best(np.array(4.0), two) == 4.0
-    silent = _squares(np.zeros(5), 4, np.array(0.0))
+    silent = _squares(np.zeros(5), 4, np.array(0.0), squared_errors)
     assert _best(np.array(0.0), silent[None]) == 0.0
 
 
@@ -224,6 +244,46 @@ def test_the_gradient_by_hand() -> None:
     assert loss == (1 / 16 + 1 / 16 + 1 / 4 + 1 / 4) / 5
     # 2/5 (1/4 * 1 + 1/2 * 2): the first and the last give nothing
     assert gradient.tolist() == [[2 / 5 * 1.25]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", [*CONVOLUTIONS, "wide", "linear"])
+def test_gradients_equal_their_kernel(
+    kind: str, dtype: type, rng: np.random.Generator
+) -> None:
+    """Any weights, so every order but the stated one would show."""
+    n, op = 5, Linear(weight=rng.normal(0, 0.3, (19, 21)))
+    shape: tuple[int, ...] = (21,)
+    if kind == "wide":
+        op, shape = Conv2d(weight=rng.normal(0, 0.3, (37, 6, 3, 3))), (6, 7, 8)
+    elif kind != "linear":
+        shape, kernel, stride, padding, dilation, groups = CONVOLUTIONS[kind]
+        how = {"stride": stride, "padding": padding, "dilation": dilation}
+        op = Conv2d(weight=rng.normal(0, 0.5, kernel), groups=groups, **how)
+    out = op.out_shape(shape)
+    theta = rng.uniform(0.5, 1, (out[0], *[1] * (len(out) - 1)))
+    layer = weights.Layer(
+        op=op,
+        x=rng.uniform(0, 1, (n, *shape)).astype(dtype),
+        rest=rng.normal(0, 0.5, (n, *out)).astype(dtype),
+        a=rng.uniform(0, 1, (n, *out)).astype(dtype),
+        theta=theta.astype(dtype),
+        T=4,
+    )
+    some = np.array([3, 0, 4])
+    for images_of_step in (some, np.array([1]), rng.permutation(n)):
+        losses = []
+        gradients = []
+        for impl in ("definition", "kernel"):
+            loss, g = weights.loss_and_gradient(
+                layer, op.weight, images_of_step, impl=impl
+            )
+            losses.append(loss)
+            gradients.append(g)
+        assert gradients[0].dtype == dtype
+        assert same(*gradients)
+        assert losses[0] == pytest.approx(losses[1], rel=1e-13)
+    assert np.abs(gradients[0]).max() > 0
 
 
 def test_training_finds_weights_through_the_floor(rng: np.random.Generator) -> None:

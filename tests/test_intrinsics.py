@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nets import same
-from refsnn.kernels import decisions, intrinsics
+from refsnn.kernels import decisions, dense, intrinsics
 from refsnn.kernels.intrinsics import DEFINITIONS, LANES
 
 FLOATS = (np.float64, np.float32)
@@ -71,6 +71,10 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[Callable, tuple]]:
             yield intrinsics.add, (v, 3, x, some, registers)
             scale = dtype(rng.integers(-9, 9)) / dtype(1)
             yield intrinsics.add_scaled, (v, 3, x, 1, dtype(scale), registers)
+            bases, offsets = rng.integers(0, 5, some), rng.integers(0, 11, 7)
+            for terms in (0, 1, 7):
+                how = (x, bases, 2, offsets[:terms].copy(), registers)
+                yield dense.add_products, (v, 3, table, 5, *how)
             yield intrinsics.add_masked, (v, 3, x, 7, bits, 2, registers)
             yield intrinsics.subtract_masked, (v, 3, x, 7, bits, 2, registers)
             yield decisions.fire_above, (v, 1, x, 2, bits, 3, registers)

@@ -393,8 +393,8 @@ def test_a_damaged_shard_is_done_again(root: Path, tmp_path: Path) -> None:
 
 def test_recorded_integers(root: Path, tmp_path: Path) -> None:
     answer = reproduce(root, "whole", tmp_path / "o", limit=60)
-    path = kept.record(root, answer)
-    assert kept.differences(kept.load(root, "whole"), answer) == []
+    path = kept.record(root, answer, tmp_path / "o")
+    assert kept.differences(kept.load(root, "whole"), answer, KNOWN) == []
     assert kept.unrecorded(kept.load(root, "whole"), answer) == []
     text = path.read_text()
     assert str(tmp_path) not in text
@@ -406,7 +406,7 @@ def test_recorded_integers(root: Path, tmp_path: Path) -> None:
     content["runs"] = [first, second]
     content["data"]["images"] = 61
     path.write_text(json.dumps(content))
-    found = kept.differences(kept.load(root, "whole"), answer)
+    found = kept.differences(kept.load(root, "whole"), answer, KNOWN)
     assert [place.split(":")[0] for place in found] == [
         "whole/data/images",
         "whole/runs[0]/errors[0]/populations/act2/cases/A",
@@ -417,10 +417,87 @@ def test_recorded_integers(root: Path, tmp_path: Path) -> None:
     assert lines[0].startswith("not recorded: counts of digits_relu rts")
     second["T"] = 5
     path.write_text(json.dumps(content))
-    found = kept.differences(kept.load(root, "whole"), answer)
-    assert "whole/runs[1]: recorded digits_relu rts, now none" in found
+    found = kept.differences(kept.load(root, "whole"), answer, KNOWN)
+    assert "whole/runs[1]: recorded digits_relu rts T = 5, now none" in found
     with pytest.raises(DataError, match="--record"):
         kept.load(root, "nobody")
+
+
+def test_runs_are_recorded_one_after_the_other(root: Path, tmp_path: Path) -> None:
+    """What was not run yet stops nothing, and takes nothing away."""
+    out = tmp_path / "o"
+    how = {"limit": 30}
+    one = reproduce(root, "whole", out, only=["*/rts/4"], **how)
+    assert [run["T"] for run in one["runs"]] == [4]
+    verdicts = {(row["method"], row["T"]): row["verdict"] for row in one["rows"]}
+    assert verdicts["rts", 4] == "nothing published"
+    assert verdicts["rts", 8] == verdicts["QCFS", 2] == "not run"
+    kept.record(root, one, out)
+    two = reproduce(root, "whole", out, only=["*/rts/8", "digits_qcfs/*"], **how)
+    assert kept.differences(kept.load(root, "whole"), two, KNOWN) == []
+    assert len(kept.unrecorded(kept.load(root, "whole"), two)) == 2
+    path = kept.record(root, two, out)
+    assert [run["T"] for run in kept.load(root, "whole")["runs"]] == [4, 4, 8]
+    content = json.loads(path.read_text())
+    content["runs"][1]["correct"][0] += 1
+    path.write_text(json.dumps(content))
+    assert kept.differences(kept.load(root, "whole"), two, KNOWN) == []
+    found = kept.differences(kept.load(root, "whole"), one, KNOWN)
+    assert len(found) == 1
+    whole = {**one, "only": []}
+    lines = kept.differences(kept.load(root, "whole"), whole, KNOWN)
+    assert sum("now none" in line for line in lines) == 2
+    other = reproduce(root, "whole", out, only=["*/rts/4"], limit=31)
+    with pytest.raises(DataError, match="other images"):
+        kept.record(root, other, out)
+
+
+TRAINED = """
+from refsnn.reproduce import Reproduction, Run
+
+OPTIONS = {"iterations": 3, "minibatch": 4, "samples": 16, "batch": 8}
+REPRODUCTION = Reproduction(
+    title="Trained",
+    data="digits",
+    runs=(
+        Run(
+            network="digits_relu", method="calib-advanced", steps=(4,), options=OPTIONS
+        ),
+    ),
+)
+"""
+
+
+def test_trained_weights_are_a_recorded_network(
+    root: Path, tmp_path: Path, monkeypatch
+) -> None:
+    (root / "trained.py").write_text(TRAINED)
+    first = reproduce(root, "trained", tmp_path / "a", limit=30)
+    kept.record(root, first, tmp_path / "a")
+    assert (
+        len(list((root / "recorded").glob("digits_relu-calib-advanced-T4-*.h5"))) == 1
+    )
+    steps = []
+    monkeypatch.setattr(
+        "refsnn.calibration.weights.cosine",
+        lambda rate, t, steps_: steps.append(t) or 50 * rate,
+    )
+    again = reproduce(root, "trained", tmp_path / "b", limit=30)
+    assert (again["runs"], steps) == (first["runs"], [])
+    recorded = kept.load(root, "trained")
+    anew = reproduce(root, "trained", tmp_path / "c", limit=30, again=True)
+    assert steps
+    hashes = [a["runs"][0]["converted_sha256"] for a in (first, anew)]
+    assert hashes[0] != hashes[1]
+    assert kept.differences(recorded, anew, KNOWN) == []
+    assert "by a band" in kept.unrecorded(recorded, anew)[0]
+    anew["runs"][0]["correct"][-1] -= 25
+    assert "beyond the band" in kept.differences(recorded, anew, KNOWN)[0]
+    # another declaration does not take the recorded network
+    text = TRAINED.replace('"iterations": 3', '"iterations": 2')
+    (root / "trained.py").write_text(text)
+    other = reproduce(root, "trained", tmp_path / "a", limit=30)
+    assert other["runs"][0]["converted_sha256"] not in hashes
 
 
 def test_sums_of_losses_are_equal_within_rounding() -> None:
@@ -436,7 +513,7 @@ def test_sums_of_losses_are_equal_within_rounding() -> None:
 
 def test_recorded_results_are_judged_without_a_run(root, tmp_path, monkeypatch) -> None:
     answer = reproduce(root, "whole", tmp_path / "o")
-    kept.record(root, answer)
+    kept.record(root, answer, tmp_path / "o")
     want = {key: answer[key] for key in ("rows", "claims", "energy", "data", "runs")}
 
     def nothing(*given: object) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nets import dyadic, same
 from refsnn import kernels, neurons
-from refsnn.kernels import PAIRS
+from refsnn.kernels import PAIRS, dense
 from refsnn.layers import Conv2d, Linear, LinearMap
 from refsnn.neurons import IF, DualThresholdIF, GatedIF, Neuron, State
 from test_layers import CONVOLUTIONS
@@ -60,6 +60,8 @@ def test_projections(kind: str, rng: np.random.Generator) -> None:
             want = op.accumulate(acc, x)
             got = kernels.accumulate(op, acc, x)
             assert same(got, want), (op, name)
+            if isinstance(op, Conv2d):
+                assert same(dense.convolve(op, acc, x), want), (op, name)
             assert same(acc, before), (op, name)
         seen.add(type(op))
     assert seen == {cls for cls in PAIRS if issubclass(cls, LinearMap)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -40,6 +41,37 @@ def clip_floor(x: Array, T: int, V: Array) -> Array:
     """
     output: Array = V / T * np.clip(np.floor(T * x / V), 0, T)
     return output
+
+
+def squared_errors(x: Array, T: int, V: Array) -> Array:
+    """Return how far the levels of T steps are from activations, for some thresholds.
+
+    Parameters
+    ----------
+    x : ndarray of float64, shape (n,), activation
+        Activations.
+    T : int
+        Number of steps.
+    V : ndarray of float64, shape (K,), activation
+        Thresholds.
+
+    Returns
+    -------
+    ndarray of float64, shape (K,)
+        sum over x of (ClipFloor(x, T, V) - x)^2, added one at a time in their order.
+    """
+    terms = (clip_floor(x[:, None], T, V) - x[:, None]) ** 2
+    sums: Array = np.concatenate([np.zeros((1, len(V))), terms]).cumsum(axis=0)[-1]
+    return sums
+
+
+def _errors(impl: str) -> Callable[[Array, int, Array], Array]:
+    """Return :func:`squared_errors`, compiled or as defined."""
+    if impl == "definition":
+        return squared_errors
+    from refsnn.kernels import levels  # noqa: PLC0415 - loads Numba
+
+    return levels.squared_errors
 
 
 def mmse_thresholds(
@@ -80,16 +112,17 @@ def mmse_thresholds(
     -------
     dict of str to ndarray of float64, shape () or (C,)
         By activation; 0 where it is silent on every image. Squares are added within an
-        image in memory order, and over images exactly.
+        image one by one in memory order, and over images exactly.
     """
     largest = channel_maxima(ann, images, impl=impl)
     if not channelwise:
         largest = {name: np.asarray(peak.max()) for name, peak in largest.items()}
     squares: dict[str, list[Array]] = {name: [] for name in largest}
+    errors = _errors(impl)
 
     def observe(name: str, value: Array) -> None:
         if name in largest:
-            squares[name].extend(_squares(a, T, largest[name]) for a in value)
+            squares[name].extend(_squares(a, T, largest[name], errors) for a in value)
 
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
@@ -99,16 +132,17 @@ def mmse_thresholds(
     return {name: _best(largest[name], np.array(s)) for name, s in squares.items()}
 
 
-def _squares(a: Array, T: int, largest: Array) -> Array:
+def _squares(
+    a: Array, T: int, largest: Array, errors: Callable[[Array, int, Array], Array]
+) -> Array:
     """Return the squared errors of one image for every candidate, (POINTS, ...)."""
     rows = a.reshape(largest.size if largest.ndim else 1, -1)
     tops = np.where(largest > 0, largest, 1.0).reshape(-1)
-    channels = []
-    for row, top in zip(rows, tops, strict=True):
-        x = row[row != 0]  # silent ones have no error
-        candidates = (top * (k / POINTS) for k in range(1, POINTS + 1))
-        channels.append([((clip_floor(x, T, V) - x) ** 2).sum() for V in candidates])
-    return np.array(channels).T
+    share = np.arange(1, POINTS + 1) / POINTS
+    return np.stack(  # silent ones have no error
+        [errors(x[x != 0], T, top * share) for x, top in zip(rows, tops, strict=True)],
+        axis=1,
+    )
 
 
 def _best(largest: Array, squares: Array) -> Array:
@@ -167,10 +201,11 @@ def moving_thresholds(
     """
     names = {node.name for node in ann.activations}
     theta: dict[str, float] = {}
+    errors = _errors(impl)
 
     def observe(name: str, value: Array) -> None:
         if name in names:
-            found = _code_threshold(value, T) if search else float(value.max())
+            found = _code_threshold(value, T, errors) if search else float(value.max())
             before = theta.get(name)
             kept = found if before is None else KEPT * before + (1 - KEPT) * found
             theta[name] = kept
@@ -183,13 +218,11 @@ def moving_thresholds(
     return {name: np.asarray(value) for name, value in theta.items()}
 
 
-def _code_threshold(a: Array, T: int) -> float:
-    """Return the best candidate of one batch, the larger on ties."""
-    largest, best, least = float(a.max()), 0.0, math.inf
-    x = a[a != 0]  # silent ones have no error
-    for i in range(CODE_POINTS if largest > 0 else 0):
-        V = np.asarray((1 - 0.01 * i) * largest)
-        error = float(((clip_floor(x, T, V) - x) ** 2).sum()) / a.size
-        if error < least:
-            best, least = float(V), error
-    return best
+def _code_threshold(
+    a: Array, T: int, errors: Callable[[Array, int, Array], Array]
+) -> float:
+    """Return the best candidate of one batch, the larger on ties; 0 if it is silent."""
+    V = (1 - 0.01 * np.arange(CODE_POINTS)) * a.max()
+    if not V[0] > 0:
+        return 0.0
+    return float(V[errors(a[a != 0], T, V).argmin()])  # silent ones have no error

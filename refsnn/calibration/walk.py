@@ -10,6 +10,8 @@ from typing import TypeVar
 import numpy as np
 
 from refsnn.arithmetic import Arithmetic
+from refsnn.engine.geometry import as_map
+from refsnn.engine.layout import from_words, in_words
 from refsnn.network import INPUT, Network, Population, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.run import Simulation, ann_outputs, implementation, processors
@@ -26,7 +28,8 @@ class Walk:
 
     Populations are taken in graph order: look at one, set it with :meth:`settle`, go
     on. Of the spiking network the spikes of settled populations are held as bits while
-    a later one still reads them.
+    a later one still reads them. It runs in mode `ordered`, on the event-driven kernels
+    where they can serve: no network is certified before it is calibrated.
 
     Parameters
     ----------
@@ -57,7 +60,7 @@ class Walk:
         self._ann = [
             ann_outputs(ann, ann.preprocess(chunk), impl=impl) for chunk in chunks
         ]
-        self._bits: list[dict[str, Array]] = [{} for _ in chunks]
+        self._words: list[dict[str, Array]] = [{} for _ in chunks]
         self._last = {q.source: p.name for p in snn.populations for q in p.projections}
 
     def activations(self, name: str) -> Array:
@@ -92,10 +95,10 @@ class Walk:
         ndarray of int64, shape (n, *S)
             Its spikes in T steps.
         """
+        fire = self._firing(name)
 
         def count(chunk: int) -> Array:
-            counts: Array = self._fire(name, chunk).sum(axis=0, dtype=np.int64)
-            return counts
+            return self._counted(name, fire(chunk))
 
         return np.concatenate(self._each(count, range(len(self._x))))
 
@@ -114,10 +117,7 @@ class Walk:
         """
         if source == INPUT:
             return np.concatenate(self._x).astype(np.float64)
-        counts = [
-            self._spikes(source, chunk).sum(axis=0, dtype=np.int64)
-            for chunk in range(len(self._x))
-        ]
+        counts = [self._counted(source, words[source]) for words in self._words]
         return np.concatenate(counts) / self.T
 
     def settle(self, population: Population) -> None:
@@ -134,12 +134,14 @@ class Walk:
         )
         self.snn = dataclasses.replace(self.snn, populations=populations)
 
+        fire = self._firing(name)
+
         def keep(chunk: int) -> None:
-            bits = np.packbits(self._fire(name, chunk).astype(bool), axis=0)
-            self._bits[chunk][name] = bits
-            for source in {q.source for q in population.projections} - {INPUT}:
+            words = self._words[chunk]
+            words[name] = fire(chunk)
+            for source in _sources(population):
                 if self._last[source] == name:
-                    del self._bits[chunk][source]
+                    del words[source]
 
         self._each(keep, range(len(self._x)))
 
@@ -150,16 +152,41 @@ class Walk:
         with ThreadPoolExecutor(processors()) as pool:
             return list(pool.map(work, items))
 
-    def _spikes(self, name: str, chunk: int) -> Array:
-        """Return held spikes, int8, (T, B, *S)."""
-        bits = self._bits[chunk][name]
-        return np.unpackbits(bits, axis=0, count=self.T).view(np.int8)
+    def _counted(self, name: str, words: Array) -> Array:
+        """Count spikes over all steps, (B, *S)."""
+        from refsnn.engine.ordered import counts  # noqa: PLC0415 - loads Numba
+
+        shape = self.snn[name].shape
+        return counts(words, shape[0]).reshape(len(words), *shape)
+
+    def _firing(self, name: str) -> Callable[[int], Array]:
+        """Return what runs one population on the held spikes of a chunk, to words."""
+        sources = _sources(self.snn[name])
+        if self.impl == "kernel":
+            from refsnn.engine.ordered import ordered  # noqa: PLC0415 - loads Numba
+
+            fast = ordered(self.snn, name, self.T)
+            if fast:
+                return lambda chunk: fast.fire(
+                    {source: self._words[chunk][source] for source in sources}
+                )
+        return lambda chunk: self._fire(name, chunk)
 
     def _fire(self, name: str, chunk: int) -> Array:
-        """Run one population on held spikes, int8, (T, B, *S)."""
-        x, ordered = self._x[chunk], Arithmetic(mode="ordered")
-        sources = {q.source for q in self.snn[name].projections} - {INPUT}
-        trains = {source: self._spikes(source, chunk) for source in sources}
+        """Run one population on its ordinary kernel, or by its definition."""
+        x, exactly = self._x[chunk], Arithmetic(mode="ordered")
+        trains = {}
+        for source in _sources(self.snn[name]):
+            shape = self.snn[source].shape
+            bits = from_words(self._words[chunk][source], shape[0])
+            bits = bits.reshape(*bits.shape[:2], *shape).swapaxes(0, 1)
+            trains[source] = np.ascontiguousarray(bits).view(np.int8)
         chosen = implementation(self.impl)
-        simulation = Simulation(self.snn, x, self.T, ordered, chosen, None)
-        return simulation.fire(name, self.T, trains)
+        simulation = Simulation(self.snn, x, self.T, exactly, chosen, None)
+        s = simulation.fire(name, self.T, trains).astype(bool).swapaxes(0, 1)
+        return in_words(s.reshape(*s.shape[:2], *as_map(s.shape[2:])))
+
+
+def _sources(p: Population) -> set[str]:
+    """Name the populations that a population draws on."""
+    return {q.source for q in p.projections} - {INPUT}

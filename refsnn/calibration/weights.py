@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from refsnn.calibrate import Progress
 from refsnn.calibration.optimisers import OPTIMISERS, at_rest, cosine
 from refsnn.calibration.thresholds import clip_floor
 from refsnn.calibration.walk import Walk
-from refsnn.layers import LinearMap, linearised, product
+from refsnn.engine.geometry import as_map
+from refsnn.layers import Conv2d, Identity, LinearMap, product
 from refsnn.network import (
     INPUT,
     Network,
@@ -68,7 +70,7 @@ class Layer:
 
     Attributes
     ----------
-    op : LinearMap
+    op : Conv2d or Linear
         The trained map, in units of activations.
     x : ndarray, shape (n, *S), activation
         Average outputs of its calibrated source, pooled.
@@ -76,8 +78,8 @@ class Layer:
         Everything else that is added: bias, shift, other projections.
     a : ndarray, shape (n, *S'), activation
         Activations of the trained network.
-    theta : ndarray, broadcastable over S', activation
-        Thresholds.
+    theta : ndarray, shape () or one for each channel, activation
+        Thresholds, broadcastable over S'.
     T : int
         Number of steps.
     """
@@ -89,12 +91,107 @@ class Layer:
     theta: Array
     T: int
 
+    @cached_property
+    def task(self) -> Any:
+        """The same, laid out for the compiled twin of :meth:`squares`."""
+        from refsnn.kernels.gradients import Task  # noqa: PLC0415 - loads Numba
+
+        return Task(self.op, self.x, self.rest, self.a, self.theta, self.T)
+
+    def squares(self, weight: Array, some: Array, scale: float) -> tuple[float, Array]:
+        """Return what some images add to the squared error and to its gradient.
+
+        Parameters
+        ----------
+        weight : ndarray
+            The weight.
+        some : ndarray of int
+            The images.
+        scale : float
+            What the gradient is multiplied by.
+
+        Returns
+        -------
+        squares : float
+            Sum of squared errors, in float64.
+        gradient : ndarray, the shape of the weight
+            In the type of the activations, which everything is computed in: z in the
+            order of mode ``ordered``, `rest` first; the gradient over the pixels of an
+            image, (row, column), and then over images.
+        """
+        op, x = dataclasses.replace(self.op, weight=weight), self.x[some]
+        z = op.accumulate(self.rest[some], x)
+        error, g = floor_gradient(z, self.a[some], self.theta, self.T, scale)
+        squares = float(np.square(error, dtype=np.float64).sum())
+        return squares, _weight_gradient(op, x, g)
+
+
+def _weight_gradient(op: LinearMap, x: Array, g: Array) -> Array:
+    """Return the gradient by the weight, summed as :meth:`Layer.squares` says."""
+    total = np.zeros(op.weight.shape, dtype=x.dtype)
+    if isinstance(op, Conv2d):
+        x = np.pad(x, ((0, 0), (0, 0), *op.pads))
+        for image, slopes in zip(x, g, strict=True):
+            own = np.zeros_like(total)
+            for i, j in np.ndindex(slopes.shape[1:]):
+                window = image[_window(op, i, j)]
+                window = window.reshape(op.groups, 1, *op.weight.shape[1:])
+                slope = slopes[:, i, j].reshape(op.groups, -1, 1, 1, 1)
+                own = own + (slope * window).reshape(own.shape)
+            total = total + own
+        return total
+    for values, slope in zip(x.reshape(len(x), -1), g, strict=True):
+        total = total + slope[:, None] * values
+    return total
+
+
+def _window(op: Conv2d, i: int, j: int) -> tuple[slice, ...]:
+    """Return what an output pixel sees of a padded image."""
+    ends = zip((i, j), op.stride, op.dilation, op.weight.shape[2:], strict=True)
+    return (
+        slice(None),
+        *(slice(k * s, k * s + d * (size - 1) + 1, d) for k, s, d, size in ends),
+    )
+
+
+def floor_gradient(
+    z: Array, a: Array, theta: Array, T: int, scale: float
+) -> tuple[Array, Array]:
+    """Return how far levels are from activations, and the gradient of half its square.
+
+    ::
+
+        error    = ClipFloor(z, T, theta) - a
+        gradient = scale error   if 0 <= z <= theta, else 0
+
+    Parameters
+    ----------
+    z, a : ndarray, shape (M, *S), activation
+        Average inputs, and the outputs that they are to have.
+    theta : ndarray, broadcastable over S, activation
+        Thresholds.
+    T : int
+        Number of steps.
+    scale : float
+        What the gradient is multiplied by.
+
+    Returns
+    -------
+    error, gradient : ndarray, shape (M, *S)
+        In the type of `z`.
+    """
+    error = clip_floor(z, T, theta) - a
+    inside = (z >= 0) & (z <= theta)
+    return error, np.where(inside, z.dtype.type(scale) * error, z.dtype.type(0))
+
 
 def loss_and_gradient(
     layer: Layer,
     weight: Array,
     some: Array,
     pool: ThreadPoolExecutor | None = None,
+    *,
+    impl: str = "kernel",
 ) -> tuple[float, Array]:
     """Return the loss of some images, and its gradient by the weight.
 
@@ -119,6 +216,9 @@ def loss_and_gradient(
         The images; split into pieces, whose sums are added in order.
     pool : ThreadPoolExecutor, optional
         Threads for the pieces; the bits do not depend on it.
+    impl : str
+        ``kernel`` or ``definition``: the gradients are the same, the loss but for the
+        order of its sum.
 
     Returns
     -------
@@ -129,31 +229,25 @@ def loss_and_gradient(
     """
     pieces = [piece for piece in np.array_split(some, PIECES) if len(piece)]
     size = len(some) * int(np.prod(layer.a.shape[2:]))
+    squares = layer.squares if impl == "definition" else layer.task
 
     def of(piece: Array) -> tuple[float, Array]:
-        return _piece(layer, weight, piece, size)
+        found: tuple[float, Array] = squares(weight, piece, 2 / size)
+        return found
 
     parts = list(pool.map(of, pieces) if pool else map(of, pieces))
     loss, gradient = parts[0]
     for more, g in parts[1:]:
         loss, gradient = loss + more, gradient + g
-    return loss, gradient
-
-
-def _piece(layer: Layer, weight: Array, some: Array, size: int) -> tuple[float, Array]:
-    """Return what some images add to the loss and to its gradient."""
-    x, a = layer.x[some], layer.a[some]
-    z, gradient = linearised(dataclasses.replace(layer.op, weight=weight), x)
-    z = z + layer.rest[some]
-    error = clip_floor(z, layer.T, layer.theta) - a
-    inside = (z >= 0) & (z <= layer.theta)
-    return float((error**2).sum()) / size, gradient(2 / size * (error * inside))
+    return loss / size, gradient
 
 
 def trained(
     layer: Layer,
     how: Training,
     tell: Callable[[int, float], None] | None = None,
+    *,
+    impl: str = "kernel",
 ) -> Array:
     """Minimise the loss of a layer over its weight.
 
@@ -166,12 +260,15 @@ def trained(
         permutation.
     tell : callable, optional
         Told every iteration and its loss.
+    impl : str
+        ``kernel`` or ``definition``; the weights are the same.
 
     Returns
     -------
     ndarray of float64
-        The weight. The same bits again with the same libraries, threads and processor;
-        elsewhere sums in another order make other roundings.
+        The weight. Every sum has its order and no library multiplies, so threads and
+        processors do not change its bits; what could is another C library's cos and
+        pow, of which the rate and Adam's corrections are made.
     """
     optimiser = OPTIMISERS[how.optimiser]
     rng = np.random.default_rng(how.seed)
@@ -180,7 +277,7 @@ def trained(
     with ThreadPoolExecutor(min(PIECES, processors())) as pool:
         for t in range(how.iterations):
             some = rng.permutation(len(layer.x))[: how.minibatch]
-            loss, g = loss_and_gradient(layer, weight, some, pool)
+            loss, g = loss_and_gradient(layer, weight, some, pool, impl=impl)
             rate = cosine(how.rate, t, how.iterations)
             weight, moments = optimiser.step(
                 weight, g.astype(np.float64), moments, t + 1, rate
@@ -220,9 +317,9 @@ def calibrate_weights(
     how : Training
         Steps, rate, optimiser, seed; each layer starts with the same seed.
     dtype : type
-        Type of the matrix products.
+        Type of the sums.
     impl : str
-        ``kernel`` or ``definition``, of the runs.
+        ``kernel`` or ``definition``, of the runs and of the gradients.
     progress : callable, optional
         Told how many iterations are done.
     watch : callable, optional
@@ -245,7 +342,8 @@ def calibrate_weights(
 
         chosen = max(p.projections, key=lambda q: q.op.weight.size)
         layer = _layer(walk, p, chosen, T, how, dtype)
-        weight = trained(layer, how, tell)
+        weight = trained(layer, how, tell, impl=impl)
+        weight = weight.reshape(chosen.op.weight.shape)
         walk.settle(_with_weight(walk.snn, p, chosen, weight))
         if progress:
             progress((done + 1) * how.iterations, total)
@@ -272,8 +370,17 @@ def _layer(
     x = chosen.pooled(walk.averages(chosen.source)) / chosen.divisor
     scale = _scale(walk.snn, chosen)
     scale = per_channel(scale, x.shape[1:], where=f"population {p.name}, scale")
+    op = _unnormalised(walk.snn, p, chosen)
+    if isinstance(op, Identity):  # neurons behind a pooling: each channel sees its own
+        channels = len(op.weight)
+        op = Conv2d(weight=op.weight.reshape(-1, 1, 1, 1), groups=channels)
+        x, rest, a = (
+            value.reshape(len(a), *as_map(a.shape[1:]))
+            for value in (x * scale, rest, a)
+        )
+        scale, theta = np.array(1.0), theta.reshape(-1, 1, 1) if theta.ndim else theta
     return Layer(
-        op=_unnormalised(walk.snn, p, chosen),
+        op=op,
         x=(x * scale).astype(dtype),
         rest=rest.astype(dtype),
         a=a.astype(dtype),

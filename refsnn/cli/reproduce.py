@@ -18,6 +18,7 @@ from refsnn.reproduce import from_recorded as recalled
 from refsnn.reproduce import recorded as kept
 from refsnn.reproduce import reproduce as reproduced
 from refsnn.reproduce.counted import COUNTS
+from refsnn.reproduce.facts import load_tolerances
 
 Executor = StrEnum("Executor", {name: name for name in EXECUTORS})  # type: ignore[misc]  # made of EXECUTORS
 
@@ -58,6 +59,21 @@ def reproduce(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="First so many test images.")
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="NETWORK/METHOD/T",
+            help="Such runs alone, * for anything; with --record others stay recorded.",
+        ),
+    ] = None,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="Train weights again where a network is recorded; compared by a band.",
+        ),
+    ] = False,
     shard: Annotated[
         int, typer.Option("--shard", min=1, help="Images in a shard.")
     ] = SHARD,
@@ -90,6 +106,8 @@ def reproduce(
         "shard": shard,
         "how": executor.value,
         "scheduler": scheduler,
+        "only": only or (),
+        "again": again,
     }
     wanted = {name: kept.load(folder, name) for name in names or () if check}
     answers, wrong = [], []
@@ -98,9 +116,11 @@ def reproduce(
         answer = make(folder, name)
         answers.append(answer)
         if record:
-            common.stderr.print(f"recorded {kept.record(folder, answer)}", markup=False)
+            common.stderr.print(
+                f"recorded {kept.record(folder, answer, out)}", markup=False
+            )
         if name in wanted:
-            wrong += kept.differences(wanted[name], answer)
+            wrong += kept.differences(wanted[name], answer, load_tolerances(folder))
             for line in kept.unrecorded(wanted[name], answer):
                 common.stderr.print(printable(line), markup=False)
         if json != "-":

@@ -99,6 +99,47 @@ def aligned(values: Array) -> Array:
     return copy
 
 
+def in_words(bits: Array) -> Array:
+    """Pack truth values into words, a bit a channel.
+
+    Parameters
+    ----------
+    bits : ndarray of bool, shape (..., C, H, W)
+        Truth values of a map's elements.
+
+    Returns
+    -------
+    ndarray of uint16, shape (..., H, W, words)
+        The first channel in the lowest bit of the first word.
+    """
+    C = bits.shape[-3]
+    moved = np.moveaxis(bits, -3, -1)
+    full = np.zeros((*moved.shape[:-1], words_of(C) * LANES), dtype=bool)
+    full[..., :C] = moved
+    words: Array = np.packbits(full, axis=-1, bitorder="little").view("<u2")
+    return words
+
+
+def from_words(words: Array, C: int) -> Array:
+    """Unpack truth values.
+
+    Parameters
+    ----------
+    words : ndarray of uint16, shape (..., H, W, words)
+        As :func:`in_words` returns them.
+    C : int
+        Channels.
+
+    Returns
+    -------
+    ndarray of bool, shape (..., C, H, W)
+        Truth values.
+    """
+    flat = np.ascontiguousarray(words, dtype="<u2").view(np.uint8)
+    bits = np.unpackbits(flat, axis=-1, count=C, bitorder="little").astype(bool)
+    return np.moveaxis(bits, -1, -3)
+
+
 def in_lanes(values: Array, lanes: int, fill: float) -> Array:
     """Bring channels to the end, and fill up the lanes.
 

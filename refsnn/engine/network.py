@@ -15,7 +15,7 @@ from refsnn.arithmetic import Arithmetic
 from refsnn.certificate import ranges
 from refsnn.engine.currents import Currents, image_current
 from refsnn.engine.geometry import as_map
-from refsnn.engine.layout import LANES, words_of
+from refsnn.engine.layout import LANES, from_words, in_words, words_of
 from refsnn.engine.plan import Part, Plan, prepare, why_ordinary
 from refsnn.kernels import events
 from refsnn.kernels.lists import LIST
@@ -139,9 +139,7 @@ def _prepare(snn: SpikingNetwork, steps: int, arithmetic: Arithmetic) -> Prepare
         },
         fan_outs={p.name: _fan_out(snn, p) for p in snn.hidden},
         records={
-            id(part): (_records(LIST, part.lists), _records(events.TAP, part.taps))
-            for plan in plans.values()
-            for part in plan.parts
+            id(part): records(part) for plan in plans.values() for part in plan.parts
         },
     )
 
@@ -226,21 +224,14 @@ class Engine:
 
     def _to_words(self, p: Population, bits: Array, begin: int) -> None:
         """Write truth values, shape (..., *S), into the arena."""
-        C, H, W = as_map(p.shape)
         leading = bits.shape[: bits.ndim - len(p.shape)]
-        full = np.zeros((*leading, H, W, words_of(C) * LANES), dtype=bool)
-        full[..., :C] = np.moveaxis(bits.reshape(*leading, C, H, W), -3, -1)
-        packed = np.packbits(full, axis=-1, bitorder="little").view("<u2")
+        packed = in_words(bits.reshape(*leading, *as_map(p.shape)))
         self._words(p, begin, leading)[...] = packed
 
     def _from_words(self, p: Population, begin: int, leading: tuple[int, ...]) -> Array:
         """Read truth values, shape (..., *S), from the arena."""
-        C = p.shape[0]
-        words = np.ascontiguousarray(self._words(p, begin, leading), dtype="<u2")
-        bits = np.unpackbits(
-            words.view(np.uint8), axis=-1, count=C, bitorder="little"
-        ).astype(bool)
-        return np.moveaxis(bits, -1, -3).reshape(*leading, *p.shape)
+        bits = from_words(self._words(p, begin, leading), p.shape[0])
+        return bits.reshape(*leading, *p.shape)
 
     def spikes(self, name: str) -> Array:
         """Return the spikes of a population.
@@ -359,17 +350,8 @@ class Engine:
 
     def _buffers(self, part: Part) -> tuple[Array, Array, Array, Array]:
         """Fill in where projections find spikes; make room for their lists."""
-        lists, taps = (
-            _with_sources(kept, [self._places[one["source"]] for one in given])
-            for kept, given in zip(
-                self.prepared.records[id(part)], (part.lists, part.taps), strict=True
-            )
-        )
-        columns = max((one["columns"] for one in part.lists), default=0) + 1
-        chunk = min(LARGEST, max(CHUNK, part.fast["weights"].nbytes // 16))
-        buffer = np.empty(part.job["worst"] * self.T + chunk + LANES, dtype=np.uint32)
-        first = np.empty((ROWS, len(lists), self.T, columns), dtype=np.int32)
-        return lists, taps, buffer, first
+        kept = self.prepared.records[id(part)]
+        return buffers(part, kept, self._places, self.T)
 
     def count(self, name: str) -> tuple[Array, Array, Array]:
         """Count the spikes of a population and the operations that they cause.
@@ -414,11 +396,61 @@ class Engine:
         return np.ascontiguousarray(logits[:, :, : plan.shape[0]].swapaxes(0, 1))
 
 
-def _records(kind: np.dtype, given: list[dict[str, int]]) -> Array:
-    """Make records, in the order of the kind's fields, their sources left open."""
-    names = kind.names or ()
-    rows = [tuple(0 if n == "source" else one[n] for n in names) for one in given]
-    return np.array(rows, dtype=kind)
+def records(part: Part) -> tuple[Array, Array]:
+    """Make the kernel's records of a part, their sources left open.
+
+    Parameters
+    ----------
+    part : Part
+        Some channels of a population.
+
+    Returns
+    -------
+    lists, taps : ndarray
+        In the order of the fields of their kinds.
+    """
+    made = []
+    for kind, given in ((LIST, part.lists), (events.TAP, part.taps)):
+        names = kind.names or ()
+        rows = [tuple(0 if n == "source" else one[n] for n in names) for one in given]
+        made.append(np.array(rows, dtype=kind))
+    return made[0], made[1]
+
+
+def buffers(
+    part: Part,
+    kept: tuple[Array, Array],
+    places: Mapping[tuple[str, int], int],
+    T: int,
+) -> tuple[Array, Array, Array, Array]:
+    """Fill in where projections find spikes; make room for their lists.
+
+    Parameters
+    ----------
+    part : Part
+        Some channels of a population.
+    kept : tuple of ndarray
+        Their records.
+    places : mapping of (str, int) to int
+        Where the spikes of a source, and of a sign, are in the arena.
+    T : int
+        Number of steps.
+
+    Returns
+    -------
+    lists, taps : ndarray
+        The records.
+    events, first : ndarray
+        Room.
+    """
+    lists, taps = (
+        _with_sources(empty, [places[one["source"]] for one in given])
+        for empty, given in zip(kept, (part.lists, part.taps), strict=True)
+    )
+    columns = max((one["columns"] for one in part.lists), default=0) + 1
+    chunk = min(LARGEST, max(CHUNK, part.fast["weights"].nbytes // 16))
+    buffer = np.empty(part.job["worst"] * T + chunk + LANES, dtype=np.uint32)
+    return lists, taps, buffer, np.empty((ROWS, len(lists), T, columns), dtype=np.int32)
 
 
 def _with_sources(records: Array, sources: list[int]) -> Array:

@@ -320,12 +320,16 @@ class _Layout:
             job=job,
             lists=lists,
             taps=taps,
-            tables=np.concatenate([t.reshape(-1) for t in self.tables])
-            if self.tables
-            else np.zeros(1, dtype=np.int64),
+            tables=self._flat_tables(),
             fast=values,
             true=true,
         )
+
+    def _flat_tables(self) -> Array:
+        """Join the tables; the kernel wants one in any case."""
+        if not self.tables:
+            return np.zeros(1, dtype=np.int64)
+        return np.concatenate([t.reshape(-1) for t in self.tables])
 
     def _job(
         self, tiles: int, rows: int, lists: list[dict[str, Any]]

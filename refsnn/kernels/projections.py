@@ -1,4 +1,4 @@
-"""Event-driven twins of the linear maps.
+"""Twins of the linear maps, event-driven but for analog maps.
 
 They visit the presynaptic elements in ascending (channel, row, column) order, skip the
 silent ones, and add each term to the sums of the neurons it reaches. So every sum gets
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from refsnn.kernels.dense import convolve
 from refsnn.kernels.pairs import exact, kernel_of
+from refsnn.kernels.vectors import LANES
 from refsnn.layers import Conv2d, Linear
 from refsnn.numerics import Array
 
@@ -37,6 +39,8 @@ def conv2d(op: Conv2d, acc: Array, x: Array) -> Array:
     ndarray, shape (M, O, H', W')
         The sums with every term added.
     """
+    if x.dtype != np.int8 and len(op.weight) // op.groups >= LANES // 2:
+        return convolve(op, acc, x)
     out = np.array(acc.transpose(0, 2, 3, 1), order="C")
     weight = np.array(op.weight.transpose(1, 2, 3, 0), dtype=acc.dtype, order="C")
     rows, columns = op.targets(x.shape[1:])

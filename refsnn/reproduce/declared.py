@@ -6,7 +6,8 @@ import dataclasses
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,24 @@ class Run:
         if METHODS[self.method].depends_on_T:
             return self.steps
         return (max(self.steps),)
+
+    def among(self, T: int, only: Sequence[str]) -> bool:
+        """Say whether a conversion is one of those that are asked for.
+
+        Parameters
+        ----------
+        T : int
+            Number of steps.
+        only : sequence of str
+            Patterns of NETWORK/METHOD/T with * for anything; none: all are.
+
+        Returns
+        -------
+        bool
+            Whether one of them matches.
+        """
+        name = f"{self.network}/{self.label}/{T}"
+        return not only or any(fnmatchcase(name, pattern) for pattern in only)
 
     @property
     def settings(self) -> dict[str, Any]:

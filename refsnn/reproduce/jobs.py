@@ -17,8 +17,10 @@ from refsnn.convert import convert, needs_images
 from refsnn.datasets import Images
 from refsnn.errors import DataError
 from refsnn.io import content_sha256
+from refsnn.methods import METHODS
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
+from refsnn.reproduce import recorded
 from refsnn.reproduce.declared import Run
 from refsnn.reproduce.work import WORK
 from refsnn.trace import images_sha256
@@ -167,10 +169,29 @@ def find_weights(root: Path, name: str) -> Path:
     )
 
 
+def _recorded(root: Path, run: Run, T: int, sha256: str) -> Path | None:
+    """Return the recorded network, if there is one of this declaration."""
+    path = recorded.network_of(root, run.network, run.method, run.whole, T)
+    if not METHODS[run.method].trains or not path.is_file():
+        return None
+    snn = io.load_snn(path)
+    own = (snn.method, snn.ann_sha256, snn.T, dict(snn.options))
+    return path if own == (run.method, sha256, T, run.whole) else None
+
+
 def converted(
-    root: Path, out: Path, run: Run, data: str, T: int, ann_file: Path | None = None
+    root: Path,
+    out: Path,
+    run: Run,
+    data: str,
+    T: int,
+    ann_file: Path | None = None,
+    *,
+    again: bool = False,
 ) -> Conversion:
     """Convert a network, or find it converted.
+
+    What a method has trained is shared as a file: if it is recorded, that is run.
 
     Parameters
     ----------
@@ -184,6 +205,8 @@ def converted(
         Number of steps.
     ann_file : Path, optional
         The trained network; by default found by its name.
+    again : bool
+        Whether weights are trained again where a recorded network has them.
 
     Returns
     -------
@@ -193,6 +216,12 @@ def converted(
     file = ann_file or find_weights(root, run.network)
     ann = io.load_ann(file)
     sha256 = content_sha256(ann)
+    shared = None if again else _recorded(root, run, T, sha256)
+    if shared:
+        net_sha256 = content_sha256(io.load_snn(shared))
+        return Conversion(
+            run=run, T=T, ann=file, net=shared, sha256=sha256, net_sha256=net_sha256
+        )
     options = run.settings
     looks = needs_images(run.method, options)
     train = datasets.load(data, "train") if looks else None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from refsnn import io
 from refsnn.errors import DataError
+from refsnn.io import content_sha256
+from refsnn.methods import METHODS
 from refsnn.reproduce.done import LATER, identity
+from refsnn.reproduce.facts import Tolerances
+from refsnn.reproduce.verdicts import tolerance
 
 KEPT = ("name", "data", "runs", "counted")
 """What is recorded of a result."""
@@ -41,15 +46,18 @@ def path_of(root: Path, name: str) -> Path:
     return root / "recorded" / f"{name}.json"
 
 
-def record(root: Path, answer: dict[str, Any]) -> Path:
-    """Keep the integers of a result.
+def record(root: Path, answer: dict[str, Any], out: Path) -> Path:
+    """Keep the integers of a result, and the networks whose weights were trained.
 
     Parameters
     ----------
     root : Path
         The folder of the reproductions.
     answer : dict
-        What :func:`refsnn.reproduce.reproduce` returned.
+        What :func:`refsnn.reproduce.reproduce` returned. If it was of some runs only,
+        what is recorded of others of the same images stays.
+    out : Path
+        Folder of results, with the converted networks.
 
     Returns
     -------
@@ -67,9 +75,62 @@ def record(root: Path, answer: dict[str, Any]) -> Path:
     path = path_of(root, answer["name"])
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {key: answer[key] for key in KEPT if answer.get(key)}
+    if answer.get("only") and path.is_file():
+        kept["runs"] = _joined(load(root, answer["name"]), kept)
+    _keep_networks(root, answer, out)
     text = json.dumps(kept, indent=1, sort_keys=True) + "\n"
     io.write_atomically(path, text.encode())
     return path
+
+
+def _joined(before: dict[str, Any], kept: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what is recorded of other runs, and the new ones."""
+    if json.loads(json.dumps(kept["data"])) != before["data"]:
+        got, expected = "results of other images", "those of the recorded runs"
+        raise DataError(where=kept["name"], got=got, expected=expected)
+    new = {str(identity(run)) for run in json.loads(json.dumps(kept["runs"]))}
+    others = [run for run in before["runs"] if str(identity(run)) not in new]
+    return sorted([*others, *kept["runs"]], key=lambda run: [*map(str, identity(run))])
+
+
+def _keep_networks(root: Path, answer: dict[str, Any], out: Path) -> None:
+    """Copy the networks whose weights were trained, as they were run."""
+    trained = {
+        run["converted_sha256"]: run
+        for run in answer["runs"]
+        if METHODS[run["method"]].trains
+    }
+    for file in (out / "networks").glob("*.h5") if trained else ():
+        run = trained.get(content_sha256(io.load_snn(file)))
+        if run:
+            target = network_of(root, *identity(run))
+            io.write_atomically(target, file.read_bytes())
+
+
+def network_of(
+    root: Path, network: str, method: str, options: Mapping[str, Any], T: int
+) -> Path:
+    """Return the file of a recorded network, of a method that trains weights.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the reproductions.
+    network, method : str
+        The trained network and the method.
+    options : mapping
+        All options of the method.
+    T : int
+        Number of steps.
+
+    Returns
+    -------
+    Path
+        The file, there or not; its name ends with a hash of the options.
+    """
+    text = json.dumps(dict(options), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return root / "recorded" / f"{network}-{method}-T{T}-{digest}.h5"
 
 
 def load(root: Path, name: str) -> dict[str, Any]:
@@ -101,7 +162,9 @@ def load(root: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def differences(kept: dict[str, Any], answer: dict[str, Any]) -> list[str]:
+def differences(
+    kept: dict[str, Any], answer: dict[str, Any], known: Tolerances
+) -> list[str]:
     """Compare a re-run with what was recorded.
 
     Parameters
@@ -109,7 +172,9 @@ def differences(kept: dict[str, Any], answer: dict[str, Any]) -> list[str]:
     kept : dict
         What :func:`load` returned.
     answer : dict
-        The re-run.
+        The re-run. If it was of some runs only, others are not compared.
+    known : Tolerances
+        What two accuracies may differ by if weights were trained again.
 
     Returns
     -------
@@ -124,15 +189,52 @@ def differences(kept: dict[str, Any], answer: dict[str, Any]) -> list[str]:
     for index, run in enumerate(kept.get("runs", [])):
         path, now = f"{name}/runs[{index}]", made.get(str(identity(run)))
         if now is None:
-            found.append(f"{path}: recorded {run['network']} {run['method']}, now none")
+            what = f"{run['network']} {run['method']} T = {run['T']}"
+            if not answer.get("only"):
+                found.append(f"{path}: recorded {what}, now none")
+            continue
+        if trained_again(run, now):
+            found += _beyond_band(path, run, now, kept["data"]["images"], known)
             continue
         lacking = [key for key in LATER if key not in run]
         found += _walk(path, run, {k: v for k, v in now.items() if k not in lacking})
     return found
 
 
+def trained_again(run: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Say whether a run's weights were trained anew, to others than the recorded ones.
+
+    Parameters
+    ----------
+    run, now : dict
+        The recorded run and the new one.
+
+    Returns
+    -------
+    bool
+        Whether the method trains and the networks differ.
+    """
+    other = run["converted_sha256"] != now["converted_sha256"]
+    return other and METHODS[run["method"]].trains
+
+
+def _beyond_band(
+    path: str,
+    run: dict[str, Any],
+    now: dict[str, Any],
+    images: int,
+    known: Tolerances,
+) -> list[str]:
+    """Compare accuracies of networks that were trained twice."""
+    old, new = run["correct"][-1], now["correct"][-1]
+    allowed = tolerance(100 * old / images, 100 * new / images, images, run["T"], known)
+    if 100 * abs(new - old) / images <= allowed:
+        return []
+    return [f"{path}: recorded {old} correct, trained again {new}, beyond the band"]
+
+
 def unrecorded(kept: dict[str, Any], answer: dict[str, Any]) -> list[str]:
-    """Say what a re-run has that was not recorded, and so was not compared.
+    """Say what of a re-run was not compared, or not integer by integer.
 
     Parameters
     ----------
@@ -152,7 +254,9 @@ def unrecorded(kept: dict[str, Any], answer: dict[str, Any]) -> list[str]:
         mine = there.get(str(identity(json.loads(json.dumps(run)))))
         parts = [key for key in LATER if mine is not None and key not in mine]
         what = f"{run['network']} {run['method']} {run['set']} T = {run['T']}"
-        if mine is None or parts:
+        if mine is not None and trained_again(mine, run):
+            lines.append(f"trained again, compared by a band: {what}")
+        elif mine is None or parts:
             lines.append(f"not recorded: {', '.join(parts) or 'the run'} of {what}")
     return lines
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from refsnn.recording import versions
 from refsnn.reproduce import jobs, recorded
 from refsnn.reproduce.claims import decide
 from refsnn.reproduce.counted import count_all, judge_counts
-from refsnn.reproduce.declared import Reproduction, load_declaration
+from refsnn.reproduce.declared import Reproduction, Run, load_declaration
 from refsnn.reproduce.done import done_of
 from refsnn.reproduce.executors import executor
 from refsnn.reproduce.facts import load_claims, load_published, load_tolerances
@@ -41,6 +42,8 @@ def reproduce(
     shard: int = SHARD,
     how: str = "serial",
     scheduler: str | None = None,
+    only: Sequence[str] = (),
+    again: bool = False,
     progress: Told | None = None,
 ) -> dict[str, Any]:
     """Run a reproduction and write its results.
@@ -60,6 +63,10 @@ def reproduce(
         Images in a shard. No result depends on it.
     how, scheduler : optional
         As in :func:`refsnn.reproduce.executors.executor`.
+    only : sequence of str
+        Which runs, see :meth:`refsnn.reproduce.declared.Run.among`.
+    again : bool
+        Whether weights are trained again where a recorded network has them.
     progress : callable, optional
         Told how many shards of how many are done.
 
@@ -71,11 +78,13 @@ def reproduce(
     clock = time.perf_counter()
     work = executor(how, scheduler)
     declaration = load_declaration(root, name)
+    make = partial(jobs.converted, root, out, again=again)
     result, missing, of, shards = _run(
-        root, declaration, out, limit, shard, work, progress
+        make, declaration, only, out, limit, shard, work, progress
     )
     answer = {
         **judged(root, name, result, missing, of),
+        "only": list(only),
         "seconds": round(time.perf_counter() - clock, 3),
         "shards": shards,
         "executor": how,
@@ -193,8 +202,9 @@ class _Planned:
 
 
 def _run(
-    root: Path,
+    make: Callable[[Run, str, int], jobs.Conversion],
     declaration: Reproduction,
+    only: Sequence[str],
     out: Path,
     limit: int | None,
     size: int,
@@ -216,8 +226,11 @@ def _run(
     images = min(limit or of, declaration.images or of, of)
     for number, run in enumerate(declaration.runs):
         for T in run.conversions:
+            if not run.among(T, only):
+                missing[number] = f"not among {', '.join(only)} (--only)"
+                continue
             try:
-                conversions.append(jobs.converted(root, out, run, declaration.data, T))
+                conversions.append(make(run, declaration.data, T))
             except RefsnnError as error:
                 missing[number] = str(error)
     planned = [p for c in conversions for p in _plan(declaration, c, images, size, out)]

@@ -101,6 +101,7 @@ def _beyond(
                 note=missing,
             )
             for T in run.steps
+            if str(T) not in ours
         ]
     return judged
 
