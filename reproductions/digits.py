@@ -6,11 +6,9 @@ python reproductions/digits.py
 from refsnn.reproduce import Reproduction, Run, main
 
 STEPS, T = (1, 2, 4, 8, 16, 32), (8,)
-PARTS = (
-    {},
-    {"dual": False},
-    *({"v0": v0} for v0 in (0.0, 0.25, 0.75, 1.0)),
-)
+SWEEP = ({"v0": v0} for v0 in (0.0, 0.25, 0.75, 1.0))
+PARTS = ({}, {"dual": False}, {"clip": False}, *SWEEP)
+ECL = ("ECL-2", "ECL-3", "ECL-4", "ECL-5")
 REPRODUCTION = Reproduction(
     title="Digits: every method on the shipped networks",
     data="digits",
@@ -32,7 +30,8 @@ REPRODUCTION = Reproduction(
             for m in ("rts", "calib-none", "calib-light", "calib-potential")
         ),
     ),
-    claims=("SRP-1", "SRP-2", "SRP-3", "ECL-3", "ECL-4", "ECL-5", "CAL-2", "CAL-3"),
+    claims=("SRP-1", "SRP-2", "SRP-3", *ECL, "CAL-2", "CAL-3"),
+    targets=("own", "relu"),
 )
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from refsnn.recording import spikes_of
 from refsnn.run import run_snn
 
 METHODS = {
-    "qcfs": ("qcfs", "srp", "srp-v0", "ecl", "ecl:half=false"),
+    "qcfs": ("qcfs", "srp", "srp-v0", "ecl", "ecl:v0=0"),
     "clip": ("max-norm", "ecl"),
     "relu": ("opi", "max-norm", "percentile", "rts", "snm", "calib-light"),
 }

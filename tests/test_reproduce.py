@@ -230,6 +230,21 @@ def test_rows_and_what_is_not_run(root: Path, tmp_path: Path) -> None:
         assert len(list(csv.DictReader(file))) == len(answer["rows"])
 
 
+def test_a_second_t_that_may_be_meant_is_judged_too(root, tmp_path) -> None:
+    write_rows(root, [("P", "QCFS", "ANN", 99.0), ("P", "QCFS", "2", 98.5)])
+    text = (root / "published.csv").read_text()
+    used = "T=2 and the T=4 that the code hard-codes"
+    (root / "published.csv").write_text(
+        text.replace("2,98.5,s,V,", f"2,98.5,s,V,{used}")
+    )
+    answer = reproduce(root, "small", tmp_path / "o", limit=40)
+    rows = [row for row in answer["rows"] if row["T"] == 2 and row["paper"]]
+    assert [row["note"].startswith("ours at T = 4; ") for row in rows] == [False, True]
+    correct = answer["runs"][0]["correct"]
+    assert [row["ours"] for row in rows] == [100 * correct[t - 1] / 40 for t in (2, 4)]
+    assert [row["T"] for row in answer["rows"] if row["method"] == "qcfs"] == [1]
+
+
 def test_a_published_number_changed_by_nine_points(root: Path, tmp_path: Path) -> None:
     before = reproduce(root, "small", tmp_path / "o")
     write_rows(root, [("P", "QCFS", "ANN", 99.0), ("P", "QCFS", "4", 98.5 - 9)])

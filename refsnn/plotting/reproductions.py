@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import StrMethodFormatter
 
 from refsnn.plotting.results import COLOURS, INK, STYLE, log_steps, new_figure
 
@@ -51,9 +52,8 @@ def beside_published(
                     label=f"{label}, published",
                 )
         log_steps(axes, int(max(max(steps) for steps, _ in ours.values())))
-        axes.yaxis.set_major_formatter(PercentFormatter(100))
         axes.set_xlabel("T (steps); dashed: the trained network")
-        axes.set_ylabel("accuracy")
+        axes.set_ylabel("accuracy, %")
         figure.legend(loc="outside upper left", ncols=2, fontsize=8)
         return figure
 
@@ -78,10 +78,10 @@ def parts_of(rows: Mapping[str, Mapping[str, float]], unit: str) -> Figure:
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(1.3 + 0.3 * len(names))
         left = np.zeros(len(names))
-        for part in parts:
+        for part, colour in zip(parts, cycle(COLOURS)):  # one colour in all figures
             sizes = np.array([row.get(part, 0.0) for row in rows.values()])
             if sizes.any():
-                axes.barh(names, sizes, left=left, label=part)
+                axes.barh(names, sizes, left=left, label=part, color=colour)
             left += sizes
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
@@ -122,9 +122,11 @@ def energy_against_accuracy(
             label="trained network",
         )
         axes.set_xscale("log")
-        axes.yaxis.set_major_formatter(PercentFormatter(100))
+        for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            axis(StrMethodFormatter("{x:g}"))
+        axes.tick_params(axis="x", which="both", labelsize=8, rotation=45)
         axes.set_xlabel(f"energy of an image, µJ ({table})")
-        axes.set_ylabel("accuracy")
+        axes.set_ylabel("accuracy, %")
         figure.legend(loc="outside upper left", ncols=2, fontsize=8)
         return figure
 

@@ -58,8 +58,8 @@ def _counted(c: Counted) -> dict[str, Any]:
         "neurons": sum(int(np.prod(ann.shapes[n.name])) for n in ann.activations),
     }
     if c.T:
-        command = [sys.executable, "-m", "refsnn.reproduce.counted"]
-        command.append(json.dumps(dataclasses.asdict(c)))
+        text = json.dumps(dataclasses.asdict(c))
+        command = [sys.executable, "-c", f"import {__name__} as m; m.main()", text]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603 - this Python, this module
         answer |= json.loads(done.stdout)
     return answer
@@ -157,5 +157,6 @@ def agrees(text: str, value: int) -> bool:
     return abs(value / UNITS[unit] - float(number)) <= 0.5 * 10.0**-digits
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run an image through the architecture that the argument names; write JSON."""
     sys.stdout.write(json.dumps(one_image(Counted(**json.loads(sys.argv[1])))))
