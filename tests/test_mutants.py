@@ -176,10 +176,10 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "np.cumsum(synops)",
         ("test_methods.py::test_srp_s_observing_steps_are_counted_and_paid",),
     ),
-    "ecl: the half not switched": (
+    "ecl: v(0) not set": (
         "methods/rules",
-        "v0 = 0.5 if options.half else 0.0",
-        "v0 = 0.5",
+        "options.v0 * theta",
+        "0.5 * theta",
         ("test_methods.py::test_ecl_is_its_parts",),
     ),
     "ecl: neg_threshold not used": (
@@ -244,14 +244,14 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     "calibration: what is settled is silent": (
         "calibration/walk",
-        "self._bits[chunk][name] = bits",
-        "self._bits[chunk][name] = 0 * bits",
+        "words[name] = fire(chunk)",
+        "words[name] = 0 * fire(chunk)",
         ("test_calibration.py::test_every_population_is_set_by_its_rule",),
     ),
     "calibration: a gradient through the clip": (
-        "calibration/weights",
-        "gradient(2 / size * (error * inside))",
-        "gradient(2 / size * error)",
+        "kernels/gradients",
+        "inside = z[k] >= zero and z[k] <= theta[k]",
+        "inside = z[k] >= zero",
         ("test_calibration.py::test_the_gradient_by_hand",),
     ),
     "filter: half the bound": (
