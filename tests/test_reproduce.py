@@ -326,7 +326,7 @@ reproduce(Path(sys.argv[1]), "small", Path(sys.argv[2]), limit=90, shard=30)
 def test_kill_9_and_resume(root: Path, tmp_path: Path, monkeypatch) -> None:
     out = tmp_path / "o"
     want = result_of(root, tmp_path / "whole", shard=30)
-    command = [sys.executable, "-c", KILLED, str(root), str(out)]
+    command = [sys.executable, "-P", "-c", KILLED, str(root), str(out)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     kept_shards = {p: p.stat().st_mtime_ns for p in (out / "shards").glob("*.json")}
     calls: list[str] = []
@@ -505,10 +505,10 @@ def test_sums_of_losses_are_equal_within_rounding() -> None:
         run = {"network": "n", "method": "m", "set": {}, "T": 1, "loss": loss}
         return {"name": "r", "data": {"name": "d"}, "runs": [run]}
 
-    assert kept.differences(answer(1.0), answer(1.0 + 1e-9)) == []
-    assert len(kept.differences(answer(1.0), answer(1.0 + 1e-3))) == 1
+    assert kept.differences(answer(1.0), answer(1.0 + 1e-9), KNOWN) == []
+    assert len(kept.differences(answer(1.0), answer(1.0 + 1e-3), KNOWN)) == 1
     # an integer has no tolerance
-    assert len(kept.differences(answer(10**9), answer(10**9 + 1))) == 1
+    assert len(kept.differences(answer(10**9), answer(10**9 + 1), KNOWN)) == 1
 
 
 def test_recorded_results_are_judged_without_a_run(root, tmp_path, monkeypatch) -> None:
