@@ -503,6 +503,7 @@ def test_trained_weights_are_a_recorded_network(
 def test_sums_of_losses_are_equal_within_rounding() -> None:
     def answer(loss: float) -> dict:
         run = {"network": "n", "method": "m", "set": {}, "T": 1, "loss": loss}
+        run["converted_sha256"] = "c"
         return {"name": "r", "data": {"name": "d"}, "runs": [run]}
 
     assert kept.differences(answer(1.0), answer(1.0 + 1e-9), KNOWN) == []
