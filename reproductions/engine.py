@@ -1,9 +1,9 @@
 """The event-driven engine against mode `ordered`: every spike of every shipped network.
 
-Each network of ``weights/`` is converted by each method that takes its activations.
-Spikes, logits, counts and masks of both are compared on test images; then, on some,
-logits and counts of batches of 1 and 64, of one thread and two, and of a processor
-without vector registers.
+Each network of ``weights/`` is converted by methods for its activations. Spikes,
+logits, counts and masks of both are compared on test images; then, on some, logits and
+counts of batches of 1 and 64, of one thread and two, and of a processor without vector
+registers.
 
     python reproductions/engine.py --images 1000 --steps 8 [--networks NAME ..]
 
@@ -38,7 +38,7 @@ METHODS = {
     "clip": ("max-norm", "ecl"),
     "relu": ("opi", "max-norm", "percentile", "rts", "snm", "calib-light"),
 }
-"""Methods by a network's activations."""
+"""Methods that are tried, by a network's activations."""
 
 BATCH, SAMPLES, SOME = 50, 2000, 64
 PLAIN = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
@@ -137,7 +137,7 @@ def main() -> None:
     names = args.networks or sorted(
         path.stem
         for path in folder.glob("*.h5")
-        if path.stem[-4:] not in {"rain", "test"}
+        if not path.stem.endswith(("_train", "_test"))
     )
     wrong = runs = 0
     with tempfile.TemporaryDirectory() as cache:

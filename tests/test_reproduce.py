@@ -447,6 +447,8 @@ def test_runs_are_recorded_one_after_the_other(root: Path, tmp_path: Path) -> No
     whole = {**one, "only": []}
     lines = kept.differences(kept.load(root, "whole"), whole, KNOWN)
     assert sum("now none" in line for line in lines) == 2
+    with pytest.raises(OptionError, match=r"(?s)\*/rts/5.*digits_relu/rts/4\|8"):
+        reproduce(root, "whole", out, only=["*/rts/4", "*/rts/5"], **how)
     other = reproduce(root, "whole", out, only=["*/rts/4"], limit=31)
     with pytest.raises(DataError, match="other images"):
         kept.record(root, other, out)

@@ -187,7 +187,8 @@ def test_claims_of_ecl_turn_with_their_terms() -> None:
         assert verdict(name, ecl(95, term, target), without) == reached
         assert verdict(name, ecl(96, term, target), without) == not_so
         nothing = ecl(0, term, target), ecl(0, term, target, **option)
-        assert verdict(name, *nothing) == not_so
+        same = "not run" if name == "ECL-2" else not_so  # the same network twice
+        assert verdict(name, *nothing) == same
         assert verdict(name, ecl(3, term, target)) == "not run"
     sweep = [ecl(4, "unevenness", v0=v0) for v0 in (0.0, 0.25, 0.75, 1.0)]
     assert verdict("ECL-4", ecl(3, "unevenness"), *sweep) == reached

@@ -46,8 +46,8 @@ class _Clip(torch.autograd.Function):
 class _QCFS(torch.autograd.Function):
     """QCFS with the gradients of ``refsnn.activations.QCFS.gradient_code``.
 
-    Written out, since PyTorch's automatic derivative of the formula takes as long as
-    the rest of a ResNet-20's training.
+    Written out: with PyTorch's automatic derivative of the formula a training step of
+    ResNet-20 takes 1.3 to 1.6 times as long.
     """
 
     @staticmethod

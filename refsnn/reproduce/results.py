@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from refsnn import io
-from refsnn.errors import DataError, RefsnnError
+from refsnn.errors import DataError, OptionError, RefsnnError
 from refsnn.layers import BatchNorm
 from refsnn.network import Network, SpikingNetwork
 from refsnn.recording import versions
@@ -74,10 +74,16 @@ def reproduce(
     -------
     dict
         JSON values: ``runs``, integers only; ``rows``; ``claims``.
+
+    Raises
+    ------
+    OptionError
+        If a pattern of `only` matches no run.
     """
     clock = time.perf_counter()
     work = executor(how, scheduler)
     declaration = load_declaration(root, name)
+    _refuse_unmatched(declaration, only)
     make = partial(jobs.converted, root, out, again=again)
     result, missing, of, shards = _run(
         make, declaration, only, out, limit, shard, work, progress
@@ -239,6 +245,21 @@ def _run(
         if progress:
             progress(count, len(todo))
     return integers(declaration, conversions, planned, images), missing, of, len(todo)
+
+
+def _refuse_unmatched(declaration: Reproduction, only: Sequence[str]) -> None:
+    """Refuse patterns that match no run."""
+    every = [(run, T) for run in declaration.runs for T in run.conversions]
+    for pattern in only:
+        if not any(run.among(T, (pattern,)) for run, T in every):
+            names = {f"{run.network}/{run.label}": run.conversions for run, _ in every}
+            known = [f"{name}/{'|'.join(map(str, T))}" for name, T in names.items()]
+            raise OptionError(
+                where=f"reproduction: {declaration.title}",
+                got=f"--only {pattern}",
+                expected=f"one of {', '.join(known) or 'none: it has no runs'}",
+                do="A pattern is NETWORK/METHOD/T; * stands for anything.",
+            )
 
 
 def _plan(
