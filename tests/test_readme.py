@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from refsnn import datasets, io
 from refsnn.accounting import ENERGY_TABLES
 from refsnn.convert import METHODS
 from refsnn.io import RULES
 from refsnn.layers import LinearMap
+from refsnn.reproduce import recorded
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_python_example_runs(tmp_path: Path) -> None:
@@ -84,3 +89,48 @@ def test_the_share_of_padding_taps_is_as_said() -> None:
     maps = [node for node in ann.nodes if isinstance(node.op, LinearMap)]
     inside = sum(int(n.op.fan_out(ann.shapes[n.inputs[0]]).sum()) for n in maps)
     assert f"{100 * (ann.macs() / inside - 1):.0f} % more" in README
+
+
+def accuracies(names: list[str], network: str) -> dict[tuple[str, int | str], str]:
+    """Return the recorded accuracies by the run's label and T, in %."""
+    found: dict[tuple[str, int | str], str] = {}
+    for name in names:
+        result = recorded.load(ROOT / "reproductions", name)
+        for run in result["runs"]:
+            if network not in ("", run["network"]):
+                continue
+            plain = dataclasses.asdict(METHODS[run["method"]].options())
+            given = [f"{k}={v}" for k, v in run["set"].items() if plain[k] != v]
+            label = ":".join([run["method"], *([",".join(given)] if given else [])])
+            steps = enumerate(run["correct"], 1)
+            if METHODS[run["method"]].depends_on_T:
+                steps = [(run["T"], run["correct"][-1])]
+            for T, correct in [("ANN", run["ann_correct"]), *steps]:
+                value = f"{100 * correct / result['data']['images']:.2f}"
+                assert found.setdefault((label, T), value) == value
+    return found
+
+
+@pytest.mark.parametrize("name", ["README.md", "reproductions/README.md"])
+def test_accuracies_are_the_recorded_ones(name: str) -> None:
+    """`<!-- accuracy NAME .. [NETWORK] -->` marks a table of recorded accuracies."""
+    text = (ROOT / name).read_text()
+    tables = re.findall(r"<!-- accuracy (.*) -->\n((?:\|.*\n)+)", text)
+    assert tables
+    for mark, table in tables:
+        words = mark.split()
+        known = {w for w in words if (ROOT / f"reproductions/{w}.py").exists()}
+        network = "".join(w for w in words if w not in known)
+        want = accuracies(sorted(known), network)
+        head, _, *rows = [
+            [cell.strip() for cell in line.strip("|\n").split("|")]
+            for line in table.splitlines()
+        ]
+        for label, *cells in rows:
+            if "`" not in label:
+                continue
+            for title, cell in zip(head[1:], cells, strict=True):
+                T = title.removeprefix("T = ")
+                key = (label.split("`")[1], int(T) if T.isdigit() else T)
+                if T.isdigit() or T == "ANN":
+                    assert cell == want.get(key, ""), (name, mark, key)
