@@ -1,22 +1,31 @@
-"""Every method for QCFS networks on the shipped CIFAR-10 network, all test images.
+"""Every method on the shipped CIFAR-10 networks, all test images.
 
 python reproductions/methods_cifar10.py
 
-COS is run to T = 8 only: its offset steps take the ordinary kernels.
+Calibration stands in calibration_cifar10. COS is run to T = 8 only: its offset steps
+take the ordinary kernels.
 """
 
 from refsnn.reproduce import Reproduction, Run, main
 
-NETWORK, STEPS = "resnet20_cifar10_qcfs4", (1, 2, 4, 8, 16, 32)
+STEPS, RELU = (1, 2, 4, 8, 16, 32), ("opi", "max-norm", "percentile", "rts", "snm")
+LONG = (8, 16, 32, 64)
+METHODS = {
+    "resnet20_cifar10_qcfs4": (STEPS, ("qcfs", "srp", "srp-v0", "ecl")),
+    "resnet20_cifar10_pretrained": (LONG, RELU),
+    "resnet56_cifar10_pretrained": (LONG, RELU),
+    "resnet20_cifar10_clip": (STEPS, ("ecl", "max-norm", "opi")),
+}
 REPRODUCTION = Reproduction(
-    title="Methods for QCFS networks on CIFAR-10, ResNet-20",
+    title="Methods on CIFAR-10, ResNet-20 and ResNet-56",
     data="cifar10",
     runs=(
         *(
-            Run(network=NETWORK, method=method, steps=STEPS)
-            for method in ("qcfs", "srp", "srp-v0", "ecl")
+            Run(network=network, method=method, steps=steps)
+            for network, (steps, methods) in METHODS.items()
+            for method in methods
         ),
-        Run(network=NETWORK, method="cos", steps=STEPS[:4]),
+        Run(network="resnet20_cifar10_qcfs4", method="cos", steps=STEPS[:4]),
     ),
     claims=("ECL-5",),
 )

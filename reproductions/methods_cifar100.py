@@ -1,0 +1,20 @@
+"""Methods for QCFS networks on the shipped CIFAR-100 network, all test images.
+
+python reproductions/methods_cifar100.py
+"""
+
+from refsnn.reproduce import Reproduction, Run, main
+
+NETWORK, STEPS = "resnet20_cifar100_qcfs4", (1, 2, 4, 8, 16, 32)
+REPRODUCTION = Reproduction(
+    title="Methods for QCFS networks on CIFAR-100, ResNet-20",
+    data="cifar100",
+    runs=tuple(
+        Run(network=NETWORK, method=method, steps=STEPS)
+        for method in ("qcfs", "srp", "srp-v0", "ecl")
+    ),
+    claims=("ECL-5",),
+)
+
+if __name__ == "__main__":
+    main(__file__)
