@@ -17,6 +17,9 @@ from refsnn.errors import NumericalError, ShapeError
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 
+ALIGNMENT = 64
+"""Bytes of a cache line."""
+
 NO_BITS = -(2**20)
 """What :func:`bits_behind_point` says of 0: it lies on every grid."""
 
@@ -236,3 +239,23 @@ def require_finite(values: Array, *, where: str, axes: str) -> None:
         expected="finite numbers",
         do="Look for weights or inputs so large that their sums overflow.",
     )
+
+
+def aligned(values: Array) -> Array:
+    """Copy values to where a cache line begins.
+
+    Parameters
+    ----------
+    values : ndarray
+        Any, of any shape.
+
+    Returns
+    -------
+    ndarray
+        The same in C order, flat, at a multiple of :data:`ALIGNMENT` bytes.
+    """
+    raw = np.empty(values.nbytes + ALIGNMENT, dtype=np.uint8)
+    begin = -raw.ctypes.data % ALIGNMENT
+    copy = raw[begin : begin + values.nbytes].view(values.dtype)
+    copy[:] = values.reshape(-1)
+    return copy

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nets import ACTIVATIONS, images, random_net, same
-from refsnn import cli, datasets, io
+from refsnn import cli, datasets, io, numerics
 from refsnn.arithmetic import resolve
 from refsnn.convert import METHODS, convert
 from refsnn.engine import layout, network
@@ -100,8 +100,8 @@ def test_tiles_hold_the_channels() -> None:
         assert tiles * registers >= words
         tiles, registers = layout.tiles_of(words, whole=True)
         assert tiles * registers == words
-    values = layout.aligned(np.arange(5.0))
-    assert values.ctypes.data % layout.ALIGNMENT == 0
+    values = numerics.aligned(np.arange(5.0))
+    assert values.ctypes.data % numerics.ALIGNMENT == 0
     assert (values == np.arange(5.0)).all()
 
 

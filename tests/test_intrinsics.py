@@ -16,19 +16,11 @@ import pytest
 from nets import same
 from refsnn.kernels import decisions, dense, intrinsics
 from refsnn.kernels.intrinsics import DEFINITIONS, LANES
+from refsnn.numerics import aligned
 
 FLOATS = (np.float64, np.float32)
 NUMBERS = (*FLOATS, np.int32)
 WIDTHS = (1, 4)
-
-
-def aligned(values: np.ndarray) -> np.ndarray:
-    """A copy that begins on a cache line."""
-    raw = np.zeros(values.nbytes + intrinsics.ALIGNMENT, dtype=np.uint8)
-    start = -raw.ctypes.data % intrinsics.ALIGNMENT
-    copy = raw[start : start + values.nbytes].view(values.dtype)
-    copy[:] = values
-    return copy
 
 
 def compiled(operation: Callable) -> Callable:

@@ -278,6 +278,18 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "v + x",
         ("test_conventions.py::test_conventions_by_hand",),
     ),
+    "spikes listed element by element": (
+        "kernels/sparse",
+        "c * K + n * LANES",
+        "c + n * LANES",
+        ("test_twins.py::test_projections",),
+    ),
+    "negative spikes listed as positive": (
+        "kernels/sparse",
+        "(s - least) * terms",
+        "(1 - least) * terms",
+        ("test_twins.py::test_projections",),
+    ),
     "many spikes at a strict tie": (
         "neurons/conventions",
         "np.ceil(u / theta) - 1",

@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from numba import config
 
 from nets import dyadic, same
 from refsnn import kernels, neurons
-from refsnn.kernels import PAIRS, dense
+from refsnn.kernels import PAIRS, dense, sparse
 from refsnn.layers import Conv2d, Linear, LinearMap
 from refsnn.neurons import IF, DualThresholdIF, GatedIF, Neuron, State
 from test_layers import CONVOLUTIONS
@@ -20,6 +19,15 @@ Draw = Callable[..., np.ndarray]
 KINDS: dict[str, Callable[[np.random.Generator], Draw]] = {
     "dyadic": lambda rng: lambda shape: dyadic(rng, shape, 3),
     "random": lambda rng: rng.standard_normal,
+}
+
+
+NOT_LISTED = ("analog", "analog float32", "pooled", "many")
+"""Inputs of a convolution that are multiplied, term by term."""
+
+WIDE = {  # tiles of registers, more elements of a kernel than a word has bits
+    "tiles": ((3, 5, 4), (128, 3, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "words": ((4, 6, 7), (40, 2, 5, 5), (2, 1), (2, 2), (1, 2), 2),
 }
 
 
@@ -33,6 +41,8 @@ def inputs(rng: np.random.Generator, shape: tuple[int, ...]) -> dict[str, np.nda
         "spikes": spikes,
         "signed": signed,
         "pooled": rng.integers(-4, 5, shape),
+        "few": rng.integers(-3, 5, shape).astype(np.int8),
+        "many": rng.integers(-9, 10, shape).astype(np.int8),
         "silent": np.zeros(shape, dtype=np.int8),
         "strided": np.repeat(spikes, 2, axis=-1)[..., ::2],
         "no samples": spikes[:0],
@@ -44,7 +54,8 @@ def linear_maps(draw: Draw) -> list[tuple[LinearMap, tuple[int, ...]]]:
         (Linear(weight=draw((5, 12))), (3, 2, 2)),
         (Linear(weight=draw((1, 1)).astype(np.float32)), (1,)),
     ]
-    for shape, kernel, stride, padding, dilation, groups in CONVOLUTIONS.values():
+    convolutions = {**CONVOLUTIONS, **WIDE}
+    for shape, kernel, stride, padding, dilation, groups in convolutions.values():
         how = {"stride": stride, "padding": padding, "dilation": dilation}
         maps.append((Conv2d(weight=draw(kernel), groups=groups, **how), shape))
     return maps
@@ -61,9 +72,12 @@ def test_projections(kind: str, rng: np.random.Generator) -> None:
             want = op.accumulate(acc, x)
             got = kernels.accumulate(op, acc, x)
             assert same(got, want), (op, name)
-            # registers are LLVM's: dense kernels have no interpreted form
-            if isinstance(op, Conv2d) and not config.DISABLE_JIT:
+            if isinstance(op, Conv2d):
                 assert same(dense.convolve(op, acc, x), want), (op, name)
+                values = sparse.values_of(x)
+                assert (values is None) == (name in NOT_LISTED), name
+                if values is not None:
+                    assert same(sparse.convolve(op, acc, x, values), want), (op, name)
             assert same(acc, before), (op, name)
         seen.add(type(op))
     assert seen == {cls for cls in PAIRS if issubclass(cls, LinearMap)}
@@ -122,3 +136,14 @@ def twins(
 
 def test_every_pair_belongs_to_a_kind_that_is_compared() -> None:
     assert all(issubclass(cls, (LinearMap, Neuron)) for cls in PAIRS)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_listed_terms_in_other_numbers(dtype: type, rng: np.random.Generator) -> None:
+    weight = rng.integers(-(2**20), 2**20, (24, 3, 3, 3)).astype(np.float64)
+    op = Conv2d(weight=weight / (3 if dtype is np.float32 else 1), padding=(1, 1))
+    x = rng.integers(-1, 2, (2, 3, 5, 6)).astype(np.int8)
+    acc = rng.integers(-9, 10, (2, 24, 5, 6)).astype(dtype)
+    want = op.accumulate(acc, x)
+    assert want.dtype == dtype
+    assert same(kernels.accumulate(op, acc, x), want)

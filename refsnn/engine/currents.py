@@ -10,12 +10,12 @@ from refsnn import kernels
 from refsnn.arithmetic import Arithmetic
 from refsnn.certificate import ranges
 from refsnn.engine.geometry import as_map
-from refsnn.engine.layout import LANES, aligned, in_lanes
+from refsnn.engine.layout import LANES, in_lanes
 from refsnn.engine.plan import Plan
 from refsnn.kernels.currents import image_currents
 from refsnn.layers import Conv2d
 from refsnn.network import INPUT, SpikingNetwork
-from refsnn.numerics import Array, per_channel, require_finite
+from refsnn.numerics import Array, aligned, per_channel, require_finite
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

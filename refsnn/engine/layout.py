@@ -6,10 +6,9 @@ from functools import cache
 
 import numpy as np
 
-from refsnn.numerics import Array
+from refsnn.numerics import Array, aligned
 
 LANES = 16
-ALIGNMENT = 64
 REGISTERS = (1, 2, 4)
 """Registers that a kernel is compiled for."""
 
@@ -77,26 +76,6 @@ def narrowed(tiles: int, registers: int, lane: int) -> tuple[int, int]:
     while registers > 2 and lane * LANES * registers > NEAR:
         tiles, registers = 2 * tiles, registers // 2
     return tiles, registers
-
-
-def aligned(values: Array) -> Array:
-    """Copy values to where a cache line begins.
-
-    Parameters
-    ----------
-    values : ndarray
-        Any.
-
-    Returns
-    -------
-    ndarray
-        The same, flat.
-    """
-    raw = np.empty(values.nbytes + ALIGNMENT, dtype=np.uint8)
-    begin = -raw.ctypes.data % ALIGNMENT
-    copy = raw[begin : begin + values.nbytes].view(values.dtype)
-    copy[:] = values.reshape(-1)
-    return copy
 
 
 def in_words(bits: Array) -> Array:

@@ -13,7 +13,6 @@ from refsnn.engine.filter import ROOM, Numbers, numbers
 from refsnn.engine.geometry import Windows, as_map, windows
 from refsnn.engine.layout import (
     LANES,
-    aligned,
     in_lanes,
     in_tiles,
     narrowed,
@@ -22,7 +21,7 @@ from refsnn.engine.layout import (
 )
 from refsnn.network import INPUT, Population, SpikingNetwork
 from refsnn.neurons import IF, DualThresholdIF, GatedIF
-from refsnn.numerics import Array, Shape
+from refsnn.numerics import Array, Shape, aligned
 
 NEURONS = (IF, GatedIF, DualThresholdIF)
 """Models that the kernels know."""

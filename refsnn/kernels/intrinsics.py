@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.extending import intrinsic
 
-from refsnn.kernels.vectors import ALIGNMENT, LANES, Vectors
-from refsnn.numerics import Array
+from refsnn.kernels.vectors import LANES, Vectors
+from refsnn.numerics import ALIGNMENT, Array
 
 DEFINITIONS: dict[Any, Callable[..., Any]] = {}
 """The definition of each operation."""
@@ -80,6 +80,8 @@ def operation(
         first = inspect.Parameter("typing", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         typed.__signature__ = inspect.Signature([first, *own])  # type: ignore[attr-defined]  # what Numba reads
         typed.__doc__, typed.__name__ = definition.__doc__, definition.__name__
+        if config.DISABLE_JIT:  # type: ignore[attr-defined]  # interpreted kernels
+            return definition
         made = intrinsic(typed)
         DEFINITIONS[made] = definition
         return made

@@ -1,15 +1,17 @@
-"""Twins of the linear maps, event-driven but for analog maps.
+"""Twins of the linear maps.
 
-They visit the presynaptic elements in ascending (channel, row, column) order, skip the
-silent ones, and add each term to the sums of the neurons it reaches. So every sum gets
-its terms in the order of the definition, and the bits are equal.
+Convolutions keep the sums of a pixel in registers, but for those of a few channels.
+These, and linear layers, visit the presynaptic elements in ascending (channel, row,
+column) order, skip the silent ones, and add each term to the sums of the neurons it
+reaches. So every sum gets its terms in the order of the definition, and the bits are
+equal.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from refsnn.kernels.dense import convolve
+from refsnn.kernels import dense, sparse
 from refsnn.kernels.pairs import exact, kernel_of
 from refsnn.kernels.vectors import LANES
 from refsnn.layers import Conv2d, Linear
@@ -39,13 +41,21 @@ def conv2d(op: Conv2d, acc: Array, x: Array) -> Array:
     ndarray, shape (M, O, H', W')
         The sums with every term added.
     """
-    if x.dtype != np.int8 and len(op.weight) // op.groups >= LANES // 2:
-        return convolve(op, acc, x)
+    if len(op.weight) // op.groups >= LANES // 2:
+        return _in_registers(op, acc, x)
     out = np.array(acc.transpose(0, 2, 3, 1), order="C")
     weight = np.array(op.weight.transpose(1, 2, 3, 0), dtype=acc.dtype, order="C")
     rows, columns = op.targets(x.shape[1:])
     _conv2d(out, _events(x, acc), weight, rows, columns, op.groups)
     return np.ascontiguousarray(out.transpose(0, 3, 1, 2))
+
+
+def _in_registers(op: Conv2d, acc: Array, x: Array) -> Array:
+    """Choose by the input: terms of spikes are listed, others multiplied."""
+    values = sparse.values_of(x)
+    if values is None:
+        return dense.convolve(op, acc, x)
+    return sparse.convolve(op, acc, x, values)
 
 
 @exact

@@ -10,9 +10,6 @@ from numba import types
 LANES = 16
 """Numbers in a register, and bits in a word."""
 
-ALIGNMENT = 64
-"""Bytes: rows of weights begin on such boundaries, which are those of cache lines."""
-
 _INDEX = ir.IntType(64)
 _WORD = ir.IntType(16)
 
