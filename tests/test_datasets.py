@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import http.server
+import json
 import os
 import tarfile
 import threading
@@ -16,10 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nets import same
 from refsnn import datasets, io
 from refsnn.cli import main
 from refsnn.convert import convert
-from refsnn.datasets import cifar
+from refsnn.datasets import Images, cifar
 from refsnn.datasets.imagenet import FolderImages, decoded
 from refsnn.errors import DataError, OptionError
 from refsnn.evaluate import ann_predictions, evaluate
@@ -183,6 +185,34 @@ def test_unknown_names_are_refused() -> None:
             datasets.load(name, "test")
     with pytest.raises(OptionError, match="one of cifar10"):
         datasets.fetch("digits")
+
+
+def test_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test = datasets.load("digits", "test").head(20)
+    io.save_images(test.images, test.labels, tmp_path / "test.h5")
+    name = f"images:{tmp_path}"
+    mine = datasets.load(name, "test")
+    assert same(mine.images, test.images)
+    assert same(mine.labels, test.labels)
+    with pytest.raises(DataError, match=r"(?s)train\.h5.*refsnn\.io\.save_images"):
+        datasets.load(name, "train")
+    network = str(datasets.weights_folder() / "digits_qcfs.h5")
+    how = ["--method", "qcfs", "-T", "4", "--json", "-"]
+    counts = []
+    for data in (["digits", "--limit", "20"], [name]):
+        with pytest.raises(SystemExit, match="0"):
+            main(["run", network, "--data", *data, *how])
+        counts.append(json.loads(capsys.readouterr().out)["snn"])
+    assert counts[0] == counts[1]
+
+
+def test_images_in_memory_have_a_hash() -> None:
+    test = datasets.load("digits", "test").head(20)
+    how = {"name": "mine", "split": "test", "labels": test.labels}
+    mine = Images(images=test.images, **how)
+    assert len(mine.sha256) == 64
+    assert mine.sha256 == Images(images=test.images.copy(), **how).sha256
+    assert mine.sha256 != Images(images=test.images ^ 1, **how).sha256
 
 
 def test_imagenet_folder(tmp_path: Path) -> None:

@@ -24,10 +24,18 @@ from refsnn import architectures, io  # noqa: E402
 from refsnn.activations import QCFS, Clip, ReLU  # noqa: E402
 from refsnn.convert import need_fit  # noqa: E402
 from refsnn.errors import ConversionError, DataError  # noqa: E402
-from refsnn.exchange import from_torch, read_state_dict, to_torch  # noqa: E402
+from refsnn.exchange import from_torch as imported  # noqa: E402
+from refsnn.exchange import read_state_dict, to_torch  # noqa: E402
 from refsnn.exchange.torch_activations import recognised  # noqa: E402
 from refsnn.exchange.torch_modules import ClipModule, QCFSModule  # noqa: E402
 from refsnn.run import run_ann  # noqa: E402
+
+
+def from_torch(model: nn.Module, example: Any, **how: Any) -> Any:
+    """Import a model of pixels as they are, unless said otherwise."""
+    C = example.shape[1]
+    return imported(model, example, **{"mean": np.zeros(C), "std": np.ones(C), **how})
+
 
 ACTIVATIONS = [
     ReLU(),

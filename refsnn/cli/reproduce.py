@@ -18,6 +18,7 @@ from refsnn.reproduce import from_recorded as recalled
 from refsnn.reproduce import recorded as kept
 from refsnn.reproduce import reproduce as reproduced
 from refsnn.reproduce.counted import COUNTS
+from refsnn.reproduce.declared import load_declaration
 from refsnn.reproduce.facts import load_tolerances
 
 Executor = StrEnum("Executor", {name: name for name in EXECUTORS})  # type: ignore[misc]  # made of EXECUTORS
@@ -97,8 +98,7 @@ def reproduce(
         if report or check or record:
             got, expected = "no name", "names, or --from-recorded for all"
             raise OptionError(where="reproduce", got=got, expected=expected)
-        for name in declared(folder):
-            common.show(name)
+        _list(folder)
         return
     _need_whole(record=record, check=check, recalled=from_recorded, limit=limit)
     how = {
@@ -128,6 +128,16 @@ def reproduce(
     common.write_json(_all(answers), json)
     _write_report(report, folder, answers)
     _print_check(wrong if check else None, json)
+
+
+def _list(folder: Path) -> None:
+    """Show what can be reproduced, and what it needs."""
+    names = declared(folder)
+    width = max((len(name) for name in names), default=0)
+    for name in names:
+        what = load_declaration(folder, name)
+        data = f" (data set {what.data})" if what.data else ""
+        common.show(f"{name:{width}}  {what.title}{data}")
 
 
 def _made(out: Path, how: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:

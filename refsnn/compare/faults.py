@@ -112,6 +112,26 @@ def _no_bias(p: Population) -> Population | None:
     return dataclasses.replace(p, bias=np.zeros_like(p.bias))
 
 
+def _bias_twice(p: Population) -> Population | None:
+    if p.bias is None or not p.bias.any() or p.fed_by_image:
+        return None
+    return dataclasses.replace(p, bias=2 * p.bias)
+
+
+def _no_shortcut(p: Population) -> Population | None:
+    """Leave out what skips a layer: a sum's identity or 1x1 convolution."""
+    inner = [q for q in p.projections if q.source != INPUT]
+    kept = tuple(q for q in p.projections if q.source == INPUT or not _skips(q))
+    if len(inner) < 2 or len(kept) in (0, len(p.projections)):
+        return None
+    return dataclasses.replace(p, projections=kept)
+
+
+def _skips(q: Projection) -> bool:
+    pointwise = isinstance(q.op, Conv2d) and q.op.weight.shape[2:] == (1, 1)
+    return isinstance(q.op, Identity) or pointwise
+
+
 def _never_negative(p: Population) -> Population | None:
     dual = isinstance(p.neuron, DualThresholdIF)
     return dataclasses.replace(p, neuron=IF()) if dual else None
@@ -132,6 +152,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="kernel flipped", change=_weights(_flipped)),
     Fault(name="weight transposed", change=_weights(_swapped)),
     Fault(name="bias missing", change=_no_bias),
+    Fault(name="bias added twice", change=_bias_twice),
+    Fault(name="shortcut missing", change=_no_shortcut),
     Fault(name="shortcut scale missing", change=_weights(_unscaled)),
     Fault(name="pooling sums instead of averaging", change=_weights(_unaveraged)),
     Fault(name="no negative spikes", change=_never_negative),

@@ -16,7 +16,7 @@ from refsnn.datasets.cifar import (
 )
 from refsnn.datasets.digits import digits_file, load_digits, weights_folder
 from refsnn.datasets.imagenet import load_imagenet
-from refsnn.datasets.images import Images, hash_of
+from refsnn.datasets.images import Images, hash_of, load_own
 from refsnn.errors import OptionError
 
 __all__ = [
@@ -41,6 +41,7 @@ DATASETS = {
     "digits": "8x8 handwritten digits, 1,347 to train and 450 to test; shipped",
     "cifar10": "32x32 colour images, 10 classes, 50,000 to train and 10,000 to test",
     "cifar100": "32x32 colour images, 100 classes, 50,000 to train and 10,000 to test",
+    "images:DIR": "your own: DIR/train.h5 and DIR/test.h5 of refsnn.io.save_images",
     "imagenet:DIR": "a validation folder with one subfolder a class, as the test split",
 }
 """What each data set is, by its name."""
@@ -75,7 +76,9 @@ def load(name: str, split: str) -> Images:
         return load_digits(split)
     if name in CIFARS:
         return load_cifar(CIFARS[name], split)
-    return load_imagenet(Path(name.partition(":")[2]), split)
+    kind, _, folder = name.partition(":")
+    load_folder = load_own if kind == "images" else load_imagenet
+    return load_folder(Path(folder), split)
 
 
 def need_known(name: str) -> None:
@@ -92,7 +95,8 @@ def need_known(name: str) -> None:
         If there is no such data set.
     """
     kind, _, folder = name.partition(":")
-    if name not in {"digits", *CIFARS} and not (kind == "imagenet" and folder):
+    known = {"digits", *CIFARS}
+    if name not in known and not (kind in ("images", "imagenet") and folder):
         expected = f"one of {', '.join(DATASETS)}"
         raise OptionError(where="data set", got=name or "no name", expected=expected)
 

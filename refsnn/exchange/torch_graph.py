@@ -257,9 +257,9 @@ def from_torch(
     model: nn.Module,
     example: torch.Tensor,
     *,
+    mean: Any,
+    std: Any,
     name: str = "model",
-    mean: Any = None,
-    std: Any = None,
     provenance: dict[str, Any] | None = None,
 ) -> Network:
     """Return a PyTorch model as a network.
@@ -271,11 +271,12 @@ def from_torch(
     example : torch.Tensor, shape (B, C, H, W)
         Normalised images; a few are enough. The network's logits must equal the
         model's on them and on drawn inputs of 1, 10 and 100 times their spread.
+    mean, std : sequence of float, one for each channel
+        Normalisation that the model expects, of pixels divided by 255: it sees
+        (pixels / 255 - mean) / std. For pixels of 0 to 16 divided by 16, for
+        instance, 0 and 16 / 255.
     name : str
         Name of the network.
-    mean, std : sequence of float, one for each channel
-        Normalisation that the model expects, of pixels scaled to 0..1; 0 and 1 by
-        default.
     provenance : dict, optional
         Data, recipe, accuracy: JSON values, kept in files. ``data`` names the data set.
 
@@ -301,7 +302,6 @@ def from_torch(
         model = _copied(where, model)
         walk = _walked(where, model, example.clone())
     refuse(where, walk.reasons)
-    channels = example.shape[1]
     last = walk.nodes[-1].name
     output = next(n for n in walk.traced.graph.nodes if n.op == "output").args[0]
     if walk.names[output] != last:
@@ -310,8 +310,8 @@ def from_torch(
         name=name,
         input_shape=tuple(example.shape[1:]),
         classes=_shape(output)[0],
-        mean=np.zeros(channels) if mean is None else np.asarray(mean),
-        std=np.ones(channels) if std is None else np.asarray(std),
+        mean=np.asarray(mean),
+        std=np.asarray(std),
         nodes=tuple(walk.nodes),
         provenance=provenance or {},
     )

@@ -124,10 +124,11 @@ def _runs(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     runs: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         empty: dict[str, Any] = {"trained": None, "accuracies": {}, "mark": ""}
+        empty["missing"] = True
         place = (row["method"], row["arch"])
         mine = runs.setdefault(place, {"label": place[0], "network": place[1], **empty})
         mine["mark"] = row["mark"] or mine["mark"]
-        mine["missing"] = row["verdict"] == "not run"
+        mine["missing"] &= row["verdict"] == "not run"
         if row["T"] == "ANN":
             mine["trained"] = row["ours"]
         else:

@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 from augment import augmented, cutout
+from rich.console import Console
+from rich.progress import track
 from torch import nn
 from torch.nn import functional
 
@@ -38,6 +40,58 @@ NORMALISATION = {  # mean and std of the train splits, as the released codes hav
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
 }
+
+
+FIELDS: dict[str, type] = {
+    "architecture": str,
+    "data": str,
+    "activation": str,
+    "epochs": int,
+    "batch": int,
+    "learning_rate": float,
+    "weight_decay": float,
+    "autoaugment": bool,
+    "cutout": int,
+    "seed": int,
+}
+"""What every recipe says, and in which type."""
+
+CLIPPED: dict[str, dict[str, type]] = {
+    "relu": {},
+    "clip": {"lam": float},
+    "qcfs": {"lam": float, "levels": int},
+}
+"""What it says besides, by its activation."""
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a recipe; leave with what is wrong with it."""
+    try:
+        recipe = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        sys.exit(f"recipe {path}: {error}")
+    kind = recipe.get("activation")
+    fields = FIELDS | CLIPPED.get(kind, {})  # type: ignore[arg-type]  # any value
+    choices = {
+        "architecture": sorted(architectures.ARCHITECTURES),
+        "data": sorted(CLASSES),
+        "activation": sorted(CLIPPED),
+    }
+    wrong = [
+        f"{name}: got {recipe.get(name)!r}, expected one of {', '.join(known)}"
+        for name, known in choices.items()
+        if recipe.get(name) not in known
+    ]
+    wrong += [f"{name}: unknown" for name in recipe if name not in fields]
+    for name, kinds in fields.items():
+        value = recipe.get(name)
+        if name not in recipe:
+            wrong.append(f"{name}: missing")
+        elif type(value) is not kinds and (type(value), kinds) != (int, float):
+            wrong.append(f"{name}: got {value!r}, expected {kinds.__name__}")
+    if wrong:
+        sys.exit("\n  ".join([f"recipe {path}:", *wrong]))
+    return recipe
 
 
 def activation(recipe: dict[str, Any]) -> Activation:
@@ -124,11 +178,11 @@ class Training:
             weight_decay=recipe["weight_decay"],
             nesterov=True,
         )
-        steps = len(self.train.labels) // recipe["batch"]
+        self.steps = len(self.train.labels) // recipe["batch"]
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser,
             recipe["learning_rate"],
-            total_steps=recipe["epochs"] * steps,
+            total_steps=recipe["epochs"] * self.steps,
             pct_start=0.2,
             cycle_momentum=False,
         )
@@ -140,7 +194,15 @@ class Training:
         self.net.train()
         total = 0.0
         count = 0
-        for x, y in self.batches(self.epoch):
+        watched = track(
+            self.batches(self.epoch),
+            description=f"epoch {self.epoch + 1}",
+            total=self.steps,
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        for x, y in watched:
             images = x.to(self.device, memory_format=torch.channels_last)
             with torch.autocast(self.device, dtype=torch.bfloat16):
                 logits = self.net(images)
@@ -208,11 +270,15 @@ class Training:
 def main() -> None:
     """Train, evaluate once at the end, export."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, help="stop after so many in this call")
+    parser.add_argument("recipe", type=Path, help="a TOML file, see README.md here")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of checkpoint, log and network"
+    )
+    parser.add_argument(
+        "--epochs", type=int, help="stop after so many in this call; it can go on"
+    )
     given = parser.parse_args()
-    recipe = tomllib.loads(given.recipe.read_text())
+    recipe = read_recipe(given.recipe)
     name = given.recipe.stem
     given.out.mkdir(parents=True, exist_ok=True)
     checkpoint = given.out / f"{name}.pt"
