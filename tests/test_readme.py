@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from refsnn.accounting import ENERGY_TABLES
 from refsnn.convert import METHODS
 from refsnn.io import RULES
 from refsnn.layers import LinearMap
-from refsnn.reproduce import recorded
+from refsnn.reproduce import declared, from_recorded, recorded
+from refsnn.reproduce.coverage import coverage
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -82,6 +84,21 @@ def test_the_tables_are_complete() -> None:
     for name in (*METHODS, *ENERGY_TABLES):
         assert f"| `{name}` |" in README
     assert f"`{min(RULES)}` to\n`-{max(RULES)[-3:]}`" in README
+
+
+def test_the_balance_is_that_of_the_published_rows() -> None:
+    root = ROOT / "reproductions"
+    answers = [from_recorded(root, name) for name in declared(root)]
+    found = Counter(row["verdict"] for row in coverage(root, answers))
+    said = (
+        f"{sum(found.values())} published rows that were collected "
+        f"{found['reproduced']} is reproduced, "
+        f"{found['reached by a reconstruction']} are reached by a reconstruction, in "
+        f"{found['trend']} the trend agrees, {found['differs']} differ; "
+        f"{found['not run']} are not run, for want of networks trained at that size, "
+        f"and {found['out of scope']} are out of scope"
+    )
+    assert said in " ".join(README.split())
 
 
 def test_the_share_of_padding_taps_is_as_said() -> None:
