@@ -16,72 +16,126 @@ from refsnn.kernels.vectors import LANES, Vectors
 from refsnn.numerics import Array
 
 
-def _fire_above(v: Vectors, kinds: Any, values: Any, count: int) -> None:
-    potential, theta = (v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2))
+def _near(v: Vectors, u: Any, level: Any, reach: Any) -> Any:
+    """Say where -reach <= u - level <= reach."""
+    distance = v.operate("sub", u, level)
+    below = v.compare("<=", distance, reach)
+    zero = v.same(ir.Constant(v.scalar, 0))
+    above = v.compare(">=", v.operate("add", distance, reach), zero)
+    return v.builder.and_(below, above)
+
+
+def _is_near(u: Array, level: Array, reach: Any) -> Array:
+    distance = u - level
+    near: Array = (distance <= reach) & (distance + reach >= 0)
+    return near
+
+
+def _set_where(v: Vectors, bits: Any, place: Any) -> None:
+    """Set the bits of a word in memory."""
+    v.builder.store(v.builder.or_(v.builder.load(place), v.word(bits)), place)
+
+
+def _fire(v: Vectors, kinds: Any, values: Any, count: int) -> None:
+    potential, threshold = (v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2))
+    reach = v.same(values[4])
     for r in range(count):
-        u, level = v.load(potential, r), v.load(theta, r)
-        fired = v.compare(">=", u, level)
-        v.store(v.operate("sub", u, v.under(fired, level)), potential, r)
-        word = v.element(kinds[4], values[4], values[5], r)
-        v.builder.store(v.word(fired), word)
+        u, theta = v.load(potential, r), v.load(threshold, r)
+        _set_where(
+            v, _near(v, u, theta, reach), v.element(kinds[5], values[5], values[6], r)
+        )
+        s = v.compare(">=", u, theta)
+        v.store(v.operate("sub", u, v.under(s, theta)), potential, r)
+        v.builder.store(v.word(s), v.element(kinds[7], values[7], values[8], r))
 
 
-@operation("aiaiair", _fire_above)
-def fire_above(
+@operation("aiaisaiair", _fire)
+def fire(
     v: Array,
     at: int,
     theta: Array,
     first: int,
+    reach: Any,
+    marks: Array,
+    mark: int,
     words: Array,
     word: int,
     registers: Registers,
 ) -> None:
-    """Fire and reset: s = v >= theta, v = v - theta s; s is written as bits."""
-    lanes, level = slice(at, at + width(registers)), theta[first:]
-    s = v[lanes] >= level[: width(registers)]
-    v[lanes] -= np.where(s, level[: width(registers)], 0).astype(v.dtype)
+    """Mark, fire, reset: s = v >= theta, v = v - theta s; s is written as bits.
+
+    Marks are set, and none changed, where -reach <= v - theta <= reach before that.
+    """
+    lanes = slice(at, at + width(registers))
+    u, theta = v[lanes].copy(), theta[first : first + width(registers)]
+    reach = v.dtype.type(reach)
+    marks[mark : mark + len(registers)] |= packed(_is_near(u, theta, reach))
+    s = u >= theta
+    v[lanes] = u - np.where(s, theta, 0).astype(v.dtype)
     words[word : word + len(registers)] = packed(s)
 
 
-def _fire_below(v: Vectors, kinds: Any, values: Any, count: int) -> None:
-    b, integers = v.builder, Vectors(v.context, v.builder, kinds[6].dtype)
-    potential, theta, level = (
+def _fire_both(v: Vectors, kinds: Any, values: Any, count: int) -> None:
+    b, integers = v.builder, Vectors(v.context, v.builder, kinds[9].dtype)
+    potential, threshold, other = (
         v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2, 4)
     )
-    counts = integers.place(kinds[6], values[6], values[7])
-    least = integers.same(b.trunc(values[8], integers.scalar))
+    reach, counts = v.same(values[6]), integers.place(kinds[9], values[9], values[10])
+    least = integers.same(b.trunc(values[11], integers.scalar))
+    one = integers.same(ir.Constant(integers.scalar, 1))
     for r in range(count):
-        u = v.load(potential, r)
-        below = v.compare("<=", u, v.load(level, r))
-        free = integers.compare(">", integers.load(counts, r), least)
-        fired = b.and_(below, free)
-        term = v.under(fired, v.load(theta, r))
-        v.store(v.operate("add", u, term), potential, r)
-        b.store(v.word(fired), v.element(kinds[9], values[9], values[10], r))
+        u, theta, level = (v.load(place, r) for place in (potential, threshold, other))
+        N = integers.load(counts, r)
+        near = b.or_(_near(v, u, theta, reach), _near(v, u, level, reach))
+        _set_where(v, near, v.element(kinds[7], values[7], values[8], r))
+        above = v.compare(">=", u, theta)
+        below = b.and_(v.compare("<=", u, level), integers.compare(">", N, least))
+        rest = v.operate("sub", u, v.under(above, theta))
+        v.store(v.operate("add", rest, v.under(below, theta)), potential, r)
+        N = integers.operate("add", N, integers.under(above, one))
+        N = integers.operate("sub", N, integers.under(below, one))
+        integers.store(N, counts, r)
+        for s, at in ((above, 13), (below, 14)):
+            b.store(v.word(s), v.element(kinds[12], values[12], values[at], r))
 
 
-@operation("aiaiaiaiiair", _fire_below)
-def fire_below(
+@operation("aiaiaisaiaiiaiir", _fire_both)
+def fire_both(
     v: Array,
     at: int,
     theta: Array,
     first: int,
     level: Array,
     below: int,
+    reach: Any,
+    marks: Array,
+    mark: int,
     counts: Array,
     counted: int,
     least: int,
     words: Array,
-    word: int,
+    positive: int,
+    negative: int,
     registers: Registers,
 ) -> None:
-    """Fire negative spikes: where v <= level and counts > least, v = v + theta."""
-    lanes = slice(at, at + width(registers))
-    s = v[lanes] <= level[below : below + width(registers)]
-    s &= counts[counted : counted + width(registers)] > least
-    term = np.where(s, theta[first : first + width(registers)], 0)
-    v[lanes] += term.astype(v.dtype)
-    words[word : word + len(registers)] = packed(s)
+    """Mark, fire, reset, count with two thresholds, of which v can reach one at most.
+
+    s = [v >= theta] - [v <= level and counts > least], v = v - theta s, counts = counts
+    + s; both kinds of spikes are written as bits. Marks are set, and none changed, where
+    v is within reach of a threshold before that.
+    """
+    R, some = len(registers), width(registers)
+    lanes, own = slice(at, at + some), slice(counted, counted + some)
+    u, theta = v[lanes].copy(), theta[first : first + some]
+    level, reach = level[below : below + some], v.dtype.type(reach)
+    near = _is_near(u, theta, reach) | _is_near(u, level, reach)
+    marks[mark : mark + R] |= packed(near)
+    up, down = u >= theta, (u <= level) & (counts[own] > least)
+    rest = u - np.where(up, theta, 0).astype(v.dtype)
+    v[lanes] = rest + np.where(down, theta, 0).astype(v.dtype)
+    counts[own] += up.astype(np.int32) - down.astype(np.int32)
+    words[positive : positive + R] = packed(up)
+    words[negative : negative + R] = packed(down)
 
 
 def _keep_above(v: Vectors, kinds: Any, values: Any, count: int) -> None:
@@ -109,15 +163,10 @@ def keep_above(
 
 def _mark_near(v: Vectors, kinds: Any, values: Any, count: int) -> None:
     potential, level = (v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2))
-    b, reach = v.builder, v.same(values[4])
-    zero = v.same(ir.Constant(v.scalar, 0))
+    reach = v.same(values[4])
     for r in range(count):
-        distance = v.operate("sub", v.load(potential, r), v.load(level, r))
-        below = v.compare("<=", distance, reach)
-        above = v.compare(">=", v.operate("add", distance, reach), zero)
-        place = v.element(kinds[5], values[5], values[6], r)
-        near = v.word(b.and_(below, above))
-        b.store(b.or_(b.load(place), near), place)
+        near = _near(v, v.load(potential, r), v.load(level, r), reach)
+        _set_where(v, near, v.element(kinds[5], values[5], values[6], r))
 
 
 @operation("aiaisair", _mark_near)
@@ -132,9 +181,8 @@ def mark_near(
     registers: Registers,
 ) -> None:
     """Set bits where -reach <= v - level <= reach; no other bit is changed."""
-    reach = v.dtype.type(reach)
-    distance = v[at : at + width(registers)] - level[first : first + width(registers)]
-    near = (distance <= reach) & (distance + reach >= 0)
+    lanes, some = slice(at, at + width(registers)), level[first:][: width(registers)]
+    near = _is_near(v[lanes], some, v.dtype.type(reach))
     words[word : word + len(registers)] |= packed(near)
 
 

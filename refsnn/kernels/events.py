@@ -21,8 +21,8 @@ import numpy as np
 
 from refsnn.kernels.decisions import (
     count_bits,
-    fire_above,
-    fire_below,
+    fire,
+    fire_both,
     keep_above,
     mark_near,
 )
@@ -207,35 +207,30 @@ def word_of(tables, job, tap, where, t):  # type: ignore[no-untyped-def]  # type
 
 @part
 def decide(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, job, fast, v, at, counts, ones, marks, where, t, n
+    registers, arena, job, fast, v, at, counts, marks, where, t, n
 ):
     """Mark, fire, reset and count behind the charge of a step, `n` terms so far."""
     b, i, j, tile = where
     R = len(registers)
     lane, reach = tile * LANES * R, (n + 1) // 2
+    if not job.filtered:
+        reach = -1  # nothing is that near
     pixel = ((b * job.steps + t) * job.height + i) * job.width + j
     word = pixel * job.words + job.word + tile * R
-    if job.filtered:
-        mark_near(v, at, fast.theta, lane, reach, marks, j * R, registers)
+    above = job.positive + word
     if job.negative >= 0:
-        below = job.negative + word
         level = i * job.level_row + j * job.level_column + lane
-        if job.filtered:
-            mark_near(v, at, fast.level, level, reach, marks, j * R, registers)
-        theta, least = fast.theta, job.least
-        fire_below(
-            *(v, at, theta, lane, fast.level, level, counts, 0, least),
-            *(arena, below, registers),
+        fire_both(
+            *(v, at, fast.theta, lane, fast.level, level, reach, marks, j * R),
+            *(counts, 0, job.least, arena, above, job.negative + word, registers),
         )
-        subtract_masked(counts, 0, ones, 0, arena, below, registers)
-    fire_above(v, at, fast.theta, lane, arena, job.positive + word, registers)
-    if job.negative >= 0:
-        add_masked(counts, 0, ones, 0, arena, job.positive + word, registers)
+    else:
+        fire(v, at, fast.theta, lane, reach, marks, j * R, arena, above, registers)
     if job.gate >= 0:
         pixel = (b * job.height + i) * job.width + j
         gate = job.gate + pixel * job.words + job.word + tile * R
         for r in range(R):
-            arena[job.positive + word + r] &= arena[gate + r]
+            arena[above + r] &= arena[gate + r]
 
 
 @part
@@ -244,9 +239,9 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
 ):
     """Take a row of pixels, some channels of them, through all steps.
 
-    `state` holds the membrane and where it begins, net counts, ones and the marks.
+    `state` holds the membrane and where it begins, net counts, zeros and the marks.
     """
-    v, at, counts, ones, marks = state
+    v, at, counts, zeros, marks = state
     R = len(registers)
     lane = tile * LANES * R
     one = facts(lists[0], job, tile) if len(lists) else (0, 0, 0, 0, 0)
@@ -255,7 +250,7 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
         start = i * job.start_row + j * job.start_column + lane
         move(v, at, fast.start, start, registers)
         if job.negative >= 0:
-            counts[:] = 0
+            move(counts, 0, zeros, 0, registers)
         for r in range(R):
             marks[j * R + r] = 0
         n = 1
@@ -264,10 +259,7 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
                 *(registers, arena, tables, job, lists, taps, fast, first, events),
                 *(v, at, where, t, one),
             )
-            decide(
-                *(registers, arena, job, fast, v, at, counts, ones, marks, where),
-                *(t, n),
-            )
+            decide(registers, arena, job, fast, v, at, counts, marks, where, t, n)
         if job.keep >= 0:
             keep = job.keep + ((b * job.height + i) * job.width + j) * job.words
             keep += job.word + tile * R
@@ -337,8 +329,8 @@ def scratch(registers, like, width):  # type: ignore[no-untyped-def]  # typed by
     lanes = LANES * len(registers)
     v = np.zeros(lanes + 64, dtype=like.dtype)
     at = (-v.ctypes.data % 64) // v.itemsize
-    counts, ones = np.zeros(lanes, dtype=np.int32), np.ones(lanes, dtype=np.int32)
-    return v, at, counts, ones, np.zeros(width * len(registers), dtype=np.uint16)
+    counts, zeros = np.zeros((2, lanes), dtype=np.int32)
+    return v, at, counts, zeros, np.zeros(width * len(registers), dtype=np.uint16)
 
 
 @exact
