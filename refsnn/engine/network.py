@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -449,7 +450,10 @@ def buffers(
     )
     columns = max((one["columns"] for one in part.lists), default=0) + 1
     chunk = min(LARGEST, max(CHUNK, part.fast["weights"].nbytes // 16))
-    buffer = np.empty(part.job["worst"] * T + chunk + LANES, dtype=np.uint32)
+    sizes = ("columns", "kernel_rows", "read_words")
+    rows = max((math.prod(one[n] for n in sizes) for one in part.lists), default=0)
+    entry = np.uint16 if rows * LANES <= 2**16 else np.uint32
+    buffer = np.empty(part.job["worst"] * T + chunk + 2 * LANES, dtype=entry)
     return lists, taps, buffer, np.empty((ROWS, len(lists), T, columns), dtype=np.int32)
 
 

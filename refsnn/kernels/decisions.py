@@ -15,6 +15,9 @@ from refsnn.kernels.intrinsics import Registers, operation, packed, width
 from refsnn.kernels.vectors import LANES, Vectors
 from refsnn.numerics import Array
 
+COMPRESSES = "+avx512vbmi2"
+"""The feature of processors that compress lanes of 16 bits."""
+
 
 def _near(v: Vectors, u: Any, level: Any, reach: Any) -> Any:
     """Say where -reach <= u - level <= reach."""
@@ -186,27 +189,48 @@ def mark_near(
     words[word : word + len(registers)] |= packed(near)
 
 
-def _append_set_bits(v: Vectors, kinds: Any, values: Any, count: int) -> Any:  # noqa: ARG001
-    array, used, word, base = values
-    b, counted = v.builder, ir.Constant(v.type, list(range(LANES)))
-    numbers = b.add(v.same(b.trunc(base, v.scalar)), counted)
-    bits = v.bits(word)
+def _compress(v: Vectors, lane: int, bits: Any, base: Any) -> Any:
+    """Bring base + k, of `lane` bits, for every set bit k to the front of a vector."""
+    b, count, scalar = v.builder, bits.type.width, ir.IntType(lane)
+    kind, mask = (ir.VectorType(t, count) for t in (scalar, ir.IntType(1)))
+    undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+    one = b.insert_element(undefined, b.trunc(base, scalar), first)
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
+    all_alike = b.shuffle_vector(one, undefined, everywhere)
+    numbers = b.add(all_alike, ir.Constant(kind, list(range(count))))
     # declared by name: llvmlite's own way of declaring does not take vectors
-    kind = ir.FunctionType(v.type, [v.type, bits.type, v.type])
-    name = f"llvm.experimental.vector.compress.v{LANES}i{v.scalar.width}"
-    compress = b.module.globals.get(name) or ir.Function(b.module, kind, name)
-    listed = b.call(compress, [numbers, bits, ir.Constant(v.type, ir.Undefined)])
-    v.store(listed, v.place(kinds[0], array, used), 0)
-    return b.add(used, b.zext(b.ctpop(word), used.type))
+    name = f"llvm.experimental.vector.compress.v{count}i{lane}"
+    function = ir.FunctionType(kind, [kind, mask, kind])
+    compress = b.module.globals.get(name) or ir.Function(b.module, function, name)
+    return b.call(compress, [numbers, b.bitcast(bits, mask), undefined])
 
 
-@operation("aiwi", _append_set_bits, types.intp)
-def append_set_bits(events: Array, used: int, word: int, base: int) -> int:
-    """Append base + k for every set bit k, in order; return the new length.
+def _append_set_bits(v: Vectors, kinds: Any, values: Any, count: int) -> Any:  # noqa: ARG001
+    array, used, bits, base = values
+    b, width = v.builder, v.scalar.width
+    at_once = width == 16 and v.context.codegen().magic_tuple()[2].count(COMPRESSES)
+    halves = [(bits, 0)]
+    if not at_once:  # few processors compress lanes of 16 bits; others those of 32
+        high = b.lshr(bits, ir.Constant(bits.type, LANES))
+        halves = [(b.trunc(part, ir.IntType(LANES)), k) for k, part in ((0, bits), (LANES, high))]
+    for part, k in halves:
+        behind = b.add(base, ir.Constant(base.type, k))
+        listed = _compress(v, width if at_once else 32, part, behind)
+        if not at_once and width < 32:
+            listed = b.trunc(listed, ir.VectorType(v.scalar, LANES))
+        place = b.bitcast(v.element(kinds[0], array, used), listed.type.as_pointer())
+        b.store(listed, place, align=v.bytes)
+        used = b.add(used, b.zext(b.ctpop(part), used.type))
+    return used
 
-    Any of the 16 places behind the list may be written.
+
+@operation("aidi", _append_set_bits, types.intp)
+def append_set_bits(events: Array, used: int, bits: int, base: int) -> int:
+    """Append base + k for every set bit k of 32, in order; return the new length.
+
+    Any of the 32 places behind the list may be written.
     """
-    listed = [base + k for k in range(LANES) if int(word) >> k & 1]
+    listed = [base + k for k in range(2 * LANES) if int(bits) >> k & 1]
     events[used : used + len(listed)] = listed
     return used + len(listed)
 
