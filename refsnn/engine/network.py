@@ -20,6 +20,7 @@ from refsnn.engine.layout import LANES, from_words, in_words, words_of
 from refsnn.engine.plan import Part, Plan, prepare, why_ordinary
 from refsnn.kernels import events
 from refsnn.kernels.lists import LIST
+from refsnn.kernels.shared import split
 from refsnn.network import Population, SpikingNetwork
 from refsnn.numerics import Array
 
@@ -32,6 +33,11 @@ WORTH = 60_000_000
 """Additions of a population, were all its inputs to spike, from which on threads share
 its rows: below, handing pieces to threads takes longer than half of the work. Only time
 depends on it."""
+
+BLOCK, WIDE = 4, 128
+"""Steps that are listed together, and channels from which on they are: lists of their
+15 patterns take longer than those of 4 steps, which many channels make up for. Only
+time depends on it."""
 
 ROWS = 64
 """Rows of pixels whose events are listed at once, at most."""
@@ -201,6 +207,20 @@ class Engine:
             for name, plan in prepared.plans.items()
             if hasattr(plan.population.neuron, "keeps")
         }
+        self._blocks = {
+            name: block_of(plan, T) for name, plan in prepared.plans.items()
+        }
+        self._shared = self._room(
+            max(
+                (
+                    sum(listed(s, T, self._blocks[n]) for s in sources_of(plan).values())
+                    for n, plan in prepared.plans.items()
+                    if len(self._blocks[n]) > 1
+                ),
+                default=0,
+            )
+            * self.B
+        )
         self.arena = np.zeros(self._size + 16 * LANES, dtype=np.uint16)
 
     def _room(self, words: int) -> int:
@@ -296,25 +316,44 @@ class Engine:
             fixed = self.prepared.currents[name](self.prepared.snn, self.x)
         if name in self._kept and name in self.gates:
             self._to_words(p, self.gates[name], self._kept[name])
+        block = self._blocks[name]
+        places = self._split(plan, block)
         for part in plan.parts:
-            job, fast, true = self._job(plan, part, fixed)
-            marked += self._gather(
-                part, job, events.Values(**fast), events.Values(**true)
-            )
+            job, fast, true = self._job(plan, part, fixed, block)
+            values = (events.Values(**fast), events.Values(**true))
+            marked += self._gather(part, job, *values, block, places)
         if plan.numbers.filtered:
             self.marked[name] = int(marked)
 
+    def _split(self, plan: Plan, block: tuple[int, ...]) -> dict[tuple[str, int], int]:
+        """Say where the spikes to be listed are; split by patterns, if need be."""
+        if len(block) == 1:
+            return self._places
+        places, at = {}, self._shared
+        for source, words in sources_of(plan).items():
+            places[source] = at
+            begin = self._places[source]
+            split(block, self.arena, begin, at, self.B, self.T, words)
+            at += self.B * listed(words, self.T, block)
+        return places
+
     def _gather(
-        self, part: Part, job: events.Job, fast: events.Values, true: events.Values
+        self,
+        part: Part,
+        job: events.Job,
+        fast: events.Values,
+        true: events.Values,
+        block: tuple[int, ...],
+        places: Mapping[tuple[str, int], int],
     ) -> int:
         """Compute the rows of a part; threads share them, if it is worth it."""
         rows = self.B * job.height
         row = job.rows * job.tiles * len(part.registers) * LANES * job.width * self.T
 
         def some(row: int, end: int) -> int:
-            lists, taps, buffer, first = self._buffers(part)
+            lists, taps, buffer, first = self._buffers(part, job, places)
             marked: int = events.gather(
-                *(part.registers, self.arena, part.tables, job, lists, taps),
+                *(part.registers, block, self.arena, part.tables, job, lists, taps),
                 *(fast, true, buffer, first, row, end),
             )
             return marked
@@ -326,7 +365,11 @@ class Engine:
         return sum(self.pool.map(some, begins, [min(b + step, rows) for b in begins]))
 
     def _job(
-        self, plan: Plan, part: Part, fixed: tuple[Array, Array] | None
+        self,
+        plan: Plan,
+        part: Part,
+        fixed: tuple[Array, Array] | None,
+        block: tuple[int, ...] = (0,),
     ) -> tuple[events.Job, dict[str, Array], dict[str, Array]]:
         """Fill in the record of a part, and the current of the image."""
         name, fields = plan.population.name, dict(part.job)
@@ -341,7 +384,7 @@ class Engine:
             fields["constant_row"] = W * lanes
             fields["constant_column"] = plan.fold * lanes
         kept = self._kept.get(name, -1)
-        fields["steps"] = self.T
+        fields["steps"], fields["listed"] = self.T, listed(1, self.T, block)
         fields["positive"] = self._places.get((name, 1), -1)
         fields["negative"] = self._places.get((name, -1), -1)
         fields["gate"] = kept if name in self.gates else -1
@@ -349,10 +392,12 @@ class Engine:
         fields["worst"] *= self.T
         return events.Job(**fields), fast, true
 
-    def _buffers(self, part: Part) -> tuple[Array, Array, Array, Array]:
+    def _buffers(
+        self, part: Part, job: events.Job, places: Mapping[tuple[str, int], int]
+    ) -> tuple[Array, Array, Array, Array]:
         """Fill in where projections find spikes; make room for their lists."""
         kept = self.prepared.records[id(part)]
-        return buffers(part, kept, self._places, self.T)
+        return buffers(part, kept, (places, self._places), job)
 
     def count(self, name: str) -> tuple[Array, Array, Array]:
         """Count the spikes of a population and the operations that they cause.
@@ -387,7 +432,7 @@ class Engine:
         plan = self.prepared.plans[self.prepared.snn.readout.name]
         (part,) = plan.parts
         job, fast, _ = self._job(plan, part, None)
-        lists, taps, buffer, first = self._buffers(part)
+        lists, taps, buffer, first = self._buffers(part, job, self._places)
         lanes = part.job["tiles"] * len(part.registers) * LANES
         logits = np.empty((self.B, self.T, lanes))
         events.read_out(
@@ -395,6 +440,65 @@ class Engine:
             *(events.Values(**fast), buffer, first, logits),
         )
         return np.ascontiguousarray(logits[:, :, : plan.shape[0]].swapaxes(0, 1))
+
+
+def block_of(plan: Plan, T: int) -> tuple[int, ...]:
+    """Choose the steps that are listed together.
+
+    Parameters
+    ----------
+    plan : Plan
+        A population.
+    T : int
+        Number of steps.
+
+    Returns
+    -------
+    tuple
+        As many elements as steps.
+    """
+    wide = plan.shape[0] >= WIDE and T >= BLOCK - 1 and plan.population.neuron
+    return (0,) * (BLOCK if wide else 1)
+
+
+def listed(words: int, T: int, block: tuple[int, ...]) -> int:
+    """Count the words that are listed.
+
+    Parameters
+    ----------
+    words : int
+        Words of a step.
+    T : int
+        Number of steps.
+    block : tuple
+        As :func:`block_of` returns it.
+
+    Returns
+    -------
+    int
+        Those of all patterns of all blocks.
+    """
+    return -(-T // len(block)) * (2 ** len(block) - 1) * words
+
+
+def sources_of(plan: Plan) -> dict[tuple[str, int], int]:
+    """Say whose spikes a population lists.
+
+    Parameters
+    ----------
+    plan : Plan
+        The population.
+
+    Returns
+    -------
+    dict of (str, int) to int
+        Words of a step, by name and sign.
+    """
+    return {
+        one["source"]: one["height"] * one["width"] * one["words"]
+        for part in plan.parts
+        for one in part.lists
+    }
 
 
 def records(part: Part) -> tuple[Array, Array]:
@@ -421,8 +525,8 @@ def records(part: Part) -> tuple[Array, Array]:
 def buffers(
     part: Part,
     kept: tuple[Array, Array],
-    places: Mapping[tuple[str, int], int],
-    T: int,
+    places: tuple[Mapping[tuple[str, int], int], Mapping[tuple[str, int], int]],
+    job: events.Job,
 ) -> tuple[Array, Array, Array, Array]:
     """Fill in where projections find spikes; make room for their lists.
 
@@ -432,10 +536,11 @@ def buffers(
         Some channels of a population.
     kept : tuple of ndarray
         Their records.
-    places : mapping of (str, int) to int
-        Where the spikes of a source, and of a sign, are in the arena.
-    T : int
-        Number of steps.
+    places : tuple of mapping of (str, int) to int
+        Where the spikes of a source, and of a sign, are in the arena: those that are
+        listed, and those of channels to themselves.
+    job : Job
+        The record of the part.
 
     Returns
     -------
@@ -445,16 +550,19 @@ def buffers(
         Room.
     """
     lists, taps = (
-        _with_sources(empty, [places[one["source"]] for one in given])
-        for empty, given in zip(kept, (part.lists, part.taps), strict=True)
+        _with_sources(empty, [where[one["source"]] for one in given])
+        for empty, where, given in zip(
+            kept, places, (part.lists, part.taps), strict=True
+        )
     )
     columns = max((one["columns"] for one in part.lists), default=0) + 1
     chunk = min(LARGEST, max(CHUNK, part.fast["weights"].nbytes // 16))
     sizes = ("columns", "kernel_rows", "read_words")
     rows = max((math.prod(one[n] for n in sizes) for one in part.lists), default=0)
     entry = np.uint16 if rows * LANES <= 2**16 else np.uint32
-    buffer = np.empty(part.job["worst"] * T + chunk + 2 * LANES, dtype=entry)
-    return lists, taps, buffer, np.empty((ROWS, len(lists), T, columns), dtype=np.int32)
+    buffer = np.empty(job.worst + chunk + 2 * LANES, dtype=entry)
+    first = np.empty((ROWS, len(lists), job.listed, columns), dtype=np.int32)
+    return lists, taps, buffer, first
 
 
 def _with_sources(records: Array, sources: list[int]) -> Array:

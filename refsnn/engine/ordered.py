@@ -101,9 +101,9 @@ class Ordered:
     ) -> None:
         """Compute some channels in integers; mark who is in doubt."""
         absent = {"negative": -1, "gate": -1, "keep": -1}
-        own = {"steps": self.T, "positive": end, "worst": part.job["worst"] * self.T}
+        own = {"steps": self.T, "listed": self.T, "positive": end, "worst": part.job["worst"] * self.T}
         job = events.Job(**{**part.job, **absent, **own})
-        lists, taps, buffer, first = buffers(part, records(part), places, self.T)
+        lists, taps, buffer, first = buffers(part, records(part), (places, places), job)
         doubts.gather_doubtful(
             *(part.registers, arena, part.tables, job, lists, taps),
             *(events.Values(**part.fast), buffer, first),

@@ -36,6 +36,7 @@ from refsnn.kernels.intrinsics import (
 )
 from refsnn.kernels.lists import list_rows
 from refsnn.kernels.pairs import exact, part
+from refsnn.kernels.shared import add_shared, subtract_shared
 from refsnn.kernels.vectors import LANES
 
 TAP = np.dtype(
@@ -60,8 +61,8 @@ class Job(NamedTuple):
 
     Attributes
     ----------
-    steps, height, width : int
-        T, rows and columns.
+    steps, listed, height, width : int
+        T, steps or patterns of spikes that are listed, rows and columns.
     words, word, tiles : int
         Words of a pixel, the first of these tiles, and their number.
     rows : int
@@ -84,6 +85,7 @@ class Job(NamedTuple):
     """
 
     steps: int
+    listed: int
     height: int
     width: int
     words: int
@@ -145,32 +147,15 @@ def facts(one, job, tile):  # type: ignore[no-untyped-def]  # typed by Numba
 
 
 @part
-def charge(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers,
-    arena,
-    tables,
-    job,
-    lists,
-    taps,
-    fast,
-    first,
-    events,
-    v,
-    at,
-    where,
-    t,
-    one,
+def add_lists(  # type: ignore[no-untyped-def]  # typed by Numba
+    registers, tables, job, lists, fast, first, events, v, at, where, t, one
 ):
-    """Add the terms of a step to the membrane; return how many they were.
+    """Add the listed terms of a step to the membrane; return how many they were.
 
     `one` holds the facts of the first list.
     """
-    b, i, j, tile = where
+    _, _, j, tile = where
     R, n = len(registers), 0
-    if job.constant:
-        fixed = b * job.constant_image + i * job.constant_row + j * job.constant_column
-        add(v, at, fast.constant, fixed + tile * LANES * R, registers)
-        n += 1
     for p in range(len(lists)):
         windows, span, column, row, sign = facts(lists[p], job, tile) if p else one
         window = tables[windows + j]
@@ -181,6 +166,44 @@ def charge(  # type: ignore[no-untyped-def]  # typed by Numba
         else:
             subtract_rows(v, at, fast.weights, row, events, s, e, registers)
         n += e - s
+    return n
+
+
+@part
+def share_lists(  # type: ignore[no-untyped-def]  # typed by Numba
+    registers, block, tables, job, lists, fast, first, events, v, at, where, g, one, terms
+):
+    """Add up the listed terms of the steps of a block, behind the membrane."""
+    _, _, j, tile = where
+    lanes, gap = LANES * len(registers), first.shape[2]
+    sums = at + lanes
+    begin = sums + lanes * len(block)  # zeros
+    for k in range(len(block)):
+        terms[k] = 0
+    for p in range(len(lists)):
+        windows, span, column, row, sign = facts(lists[p], job, tile) if p else one
+        window = tables[windows + j]
+        stretch = g * ((1 << len(block)) - 1) * gap + window
+        row = (row - window * column) * lanes
+        listed = (events, first[p], stretch, gap, span, terms)
+        if sign > 0:
+            add_shared(v, sums, v, begin, fast.weights, row, *listed, block, registers)
+        else:
+            subtract_shared(
+                v, sums, v, begin, fast.weights, row, *listed, block, registers
+            )
+        begin = sums
+
+
+@part
+def add_own(registers, arena, tables, job, taps, fast, v, at, where, t):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Add the other terms of a step: the constant, the taps; return how many."""
+    b, i, j, tile = where
+    R, n = len(registers), 0
+    if job.constant:
+        fixed = b * job.constant_image + i * job.constant_row + j * job.constant_column
+        add(v, at, fast.constant, fixed + tile * LANES * R, registers)
+        n += 1
     for m in range(len(taps)):
         word = word_of(tables, job, taps[m], where, t)
         if word < 0:
@@ -235,14 +258,27 @@ def decide(  # type: ignore[no-untyped-def]  # typed by Numba
 
 @part
 def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, tables, job, lists, taps, fast, first, events, state, b, i, tile
+    registers,
+    block,
+    arena,
+    tables,
+    job,
+    lists,
+    taps,
+    fast,
+    first,
+    events,
+    state,
+    b,
+    i,
+    tile,
 ):
     """Take a row of pixels, some channels of them, through all steps.
 
-    `state` holds the membrane and where it begins, net counts, zeros and the marks.
+    `state` is that of :func:`scratch`.
     """
-    v, at, counts, zeros, marks = state
-    R = len(registers)
+    v, at, counts, zeros, marks, terms = state
+    R, K = len(registers), len(block)
     lane = tile * LANES * R
     one = facts(lists[0], job, tile) if len(lists) else (0, 0, 0, 0, 0)
     for j in range(job.width):
@@ -255,10 +291,15 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
             marks[j * R + r] = 0
         n = 1
         for t in range(job.steps):
-            n += charge(
-                *(registers, arena, tables, job, lists, taps, fast, first, events),
-                *(v, at, where, t, one),
-            )
+            how = (tables, job, lists, fast, first, events, v, at, where)
+            if K == 1:
+                n += add_lists(registers, *how, t, one)
+            elif len(lists):
+                if t % K == 0:
+                    share_lists(registers, block, *how, t // K, one, terms)
+                add(v, at, v, at + (1 + t % K) * LANES * R, registers)
+                n += terms[t % K]
+            n += add_own(registers, arena, tables, job, taps, fast, v, at, where, t)
             decide(registers, arena, job, fast, v, at, counts, marks, where, t, n)
         if job.keep >= 0:
             keep = job.keep + ((b * job.height + i) * job.width + j) * job.words
@@ -271,7 +312,7 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
 
 @exact
 def fire_again(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; every kind of term
-    arena, tables, job, lists, taps, true, first, events, where, lane, lanes
+    block, arena, tables, job, lists, taps, true, first, events, where, lane, lanes
 ):
     """Take one neuron through all steps in float64, and set its bits anew."""
     b, i, j, tile = where
@@ -288,8 +329,13 @@ def fire_again(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; 
             windows, span, column, row, sign = facts(lists[p], job, tile)
             window = tables[windows + j]
             row -= window * column
-            for k in range(first[p, t, window], first[p, t, window + span]):
-                v += sign * true.weights[(row + events[k]) * lanes + lane]
+            begin = t // len(block) * ((1 << len(block)) - 1) - 1
+            for pattern in range(1, 1 << len(block)):
+                if not pattern >> t % len(block) & 1:
+                    continue
+                borders = first[p, begin + pattern]
+                for k in range(borders[window], borders[window + span]):
+                    v += sign * true.weights[(row + events[k]) * lanes + lane]
         for m in range(len(taps)):
             at = word_of(tables, job, taps[m], where, t)
             if at >= 0 and arena[at + own // LANES] & bit:
@@ -324,25 +370,43 @@ def set_bit(arena, word, bit, value):  # type: ignore[no-untyped-def]  # typed b
 
 
 @exact
-def scratch(registers, like, width):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Make the state of a pixel; the membrane begins on a cache line."""
-    lanes = LANES * len(registers)
-    v = np.zeros(lanes + 64, dtype=like.dtype)
+def scratch(registers, block, like, width):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Make the state of a pixel.
+
+    The membrane, which begins on a cache line; behind it, the sums of the steps of a
+    block and as many zeros; where it begins; net counts, zeros, marks of a row, numbers
+    of terms of the steps.
+    """
+    lanes, K = LANES * len(registers), len(block)
+    v = np.zeros(lanes * (1 + 2 * K) + 64, dtype=like.dtype)
     at = (-v.ctypes.data % 64) // v.itemsize
     counts, zeros = np.zeros((2, lanes), dtype=np.int32)
-    return v, at, counts, zeros, np.zeros(width * len(registers), dtype=np.uint16)
+    marks = np.zeros(width * len(registers), dtype=np.uint16)
+    return v, at, counts, zeros, marks, np.zeros(K, dtype=np.int64)
 
 
 @exact
 def gather(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, tables, job, lists, taps, fast, true, events, first, row, end
+    registers,
+    block,
+    arena,
+    tables,
+    job,
+    lists,
+    taps,
+    fast,
+    true,
+    events,
+    first,
+    row,
+    end,
 ):
     """Take rows of pixels, counted over images, through all steps.
 
     Returns the number of neurons that were marked and computed again in float64.
     """
     lanes = LANES * len(registers)
-    state = scratch(registers, fast.weights, job.width)
+    state = scratch(registers, block, fast.weights, job.width)
     marks, marked = state[4], 0
     while row < end:
         rows = list_rows(arena, tables, job, lists, events, first, row, end)
@@ -350,8 +414,8 @@ def gather(  # type: ignore[no-untyped-def]  # typed by Numba
             for r in range(rows):
                 b, i = (row + r) // job.height, (row + r) % job.height
                 fire_row(
-                    *(registers, arena, tables, job, lists, taps, fast, first[r]),
-                    *(events, state, b, i, tile),
+                    *(registers, block, arena, tables, job, lists, taps, fast),
+                    *(first[r], events, state, b, i, tile),
                 )
                 if not job.filtered:
                     continue
@@ -362,8 +426,8 @@ def gather(  # type: ignore[no-untyped-def]  # typed by Numba
                         if marks[k] >> bit & 1:
                             where = (b, i, k * LANES // lanes, tile)
                             fire_again(
-                                *(arena, tables, job, lists, taps, true, first[r]),
-                                *(events, where, (k * LANES + bit) % lanes, lanes),
+                                *(block, arena, tables, job, lists, taps, true),
+                                *(first[r], events, where, (k * LANES + bit) % lanes, lanes),
                             )
                             marked += 1
         row += rows
@@ -379,7 +443,7 @@ def read_out(  # type: ignore[no-untyped-def]  # typed by Numba
     `logits` has the shape (B, T, tiles lanes).
     """
     lanes = LANES * len(registers)
-    v, at, _, _, _ = scratch(registers, values.weights, 1)
+    v, at, _, _, _, _ = scratch(registers, (0,), values.weights, 1)
     row = 0
     while row < len(logits):
         rows = list_rows(arena, tables, job, lists, events, first, row, len(logits))
@@ -388,9 +452,13 @@ def read_out(  # type: ignore[no-untyped-def]  # typed by Numba
                 one = facts(lists[0], job, tile) if len(lists) else (0, 0, 0, 0, 0)
                 v[:] = 0
                 for t in range(job.steps):
-                    charge(
-                        *(registers, arena, tables, job, lists, taps, values),
-                        *(first[b - row], events, v, at, (b, 0, 0, tile), t, one),
+                    where = (b, 0, 0, tile)
+                    add_lists(
+                        *(registers, tables, job, lists, values, first[b - row]),
+                        *(events, v, at, where, t, one),
+                    )
+                    add_own(
+                        registers, arena, tables, job, taps, values, v, at, where, t
                     )
                     logits[b, t, tile * lanes : (tile + 1) * lanes] = v[at : at + lanes]
         row += rows

@@ -140,7 +140,7 @@ def list_rows(arena, tables, job, lists, events, first, row, end):  # type: igno
         b, i = (row + rows) // job.height, (row + rows) % job.height
         for p in range(len(lists)):
             used = list_row(
-                *(arena, tables, lists[p], job.steps, b, i, events, used),
+                *(arena, tables, lists[p], job.listed, b, i, events, used),
                 first[rows, p],
             )
         rows += 1
