@@ -206,13 +206,16 @@ def _compress(v: Vectors, lane: int, bits: Any, base: Any) -> Any:
 
 
 def _append_set_bits(v: Vectors, kinds: Any, values: Any, count: int) -> Any:  # noqa: ARG001
-    array, used, bits, base = values
-    b, width = v.builder, v.scalar.width
+    array, used, words, at, gap, base = values
+    b, width, pair = v.builder, v.scalar.width, ir.IntType(2 * LANES)
+    low, high = (
+        b.zext(b.load(v.element(kinds[2], words, k)), pair) for k in (at, b.add(at, gap))
+    )
+    bits = b.or_(low, b.shl(high, ir.Constant(pair, LANES)))
     at_once = width == 16 and v.context.codegen().magic_tuple()[2].count(COMPRESSES)
     halves = [(bits, 0)]
     if not at_once:  # few processors compress lanes of 16 bits; others those of 32
-        high = b.lshr(bits, ir.Constant(bits.type, LANES))
-        halves = [(b.trunc(part, ir.IntType(LANES)), k) for k, part in ((0, bits), (LANES, high))]
+        halves = [(b.trunc(part, ir.IntType(LANES)), k) for k, part in ((0, low), (LANES, high))]
     for part, k in halves:
         behind = b.add(base, ir.Constant(base.type, k))
         listed = _compress(v, width if at_once else 32, part, behind)
@@ -224,13 +227,17 @@ def _append_set_bits(v: Vectors, kinds: Any, values: Any, count: int) -> Any:  #
     return used
 
 
-@operation("aidi", _append_set_bits, types.intp)
-def append_set_bits(events: Array, used: int, bits: int, base: int) -> int:
-    """Append base + k for every set bit k of 32, in order; return the new length.
+@operation("aiaiii", _append_set_bits, types.intp)
+def append_set_bits(
+    events: Array, used: int, words: Array, at: int, gap: int, base: int
+) -> int:
+    """Append base + k for every set bit k of two words, in order; return the length.
 
-    Any of the 32 places behind the list may be written.
+    The words are at `at` and `gap` behind it, the bits of the second from 16 on. Any of
+    the 32 places behind the list may be written.
     """
-    listed = [base + k for k in range(2 * LANES) if int(bits) >> k & 1]
+    bits = int(words[at]) | int(words[at + gap]) << LANES
+    listed = [base + k for k in range(2 * LANES) if bits >> k & 1]
     events[used : used + len(listed)] = listed
     return used + len(listed)
 

@@ -8,6 +8,9 @@ from refsnn.kernels.decisions import append_set_bits
 from refsnn.kernels.pairs import part
 from refsnn.kernels.vectors import LANES
 
+EMPTY = 0
+"""Word of the arena that has no bits."""
+
 LIST = np.dtype(
     [
         (name, np.int64)
@@ -96,20 +99,19 @@ def list_words(arena, word, words, rows, gap, events, used, base):  # type: igno
     """List the set bits of `words` words, and of those in rows behind it, two by two."""
     if words == 1:
         for _ in range(rows // 2):
-            bits = arena[word] | np.uint32(arena[word + gap]) << 16
-            used = append_set_bits(events, used, bits, base)
+            used = append_set_bits(events, used, arena, word, gap, base)
             word += 2 * gap
             base += 2 * LANES
         if rows % 2:
-            used = append_set_bits(events, used, arena[word], base)
+            used = append_set_bits(events, used, arena, word, EMPTY - word, base)
         return used
     for _ in range(rows):
         for w in range(word, word + words - 1, 2):
-            bits = arena[w] | np.uint32(arena[w + 1]) << 16
-            used = append_set_bits(events, used, bits, base)
+            used = append_set_bits(events, used, arena, w, 1, base)
             base += 2 * LANES
         if words % 2:
-            used = append_set_bits(events, used, arena[word + words - 1], base)
+            last = word + words - 1
+            used = append_set_bits(events, used, arena, last, EMPTY - last, base)
             base += LANES
         word += gap
     return used
