@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -14,33 +13,22 @@ import numpy as np
 
 from refsnn.arithmetic import Arithmetic
 from refsnn.certificate import ranges
+from refsnn.engine.blocks import block_of, patterns, sources_of, words_listed
+from refsnn.engine.buffers import ROWS, buffers, records
 from refsnn.engine.currents import Currents, image_current
 from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import LANES, from_words, in_words, words_of
 from refsnn.engine.plan import Part, Plan, prepare, why_ordinary
 from refsnn.kernels import events
-from refsnn.kernels.lists import LIST
+from refsnn.kernels.readouts import read_out, tally
 from refsnn.kernels.shared import split
 from refsnn.network import Population, SpikingNetwork
 from refsnn.numerics import Array
-
-CHUNK, LARGEST = 2**15, 2**18
-"""Events that are listed before their rows are computed, at least and at most: the more
-weights there are, the longer a tile of them is used before the next. Only time depends
-on it."""
 
 WORTH = 60_000_000
 """Additions of a population, were all its inputs to spike, from which on threads share
 its rows: below, handing pieces to threads takes longer than half of the work. Only time
 depends on it."""
-
-BLOCK, WIDE = 4, 128
-"""Steps that are listed together, and channels from which on they are: lists of their
-15 patterns take longer than those of 4 steps, which many channels make up for. Only
-time depends on it."""
-
-ROWS = 64
-"""Rows of pixels whose events are listed at once, at most."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -211,15 +199,7 @@ class Engine:
             name: block_of(plan, T) for name, plan in prepared.plans.items()
         }
         self._shared = self._room(
-            max(
-                (
-                    sum(listed(s, T, self._blocks[n]) for s in sources_of(plan).values())
-                    for n, plan in prepared.plans.items()
-                    if len(self._blocks[n]) > 1
-                ),
-                default=0,
-            )
-            * self.B
+            self.B * words_listed(prepared.plans, self._blocks, T)
         )
         self.arena = np.zeros(self._size + 16 * LANES, dtype=np.uint16)
 
@@ -334,7 +314,7 @@ class Engine:
             places[source] = at
             begin = self._places[source]
             split(block, self.arena, begin, at, self.B, self.T, words)
-            at += self.B * listed(words, self.T, block)
+            at += self.B * patterns(self.T, block) * words
         return places
 
     def _gather(
@@ -384,7 +364,7 @@ class Engine:
             fields["constant_row"] = W * lanes
             fields["constant_column"] = plan.fold * lanes
         kept = self._kept.get(name, -1)
-        fields["steps"], fields["listed"] = self.T, listed(1, self.T, block)
+        fields["steps"], fields["listed"] = self.T, patterns(self.T, block)
         fields["positive"] = self._places.get((name, 1), -1)
         fields["negative"] = self._places.get((name, -1), -1)
         fields["gate"] = kept if name in self.gates else -1
@@ -418,7 +398,7 @@ class Engine:
         for sign in self._signs(p):
             begin = self._places[name, sign] + steps
             own = counts[0 if sign > 0 else 1]
-            events.tally(self.arena, begin, fan_out, own, counts[2])
+            tally(self.arena, begin, fan_out, own, counts[2])
         return counts[0], counts[1], counts[2]
 
     def read_out(self) -> Array:
@@ -435,138 +415,8 @@ class Engine:
         lists, taps, buffer, first = self._buffers(part, job, self._places)
         lanes = part.job["tiles"] * len(part.registers) * LANES
         logits = np.empty((self.B, self.T, lanes))
-        events.read_out(
+        read_out(
             *(part.registers, self.arena, part.tables, job, lists, taps),
             *(events.Values(**fast), buffer, first, logits),
         )
         return np.ascontiguousarray(logits[:, :, : plan.shape[0]].swapaxes(0, 1))
-
-
-def block_of(plan: Plan, T: int) -> tuple[int, ...]:
-    """Choose the steps that are listed together.
-
-    Parameters
-    ----------
-    plan : Plan
-        A population.
-    T : int
-        Number of steps.
-
-    Returns
-    -------
-    tuple
-        As many elements as steps.
-    """
-    wide = plan.shape[0] >= WIDE and T >= BLOCK - 1 and plan.population.neuron
-    return (0,) * (BLOCK if wide else 1)
-
-
-def listed(words: int, T: int, block: tuple[int, ...]) -> int:
-    """Count the words that are listed.
-
-    Parameters
-    ----------
-    words : int
-        Words of a step.
-    T : int
-        Number of steps.
-    block : tuple
-        As :func:`block_of` returns it.
-
-    Returns
-    -------
-    int
-        Those of all patterns of all blocks.
-    """
-    return -(-T // len(block)) * (2 ** len(block) - 1) * words
-
-
-def sources_of(plan: Plan) -> dict[tuple[str, int], int]:
-    """Say whose spikes a population lists.
-
-    Parameters
-    ----------
-    plan : Plan
-        The population.
-
-    Returns
-    -------
-    dict of (str, int) to int
-        Words of a step, by name and sign.
-    """
-    return {
-        one["source"]: one["height"] * one["width"] * one["words"]
-        for part in plan.parts
-        for one in part.lists
-    }
-
-
-def records(part: Part) -> tuple[Array, Array]:
-    """Make the kernel's records of a part, their sources left open.
-
-    Parameters
-    ----------
-    part : Part
-        Some channels of a population.
-
-    Returns
-    -------
-    lists, taps : ndarray
-        In the order of the fields of their kinds.
-    """
-    made = []
-    for kind, given in ((LIST, part.lists), (events.TAP, part.taps)):
-        names = kind.names or ()
-        rows = [tuple(0 if n == "source" else one[n] for n in names) for one in given]
-        made.append(np.array(rows, dtype=kind))
-    return made[0], made[1]
-
-
-def buffers(
-    part: Part,
-    kept: tuple[Array, Array],
-    places: tuple[Mapping[tuple[str, int], int], Mapping[tuple[str, int], int]],
-    job: events.Job,
-) -> tuple[Array, Array, Array, Array]:
-    """Fill in where projections find spikes; make room for their lists.
-
-    Parameters
-    ----------
-    part : Part
-        Some channels of a population.
-    kept : tuple of ndarray
-        Their records.
-    places : tuple of mapping of (str, int) to int
-        Where the spikes of a source, and of a sign, are in the arena: those that are
-        listed, and those of channels to themselves.
-    job : Job
-        The record of the part.
-
-    Returns
-    -------
-    lists, taps : ndarray
-        The records.
-    events, first : ndarray
-        Room.
-    """
-    lists, taps = (
-        _with_sources(empty, [where[one["source"]] for one in given])
-        for empty, where, given in zip(
-            kept, places, (part.lists, part.taps), strict=True
-        )
-    )
-    columns = max((one["columns"] for one in part.lists), default=0) + 1
-    chunk = min(LARGEST, max(CHUNK, part.fast["weights"].nbytes // 16))
-    sizes = ("columns", "kernel_rows", "read_words")
-    rows = max((math.prod(one[n] for n in sizes) for one in part.lists), default=0)
-    entry = np.uint16 if rows * LANES <= 2**16 else np.uint32
-    buffer = np.empty(job.worst + chunk + 2 * LANES, dtype=entry)
-    first = np.empty((ROWS, len(lists), job.listed, columns), dtype=np.int32)
-    return lists, taps, buffer, first
-
-
-def _with_sources(records: Array, sources: list[int]) -> Array:
-    """Say where in the arena the spikes of each projection are."""
-    filled = records.copy()
-    filled["source"] = sources
-    return filled

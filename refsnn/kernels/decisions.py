@@ -123,9 +123,9 @@ def fire_both(
 ) -> None:
     """Mark, fire, reset, count with two thresholds, of which v can reach one at most.
 
-    s = [v >= theta] - [v <= level and counts > least], v = v - theta s, counts = counts
-    + s; both kinds of spikes are written as bits. Marks are set, and none changed, where
-    v is within reach of a threshold before that.
+    s = [v >= theta] - [v <= level and counts > least], v = v - theta s, counts =
+    counts + s; both kinds of spikes are written as bits. Marks are set, and none
+    changed, where v is within reach of a threshold before that.
     """
     R, some = len(registers), width(registers)
     lanes, own = slice(at, at + some), slice(counted, counted + some)
@@ -209,13 +209,17 @@ def _append_set_bits(v: Vectors, kinds: Any, values: Any, count: int) -> Any:  #
     array, used, words, at, gap, base = values
     b, width, pair = v.builder, v.scalar.width, ir.IntType(2 * LANES)
     low, high = (
-        b.zext(b.load(v.element(kinds[2], words, k)), pair) for k in (at, b.add(at, gap))
+        b.zext(b.load(v.element(kinds[2], words, k)), pair)
+        for k in (at, b.add(at, gap))
     )
     bits = b.or_(low, b.shl(high, ir.Constant(pair, LANES)))
     at_once = width == 16 and v.context.codegen().magic_tuple()[2].count(COMPRESSES)
     halves = [(bits, 0)]
     if not at_once:  # few processors compress lanes of 16 bits; others those of 32
-        halves = [(b.trunc(part, ir.IntType(LANES)), k) for k, part in ((0, low), (LANES, high))]
+        halves = [
+            (b.trunc(part, ir.IntType(LANES)), k)
+            for k, part in ((0, low), (LANES, high))
+        ]
     for part, k in halves:
         behind = b.add(base, ir.Constant(base.type, k))
         listed = _compress(v, width if at_once else 32, part, behind)

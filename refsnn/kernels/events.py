@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refsnn.kernels.decisions import (
-    count_bits,
     fire,
     fire_both,
     keep_above,
@@ -171,7 +170,20 @@ def add_lists(  # type: ignore[no-untyped-def]  # typed by Numba
 
 @part
 def share_lists(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, block, tables, job, lists, fast, first, events, v, at, where, g, one, terms
+    registers,
+    block,
+    tables,
+    job,
+    lists,
+    fast,
+    first,
+    events,
+    v,
+    at,
+    where,
+    g,
+    one,
+    terms,
 ):
     """Add up the listed terms of the steps of a block, behind the membrane."""
     _, _, j, tile = where
@@ -311,7 +323,7 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
 
 
 @exact
-def fire_again(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; every kind of term
+def fire_again(  # type: ignore[no-untyped-def]
     block, arena, tables, job, lists, taps, true, first, events, where, lane, lanes
 ):
     """Take one neuron through all steps in float64, and set its bits anew."""
@@ -325,17 +337,8 @@ def fire_again(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; 
     for t in range(job.steps):
         if job.constant:
             v += true.constant[fixed + own]
-        for p in range(len(lists)):
-            windows, span, column, row, sign = facts(lists[p], job, tile)
-            window = tables[windows + j]
-            row -= window * column
-            begin = t // len(block) * ((1 << len(block)) - 1) - 1
-            for pattern in range(1, 1 << len(block)):
-                if not pattern >> t % len(block) & 1:
-                    continue
-                borders = first[p, begin + pattern]
-                for k in range(borders[window], borders[window + span]):
-                    v += sign * true.weights[(row + events[k]) * lanes + lane]
+        how = (tables, job, lists, true.weights, first, events, where, lane, lanes)
+        v = listed_again(block, *how, t, v)
         for m in range(len(taps)):
             at = word_of(tables, job, taps[m], where, t)
             if at >= 0 and arena[at + own // LANES] & bit:
@@ -358,6 +361,27 @@ def fire_again(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; 
         pixel = (b * job.height + i) * job.width + j
         kept = v >= true.tolerance[own]
         set_bit(arena, job.keep + pixel * job.words + word, bit, kept)
+
+
+@exact
+def listed_again(  # type: ignore[no-untyped-def]  # typed by Numba
+    block, tables, job, lists, weights, first, events, where, lane, lanes, t, v
+):
+    """Add the listed terms of a neuron and step to its potential: all patterns of t."""
+    _, _, j, tile = where
+    K = len(block)
+    for p in range(len(lists)):
+        windows, span, column, row, sign = facts(lists[p], job, tile)
+        window = tables[windows + j]
+        row -= window * column
+        begin = t // K * ((1 << K) - 1) - 1
+        for pattern in range(1, 1 << K):
+            if not pattern >> t % K & 1:
+                continue
+            borders = first[p, begin + pattern]
+            for k in range(borders[window], borders[window + span]):
+                v += sign * weights[(row + events[k]) * lanes + lane]
+    return v
 
 
 @part
@@ -427,56 +451,14 @@ def gather(  # type: ignore[no-untyped-def]  # typed by Numba
                             where = (b, i, k * LANES // lanes, tile)
                             fire_again(
                                 *(block, arena, tables, job, lists, taps, true),
-                                *(first[r], events, where, (k * LANES + bit) % lanes, lanes),
+                                *(
+                                    first[r],
+                                    events,
+                                    where,
+                                    (k * LANES + bit) % lanes,
+                                    lanes,
+                                ),
                             )
                             marked += 1
         row += rows
     return marked
-
-
-@exact
-def read_out(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, tables, job, lists, taps, values, events, first, logits
-):
-    """Add up the currents of a population without neurons, step by step, in float64.
-
-    `logits` has the shape (B, T, tiles lanes).
-    """
-    lanes = LANES * len(registers)
-    v, at, _, _, _, _ = scratch(registers, (0,), values.weights, 1)
-    row = 0
-    while row < len(logits):
-        rows = list_rows(arena, tables, job, lists, events, first, row, len(logits))
-        for b in range(row, row + rows):
-            for tile in range(job.tiles):
-                one = facts(lists[0], job, tile) if len(lists) else (0, 0, 0, 0, 0)
-                v[:] = 0
-                for t in range(job.steps):
-                    where = (b, 0, 0, tile)
-                    add_lists(
-                        *(registers, tables, job, lists, values, first[b - row]),
-                        *(events, v, at, where, t, one),
-                    )
-                    add_own(
-                        registers, arena, tables, job, taps, values, v, at, where, t
-                    )
-                    logits[b, t, tile * lanes : (tile + 1) * lanes] = v[at : at + lanes]
-        row += rows
-
-
-@exact
-def tally(arena, begin, fan_out, spikes, synops):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Count spikes, and each word's times its fan-out, at every step.
-
-    `begin` says where each step of each image begins, shape (B, T).
-    """
-    B, T = begin.shape
-    for b in range(B):
-        for t in range(T):
-            first, count, operations = begin[b, t], 0, 0
-            for k in range(len(fan_out)):
-                bits = count_bits(arena[first + k])
-                count += bits
-                operations += bits * fan_out[k]
-            spikes[t] += count
-            synops[t] += operations

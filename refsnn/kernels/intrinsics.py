@@ -145,9 +145,30 @@ def packed(bits: Array) -> Array:
 def summed(
     v: Vectors, name: str, begun: list[Any], rows: Any, events: Any, span: Any
 ) -> list[Any]:
-    """Emit the loop that adds rows to registers, or takes them away; return them."""
+    """Emit the loop that adds rows to registers, or takes them away.
+
+    Parameters
+    ----------
+    v : Vectors
+        The registers.
+    name : str
+        ``add`` or ``sub``.
+    begun : list
+        Where the sums begin.
+    rows : tuple
+        Type and value of the array of rows, and where they begin.
+    events : tuple
+        Type and value of the list.
+    span : tuple
+        Where its stretch begins and ends.
+
+    Returns
+    -------
+    list
+        The sums.
+    """
     b, count, (start, stop) = v.builder, len(begun), span
-    weights, origin = rows
+    (kind, weights), origin = rows
     entry, loop = b.block, b.append_basic_block("rows")
     done = b.append_basic_block("done")
     b.cbranch(b.icmp_signed("<", start, stop), loop, done)
@@ -155,9 +176,9 @@ def summed(
     b.position_at_end(loop)
     i = b.phi(start.type)
     acc = [b.phi(v.type) for _ in begun]
-    event = b.zext(b.load(v.element(*events, i)), start.type)
+    event = b.zext(b.load(v.element(events[0], events[1], i)), start.type)
     row = b.add(origin, b.mul(event, ir.Constant(start.type, LANES * count)))
-    terms = v.place(*weights, row)
+    terms = v.place(kind, weights, row)
     after = [
         v.operate(name, acc[r], v.load(terms, r, align=ALIGNMENT)) for r in range(count)
     ]
@@ -193,7 +214,27 @@ def _row_sums(name: str) -> Emit:
     return emit
 
 
-def named_rows(weights: Array, origin: int, events: Array, registers: Registers) -> Array:
+def named_rows(
+    weights: Array, origin: int, events: Array, registers: Registers
+) -> Array:
+    """Return rows of weights.
+
+    Parameters
+    ----------
+    weights : ndarray
+        Rows, one behind the other.
+    origin : int
+        Where that begins which is called 0.
+    events : ndarray
+        Which rows.
+    registers : tuple
+        As many elements as registers in a row.
+
+    Returns
+    -------
+    ndarray, shape (n, lanes)
+        The rows.
+    """
     first = origin + events.astype(np.int64) * width(registers)
     rows: Array = weights[first[:, None] + np.arange(width(registers))]
     return rows

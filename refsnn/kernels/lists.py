@@ -96,7 +96,7 @@ def list_plain(arena, tables, one, steps, b, i, events, used, first):  # type: i
 
 @part
 def list_words(arena, word, words, rows, gap, events, used, base):  # type: ignore[no-untyped-def]  # typed by Numba
-    """List the set bits of `words` words, and of those in rows behind it, two by two."""
+    """List the set bits of some words, and of those rows behind them, two by two."""
     if words == 1:
         for _ in range(rows // 2):
             used = append_set_bits(events, used, arena, word, gap, base)
