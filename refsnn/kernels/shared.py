@@ -10,6 +10,7 @@ the same numbers in another order, hence equal wherever order does not matter.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,17 +63,42 @@ def _shared(name: str) -> Emit:
     return emit
 
 
-def _patterns(
-    first: Array, stretch: int, gap: int, span: int, block: Registers
-) -> list[tuple[int, int, list[int]]]:
-    """Return where the events of each pattern begin and end, and its steps."""
-    K, borders = len(block), first.reshape(-1)
-    found = []
+def _combined(
+    combine: Callable[[Array, Array], Array], sums: Array, rows: list[Array]
+) -> None:
+    """Combine the rows of each pattern, those of one step at once with its sum."""
+    K = len(sums)
     for pattern in range(1, 2**K):
-        at = stretch + (pattern - 1) * gap
         held = [k for k in range(K) if pattern >> k & 1]
-        found.append((int(borders[at]), int(borders[at + span]), held))
-    return found
+        part = sums[held[0]] if len(held) == 1 else np.zeros_like(sums[0])
+        for row in rows[pattern - 1]:
+            part = combine(part, row)
+        for k in held:
+            sums[k] = part if len(held) == 1 else sums[k] + part
+
+
+def _define(
+    combine: Callable[[Array, Array], Array],
+    sums: tuple[Array, int, Array, int],
+    rows: tuple[Array, int, Array],
+    borders: tuple[Array, int, int, int],
+    terms: Array,
+    block: Registers,
+    registers: Registers,
+) -> None:
+    """Define both operations, by what combines a sum with a row."""
+    (to, at, begun, begin), (weights, origin, events) = sums, rows
+    first, stretch, gap, span = borders
+    K, size = len(block), len(block) * width(registers)
+    own = begun[begin : begin + size].copy().reshape(K, -1)
+    starts = stretch + np.arange(2**K - 1) * gap
+    begins, ends = first.reshape(-1)[starts], first.reshape(-1)[starts + span]
+    stretches = [events[s:e] for s, e in zip(begins, ends, strict=True)]
+    named = [named_rows(weights, origin, some, registers) for some in stretches]
+    _combined(combine, own, named)
+    to[at : at + size] = own.reshape(-1)
+    for k in range(K):
+        terms[k] += sum(len(r) for m, r in enumerate(named, 1) if m >> k & 1)
 
 
 @operation("aiaiaiaaiiiarr", _shared("add"))
@@ -98,14 +124,9 @@ def add_shared(
     events of pattern m are between the borders ``first[stretch + (m - 1) gap]`` and
     ``first[... + span]``; their number is added to `terms` of each step.
     """
-    some = width(registers)
-    sums[at : at + len(block) * some] = begun[begin : begin + len(block) * some]
-    for start, stop, held in _patterns(first, stretch, gap, span, block):
-        rows = named_rows(weights, origin, events[start:stop], registers)
-        for k in held:
-            own = slice(at + k * some, at + (k + 1) * some)
-            sums[own] += rows.sum(axis=0, dtype=sums.dtype)
-            terms[k] += stop - start
+    places = ((sums, at, begun, begin), (weights, origin, events))
+    borders = (first, stretch, gap, span)
+    _define(np.add, *places, borders, terms, block, registers)
 
 
 @operation("aiaiaiaaiiiarr", _shared("sub"))
@@ -126,14 +147,9 @@ def subtract_shared(
     registers: Registers,
 ) -> None:
     """Take the rows of weights away, otherwise as :func:`add_shared`."""
-    some = width(registers)
-    sums[at : at + len(block) * some] = begun[begin : begin + len(block) * some]
-    for start, stop, held in _patterns(first, stretch, gap, span, block):
-        rows = named_rows(weights, origin, events[start:stop], registers)
-        for k in held:
-            own = slice(at + k * some, at + (k + 1) * some)
-            sums[own] -= rows.sum(axis=0, dtype=sums.dtype)
-            terms[k] += stop - start
+    places = ((sums, at, begun, begin), (weights, origin, events))
+    borders = (first, stretch, gap, span)
+    _define(np.subtract, *places, borders, terms, block, registers)
 
 
 @exact
