@@ -96,7 +96,7 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[Callable, tuple]]:
         yield decisions.count_bits, (np.uint16(word),)
         two = np.append(words(rng, 3), np.uint16(word))
         for kind in (np.uint16, np.uint32):
-            for at, gap in ((3, -1), (0, 3), (1, 1)):
+            for at, gap in ((3, -1), (0, 3), (1, 1), (3, 0)):
                 events = np.zeros(60, dtype=kind)
                 yield decisions.append_set_bits, (events, 7, two, at, gap, 1000)
 

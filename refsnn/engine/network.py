@@ -184,7 +184,7 @@ class Engine:
         self.gates, self.keeping = gates, keeping
         self.pool, self.threads = pool, threads
         self.marked: dict[str, int] = {}
-        self._size = 2  # the first word stays empty
+        self._size = 0
         self._places = {
             (p.name, sign): self._room(self.T * self.B * self._pixels(p))
             for p in prepared.snn.hidden

@@ -212,6 +212,8 @@ def _append_set_bits(v: Vectors, kinds: Any, values: Any, count: int) -> Any:  #
         b.zext(b.load(v.element(kinds[2], words, k)), pair)
         for k in (at, b.add(at, gap))
     )
+    alone = b.icmp_signed("==", gap, ir.Constant(gap.type, 0))
+    high = b.select(alone, ir.Constant(pair, 0), high)
     bits = b.or_(low, b.shl(high, ir.Constant(pair, LANES)))
     at_once = width == 16 and v.context.codegen().magic_tuple()[2].count(COMPRESSES)
     halves = [(bits, 0)]
@@ -237,10 +239,10 @@ def append_set_bits(
 ) -> int:
     """Append base + k for every set bit k of two words, in order; return the length.
 
-    The words are at `at` and `gap` behind it, the bits of the second from 16 on. Any of
-    the 32 places behind the list may be written.
+    The words are at `at` and `gap` behind it, the bits of the second from 16 on; there
+    is no second one for gap 0. Any of the 32 places behind the list may be written.
     """
-    bits = int(words[at]) | int(words[at + gap]) << LANES
+    bits = int(words[at]) | (int(words[at + gap]) << LANES if gap else 0)
     listed = [base + k for k in range(2 * LANES) if bits >> k & 1]
     events[used : used + len(listed)] = listed
     return used + len(listed)

@@ -6,7 +6,10 @@ by step, column by column; one column lists its kernel rows one behind the other
 window of a pixel is one stretch of one list, and an entry, less what its window begins
 with, names the row of weights of (column, row, channel) of the kernel. The sums of a
 pixel, for :data:`LANES` channels a register, are added to the membrane, which fires and
-is reset at once: no current is ever stored.
+is reset at once: no current is ever stored. Where many channels stand behind one list,
+several steps are listed together, by the steps in which a neuron spikes, and their sums
+share rows, see :mod:`refsnn.kernels.shared`; then the sums of a few steps stand behind
+the membrane.
 
 Nothing here depends on an order of terms. It is exact where a certificate says so of
 sums that are added to the membrane one by one, and where a *filter* says so, see

@@ -36,7 +36,6 @@ _KINDS: dict[str, Callable[[Any, Any], Any]] = {
     "r": lambda kind, first: kind,  # noqa: ARG005 - registers
     "i": lambda kind, first: types.intp,  # noqa: ARG005 - an index
     "w": lambda kind, first: types.uint16,  # noqa: ARG005 - a word
-    "d": lambda kind, first: types.uint32,  # noqa: ARG005 - two words
     "s": lambda kind, first: first.dtype,  # noqa: ARG005 - a number, as in the first array
 }
 

@@ -8,9 +8,6 @@ from refsnn.kernels.decisions import append_set_bits
 from refsnn.kernels.pairs import part
 from refsnn.kernels.vectors import LANES
 
-EMPTY = 0
-"""Word of the arena that has no bits."""
-
 LIST = np.dtype(
     [
         (name, np.int64)
@@ -103,7 +100,7 @@ def list_words(arena, word, words, rows, gap, events, used, base):  # type: igno
             word += 2 * gap
             base += 2 * LANES
         if rows % 2:
-            used = append_set_bits(events, used, arena, word, EMPTY - word, base)
+            used = append_set_bits(events, used, arena, word, 0, base)
         return used
     for _ in range(rows):
         for w in range(word, word + words - 1, 2):
@@ -111,7 +108,7 @@ def list_words(arena, word, words, rows, gap, events, used, base):  # type: igno
             base += 2 * LANES
         if words % 2:
             last = word + words - 1
-            used = append_set_bits(events, used, arena, last, EMPTY - last, base)
+            used = append_set_bits(events, used, arena, last, 0, base)
             base += LANES
         word += gap
     return used

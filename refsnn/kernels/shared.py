@@ -5,7 +5,8 @@ of its steps in which its neuron spikes, a number whose bit k stands for step k,
 to 2^K - 1. Spikes are listed once for each block, by pattern, and the rows of a pattern
 are added up once: the sum of step k is that of the sums of all patterns that hold k.
 So a neuron that spikes c times in a block costs one row and not c. Sums of a step are
-the same numbers in another order, hence equal wherever order does not matter.
+the same numbers in another order, hence equal wherever order does not matter. The terms
+of a step are counted as if each were added there, which is what bounds on errors need.
 """
 
 from __future__ import annotations
