@@ -14,7 +14,8 @@ from nets import ACTIVATIONS, images, random_net, same
 from refsnn import cli, datasets, io, numerics
 from refsnn.arithmetic import resolve
 from refsnn.convert import METHODS, convert
-from refsnn.engine import layout, network
+from refsnn.engine import blocks, layout, network
+from refsnn.engine import filter as filtering
 from refsnn.engine.geometry import windows
 from refsnn.engine.network import Engine, prepared
 from refsnn.engine.plan import why_ordinary
@@ -285,6 +286,48 @@ def test_many_channels(neuron: str, rng: np.random.Generator) -> None:
     assert all(rates)
 
 
+@pytest.mark.parametrize("T", [3, 6])
+def test_blocks_of_steps_change_nothing(
+    T: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where many neurons are in doubt, and where the last block is not full."""
+    monkeypatch.setattr(filtering, "ROOM", 24)
+    monkeypatch.setattr(filtering, "FINE", 2)
+    snn = wide(rng, NEURONS["dual"])
+    x = snn.preprocess(images(7, 9, snn.input_shape))
+    want, marked = run_snn(snn, x, T, impl="definition"), []
+    for wide_from in (1, 10_000):
+        monkeypatch.setattr(blocks, "WIDE", wide_from)
+        got = run_snn(snn, x, T, engine="event")
+        need_equal(got, want)
+        marked.append(got.marked)
+        known = prepared(snn, T, resolve(snn, T))
+        sizes = {len(blocks.block_of(plan, T)) for plan in known.plans.values()}
+        assert sizes == ({1, blocks.BLOCK} if wide_from == 1 else {1})
+    assert marked[0] == marked[1]
+    assert sum(marked[0].values()) > 100
+
+
+def test_blocks_are_for_many_channels_and_steps(rng: np.random.Generator) -> None:
+    snn = spiking(
+        [
+            ((255, 1, 1), []),
+            (
+                (256, 1, 1),
+                [(0, Conv2d(weight=rng.normal(0, 0.1, (256, 255, 1, 1))), ())],
+            ),
+            ((3,), [(1, Linear(weight=rng.normal(0, 1, (3, 256))), ())]),
+        ],
+        rng,
+        IF(),
+        (2, 1, 1),
+    )
+    plans = prepared(snn, 9, resolve(snn, 9)).plans
+    sizes = {T: [len(blocks.block_of(p, T)) for p in plans.values()] for T in (2, 3, 9)}
+    assert sizes == {2: [1, 1, 1], 3: [1, 4, 1], 9: [1, 4, 1]}
+    assert [blocks.patterns(T, (0,) * 4) for T in (3, 4, 9)] == [15, 15, 45]
+
+
 @pytest.mark.parametrize("carrier", ["float64", "float32", "int32"])
 def test_carriers(carrier: str, rng: np.random.Generator) -> None:
     """Networks snapped for a carrier, with a proof for every input."""
@@ -338,6 +381,7 @@ def test_batches_and_slices_change_nothing(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network, "WORTH", 0)  # threads share rows however few
+    monkeypatch.setattr(blocks, "WIDE", 100)
     snn = wide(rng, NEURONS["dual"])
     x = snn.preprocess(images(7, 64, snn.input_shape))
     whole = run_snn(snn, x, 9, engine="event")

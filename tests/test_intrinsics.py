@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nets import same
-from refsnn.kernels import decisions, dense, intrinsics
+from refsnn.kernels import decisions, dense, intrinsics, shared
 from refsnn.kernels.intrinsics import DEFINITIONS, LANES
 from refsnn.numerics import aligned
 
@@ -69,24 +69,72 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[Callable, tuple]]:
                 yield dense.add_products, (v, 3, table, 5, *how)
             yield intrinsics.add_masked, (v, 3, x, 7, bits, 2, registers)
             yield intrinsics.subtract_masked, (v, 3, x, 7, bits, 2, registers)
-            yield decisions.fire_above, (v, 1, x, 2, bits, 3, registers)
             yield decisions.keep_above, (v, 1, x, 2, bits, 3, registers)
             counts = rng.integers(-1, 3, some + 4).astype(np.int32)
-            for least in (0, -(2**31)):
-                how = (counts, 4, least, bits, 3, registers)
-                level = numbers(rng, dtype, some + 9)
-                yield decisions.fire_below, (v, 1, x, 2, level, 9, *how)
-            for reach in (0, 1, 3):
-                how = (dtype(reach), bits, 1, registers)
-                yield decisions.mark_near, (v % 16, 1, x % 16, 2, *how)
+            level = numbers(rng, dtype, some + 9)
+            marks = words(rng, 9)
+            for reach in (-1, 0, 1, 3):
+                near = (dtype(reach), marks, 1)
+                how = (v % 16, 1, x % 16, 2)
+                yield decisions.mark_near, (*how, *near, registers)
+                yield decisions.fire, (*how, *near, bits, 3, registers)
+                yield decisions.fire, (v, 1, x, 2, *near, bits, 3, registers)
+                for least in (0, -(2**31)):
+                    spikes = (counts, 4, least, bits, 3, 8, registers)
+                    how = (v, 1, x, 2, level, 9)
+                    yield decisions.fire_both, (*how, *near, *spikes)
+            yield from blocks(rng, v, table, registers)
     for word in (0, 1, 0x8000, 0xFFFF, *words(rng, 20)):
         yield decisions.count_bits, (np.uint16(word),)
-        events = np.zeros(40, dtype=np.uint32)
-        yield decisions.append_set_bits, (events, 7, np.uint16(word), 1000)
+        two = np.append(words(rng, 3), np.uint16(word))
+        for kind in (np.uint16, np.uint32):
+            for at, gap in ((3, -1), (0, 3), (1, 1), (3, 0)):
+                events = np.zeros(60, dtype=kind)
+                yield decisions.append_set_bits, (events, 7, two, at, gap, 1000)
+
+
+def blocks(
+    rng: np.random.Generator,
+    v: np.ndarray,
+    table: np.ndarray,
+    registers: tuple[int, ...],
+) -> Iterator[tuple[Callable, tuple]]:
+    """Arguments of sums of several steps: patterns of few events, and of none."""
+    some = LANES * len(registers)
+    for K in (1, 4) if len(registers) == 1 else (2,):
+        patterns, gap = 2**K - 1, 5
+        lengths = rng.integers(0, 3, (patterns, gap))
+        first = lengths.cumsum().astype(np.int32)
+        events = rng.integers(0, 7, 4 * patterns * gap).astype(np.uint16)
+        sums = np.resize(v, 3 * K * some)
+        terms, begin = rng.integers(0, 9, K), some * K + 3
+        for operation in (shared.add_shared, shared.subtract_shared):
+            how = (sums, 1, sums[::-1].copy(), begin, table, some, events, first)
+            yield operation, (*how, 1, gap, 3, terms, (0,) * K, registers)
 
 
 def copies(arguments: tuple) -> tuple:
     return tuple(aligned(a) if isinstance(a, np.ndarray) else a for a in arguments)
+
+
+@pytest.mark.parametrize("T", [1, 4, 6, 7])
+@pytest.mark.parametrize("K", [1, 2, 3, 4])
+def test_spikes_are_split_by_patterns(K: int, T: int, rng: np.random.Generator) -> None:
+    B, size, blocks = 3, 5, -(-T // K)
+    spikes = words(rng, 2 + B * T * size)
+    arena = np.append(spikes, words(rng, B * blocks * (2**K - 1) * size))
+    shared.split((0,) * K, arena, 2, len(spikes), B, T, size)
+    assert same(arena[: len(spikes)], spikes)
+    got = arena[len(spikes) :].reshape(B, blocks, 2**K - 1, size)
+    full = np.zeros((B, blocks * K, size), dtype=np.uint16)
+    full[:, :T] = spikes[2:].reshape(B, T, size)
+    steps = full.reshape(B, blocks, K, size)
+    for pattern in range(1, 2**K):
+        held = [pattern >> k & 1 for k in range(K)]
+        want = np.full((B, blocks, size), 0xFFFF, dtype=np.uint16)
+        for k in range(K):
+            want &= steps[:, :, k] if held[k] else ~steps[:, :, k]
+        assert same(got[:, :, pattern - 1], want)
 
 
 def test_every_operation_equals_its_definition(rng: np.random.Generator) -> None:

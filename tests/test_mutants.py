@@ -266,6 +266,30 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "reach = (n + 1) // 4",
         ("test_engine.py::test_neurons_on_the_edge_of_the_bound",),
     ),
+    "two thresholds: doubts of one": (
+        "kernels/decisions",
+        "near = b.or_(_near(v, u, theta, reach), _near(v, u, level, reach))",
+        "near = _near(v, u, theta, reach)",
+        ("test_intrinsics.py::test_every_operation_equals_its_definition",),
+    ),
+    "blocks: terms of lone spikes only": (
+        "kernels/shared",
+        "terms[k] = b.add(terms[k], b.sub(stop, start))",
+        "terms[k] = b.add(terms[k], b.sub(stop, start)) if alone else terms[k]",
+        ("test_intrinsics.py::test_every_operation_equals_its_definition",),
+    ),
+    "blocks: a doubt's lone spikes only": (
+        "kernels/events",
+        "if not pattern >> t % K & 1:",
+        "if pattern != 1 << t % K:",
+        ("test_engine.py::test_blocks_of_steps_change_nothing",),
+    ),
+    "blocks: a spike of two patterns": (
+        "kernels/shared",
+        "old[i] &= ~spikes[i]",
+        "old[i] &= 0xFFFF",
+        ("test_intrinsics.py::test_spikes_are_split_by_patterns",),
+    ),
     "readout bias once": (
         "run/simulation",
         "t[:, None, None] * bind",

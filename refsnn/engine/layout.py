@@ -12,8 +12,9 @@ LANES = 16
 REGISTERS = (1, 2, 4)
 """Registers that a kernel is compiled for."""
 
-NEAR = 400 * 1024
-"""Bytes of weights that a tile may have, to stay in the second-level cache."""
+NEAR = 64 * 1024
+"""Bytes of weights that a tile may have before it is narrowed: the smaller, the more of
+it the first-level cache keeps."""
 
 OVERHEAD = 1.5
 """What a pass over a list costs besides its registers, in registers."""

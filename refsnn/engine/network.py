@@ -13,27 +13,22 @@ import numpy as np
 
 from refsnn.arithmetic import Arithmetic
 from refsnn.certificate import ranges
+from refsnn.engine.blocks import block_of, patterns, sources_of, words_listed
+from refsnn.engine.buffers import ROWS, buffers, records
 from refsnn.engine.currents import Currents, image_current
 from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import LANES, from_words, in_words, words_of
 from refsnn.engine.plan import Part, Plan, prepare, why_ordinary
 from refsnn.kernels import events
-from refsnn.kernels.lists import LIST
+from refsnn.kernels.readouts import read_out, tally
+from refsnn.kernels.shared import split
 from refsnn.network import Population, SpikingNetwork
 from refsnn.numerics import Array
-
-CHUNK, LARGEST = 2**15, 2**18
-"""Events that are listed before their rows are computed, at least and at most: the more
-weights there are, the longer a tile of them is used before the next. Only time depends
-on it."""
 
 WORTH = 60_000_000
 """Additions of a population, were all its inputs to spike, from which on threads share
 its rows: below, handing pieces to threads takes longer than half of the work. Only time
 depends on it."""
-
-ROWS = 64
-"""Rows of pixels whose events are listed at once, at most."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -200,6 +195,12 @@ class Engine:
             for name, plan in prepared.plans.items()
             if hasattr(plan.population.neuron, "keeps")
         }
+        self._blocks = {
+            name: block_of(plan, T) for name, plan in prepared.plans.items()
+        }
+        self._shared = self._room(
+            self.B * words_listed(prepared.plans, self._blocks, T)
+        )
         self.arena = np.zeros(self._size + 16 * LANES, dtype=np.uint16)
 
     def _room(self, words: int) -> int:
@@ -295,25 +296,44 @@ class Engine:
             fixed = self.prepared.currents[name](self.prepared.snn, self.x)
         if name in self._kept and name in self.gates:
             self._to_words(p, self.gates[name], self._kept[name])
+        block = self._blocks[name]
+        places = self._split(plan, block)
         for part in plan.parts:
-            job, fast, true = self._job(plan, part, fixed)
-            marked += self._gather(
-                part, job, events.Values(**fast), events.Values(**true)
-            )
+            job, fast, true = self._job(plan, part, fixed, block)
+            values = (events.Values(**fast), events.Values(**true))
+            marked += self._gather(part, job, *values, block, places)
         if plan.numbers.filtered:
             self.marked[name] = int(marked)
 
+    def _split(self, plan: Plan, block: tuple[int, ...]) -> dict[tuple[str, int], int]:
+        """Say where the spikes to be listed are; split by patterns, if need be."""
+        if len(block) == 1:
+            return self._places
+        places, at = {}, self._shared
+        for source, words in sources_of(plan).items():
+            places[source] = at
+            begin = self._places[source]
+            split(block, self.arena, begin, at, self.B, self.T, words)
+            at += self.B * patterns(self.T, block) * words
+        return places
+
     def _gather(
-        self, part: Part, job: events.Job, fast: events.Values, true: events.Values
+        self,
+        part: Part,
+        job: events.Job,
+        fast: events.Values,
+        true: events.Values,
+        block: tuple[int, ...],
+        places: Mapping[tuple[str, int], int],
     ) -> int:
         """Compute the rows of a part; threads share them, if it is worth it."""
         rows = self.B * job.height
         row = job.rows * job.tiles * len(part.registers) * LANES * job.width * self.T
 
         def some(row: int, end: int) -> int:
-            lists, taps, buffer, first = self._buffers(part)
+            lists, taps, buffer, first = self._buffers(part, job, places)
             marked: int = events.gather(
-                *(part.registers, self.arena, part.tables, job, lists, taps),
+                *(part.registers, block, self.arena, part.tables, job, lists, taps),
                 *(fast, true, buffer, first, row, end),
             )
             return marked
@@ -325,7 +345,11 @@ class Engine:
         return sum(self.pool.map(some, begins, [min(b + step, rows) for b in begins]))
 
     def _job(
-        self, plan: Plan, part: Part, fixed: tuple[Array, Array] | None
+        self,
+        plan: Plan,
+        part: Part,
+        fixed: tuple[Array, Array] | None,
+        block: tuple[int, ...] = (0,),
     ) -> tuple[events.Job, dict[str, Array], dict[str, Array]]:
         """Fill in the record of a part, and the current of the image."""
         name, fields = plan.population.name, dict(part.job)
@@ -340,7 +364,7 @@ class Engine:
             fields["constant_row"] = W * lanes
             fields["constant_column"] = plan.fold * lanes
         kept = self._kept.get(name, -1)
-        fields["steps"] = self.T
+        fields["steps"], fields["listed"] = self.T, patterns(self.T, block)
         fields["positive"] = self._places.get((name, 1), -1)
         fields["negative"] = self._places.get((name, -1), -1)
         fields["gate"] = kept if name in self.gates else -1
@@ -348,10 +372,12 @@ class Engine:
         fields["worst"] *= self.T
         return events.Job(**fields), fast, true
 
-    def _buffers(self, part: Part) -> tuple[Array, Array, Array, Array]:
+    def _buffers(
+        self, part: Part, job: events.Job, places: Mapping[tuple[str, int], int]
+    ) -> tuple[Array, Array, Array, Array]:
         """Fill in where projections find spikes; make room for their lists."""
         kept = self.prepared.records[id(part)]
-        return buffers(part, kept, self._places, self.T)
+        return buffers(part, kept, (places, self._places), job)
 
     def count(self, name: str) -> tuple[Array, Array, Array]:
         """Count the spikes of a population and the operations that they cause.
@@ -372,7 +398,7 @@ class Engine:
         for sign in self._signs(p):
             begin = self._places[name, sign] + steps
             own = counts[0 if sign > 0 else 1]
-            events.tally(self.arena, begin, fan_out, own, counts[2])
+            tally(self.arena, begin, fan_out, own, counts[2])
         return counts[0], counts[1], counts[2]
 
     def read_out(self) -> Array:
@@ -386,75 +412,11 @@ class Engine:
         plan = self.prepared.plans[self.prepared.snn.readout.name]
         (part,) = plan.parts
         job, fast, _ = self._job(plan, part, None)
-        lists, taps, buffer, first = self._buffers(part)
+        lists, taps, buffer, first = self._buffers(part, job, self._places)
         lanes = part.job["tiles"] * len(part.registers) * LANES
         logits = np.empty((self.B, self.T, lanes))
-        events.read_out(
+        read_out(
             *(part.registers, self.arena, part.tables, job, lists, taps),
             *(events.Values(**fast), buffer, first, logits),
         )
         return np.ascontiguousarray(logits[:, :, : plan.shape[0]].swapaxes(0, 1))
-
-
-def records(part: Part) -> tuple[Array, Array]:
-    """Make the kernel's records of a part, their sources left open.
-
-    Parameters
-    ----------
-    part : Part
-        Some channels of a population.
-
-    Returns
-    -------
-    lists, taps : ndarray
-        In the order of the fields of their kinds.
-    """
-    made = []
-    for kind, given in ((LIST, part.lists), (events.TAP, part.taps)):
-        names = kind.names or ()
-        rows = [tuple(0 if n == "source" else one[n] for n in names) for one in given]
-        made.append(np.array(rows, dtype=kind))
-    return made[0], made[1]
-
-
-def buffers(
-    part: Part,
-    kept: tuple[Array, Array],
-    places: Mapping[tuple[str, int], int],
-    T: int,
-) -> tuple[Array, Array, Array, Array]:
-    """Fill in where projections find spikes; make room for their lists.
-
-    Parameters
-    ----------
-    part : Part
-        Some channels of a population.
-    kept : tuple of ndarray
-        Their records.
-    places : mapping of (str, int) to int
-        Where the spikes of a source, and of a sign, are in the arena.
-    T : int
-        Number of steps.
-
-    Returns
-    -------
-    lists, taps : ndarray
-        The records.
-    events, first : ndarray
-        Room.
-    """
-    lists, taps = (
-        _with_sources(empty, [places[one["source"]] for one in given])
-        for empty, given in zip(kept, (part.lists, part.taps), strict=True)
-    )
-    columns = max((one["columns"] for one in part.lists), default=0) + 1
-    chunk = min(LARGEST, max(CHUNK, part.fast["weights"].nbytes // 16))
-    buffer = np.empty(part.job["worst"] * T + chunk + LANES, dtype=np.uint32)
-    return lists, taps, buffer, np.empty((ROWS, len(lists), T, columns), dtype=np.int32)
-
-
-def _with_sources(records: Array, sources: list[int]) -> Array:
-    """Say where in the arena the spikes of each projection are."""
-    filled = records.copy()
-    filled["source"] = sources
-    return filled

@@ -27,9 +27,9 @@ import numpy as np
 
 from refsnn import neurons
 from refsnn.certificate import ranges
+from refsnn.engine.buffers import buffers, records
 from refsnn.engine.geometry import Windows, windows
 from refsnn.engine.layout import LANES, from_words
-from refsnn.engine.network import buffers, records
 from refsnn.engine.plan import Part, Plan, prepare, why_ordinary
 from refsnn.kernels import doubts, events
 from refsnn.network import SpikingNetwork
@@ -101,9 +101,14 @@ class Ordered:
     ) -> None:
         """Compute some channels in integers; mark who is in doubt."""
         absent = {"negative": -1, "gate": -1, "keep": -1}
-        own = {"steps": self.T, "positive": end, "worst": part.job["worst"] * self.T}
+        own = {
+            "steps": self.T,
+            "listed": self.T,
+            "positive": end,
+            "worst": part.job["worst"] * self.T,
+        }
         job = events.Job(**{**part.job, **absent, **own})
-        lists, taps, buffer, first = buffers(part, records(part), places, self.T)
+        lists, taps, buffer, first = buffers(part, records(part), (places, places), job)
         doubts.gather_doubtful(
             *(part.registers, arena, part.tables, job, lists, taps),
             *(events.Values(**part.fast), buffer, first),

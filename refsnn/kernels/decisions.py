@@ -15,73 +15,130 @@ from refsnn.kernels.intrinsics import Registers, operation, packed, width
 from refsnn.kernels.vectors import LANES, Vectors
 from refsnn.numerics import Array
 
+COMPRESSES = "+avx512vbmi2"
+"""The feature of processors that compress lanes of 16 bits."""
 
-def _fire_above(v: Vectors, kinds: Any, values: Any, count: int) -> None:
-    potential, theta = (v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2))
+
+def _near(v: Vectors, u: Any, level: Any, reach: Any) -> Any:
+    """Say where -reach <= u - level <= reach."""
+    distance = v.operate("sub", u, level)
+    below = v.compare("<=", distance, reach)
+    zero = v.same(ir.Constant(v.scalar, 0))
+    above = v.compare(">=", v.operate("add", distance, reach), zero)
+    return v.builder.and_(below, above)
+
+
+def _is_near(u: Array, level: Array, reach: Any) -> Array:
+    distance = u - level
+    near: Array = (distance <= reach) & (distance + reach >= 0)
+    return near
+
+
+def _set_where(v: Vectors, bits: Any, place: Any) -> None:
+    """Set the bits of a word in memory."""
+    v.builder.store(v.builder.or_(v.builder.load(place), v.word(bits)), place)
+
+
+def _fire(v: Vectors, kinds: Any, values: Any, count: int) -> None:
+    potential, threshold = (v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2))
+    reach = v.same(values[4])
     for r in range(count):
-        u, level = v.load(potential, r), v.load(theta, r)
-        fired = v.compare(">=", u, level)
-        v.store(v.operate("sub", u, v.under(fired, level)), potential, r)
-        word = v.element(kinds[4], values[4], values[5], r)
-        v.builder.store(v.word(fired), word)
+        u, theta = v.load(potential, r), v.load(threshold, r)
+        _set_where(
+            v, _near(v, u, theta, reach), v.element(kinds[5], values[5], values[6], r)
+        )
+        s = v.compare(">=", u, theta)
+        v.store(v.operate("sub", u, v.under(s, theta)), potential, r)
+        v.builder.store(v.word(s), v.element(kinds[7], values[7], values[8], r))
 
 
-@operation("aiaiair", _fire_above)
-def fire_above(
+@operation("aiaisaiair", _fire)
+def fire(
     v: Array,
     at: int,
     theta: Array,
     first: int,
+    reach: Any,
+    marks: Array,
+    mark: int,
     words: Array,
     word: int,
     registers: Registers,
 ) -> None:
-    """Fire and reset: s = v >= theta, v = v - theta s; s is written as bits."""
-    lanes, level = slice(at, at + width(registers)), theta[first:]
-    s = v[lanes] >= level[: width(registers)]
-    v[lanes] -= np.where(s, level[: width(registers)], 0).astype(v.dtype)
+    """Mark, fire, reset: s = v >= theta, v = v - theta s; s is written as bits.
+
+    Marks are set, and none changed, where -reach <= v - theta <= reach before that.
+    """
+    lanes = slice(at, at + width(registers))
+    u, theta = v[lanes].copy(), theta[first : first + width(registers)]
+    reach = v.dtype.type(reach)
+    marks[mark : mark + len(registers)] |= packed(_is_near(u, theta, reach))
+    s = u >= theta
+    v[lanes] = u - np.where(s, theta, 0).astype(v.dtype)
     words[word : word + len(registers)] = packed(s)
 
 
-def _fire_below(v: Vectors, kinds: Any, values: Any, count: int) -> None:
-    b, integers = v.builder, Vectors(v.context, v.builder, kinds[6].dtype)
-    potential, theta, level = (
+def _fire_both(v: Vectors, kinds: Any, values: Any, count: int) -> None:
+    b, integers = v.builder, Vectors(v.context, v.builder, kinds[9].dtype)
+    potential, threshold, other = (
         v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2, 4)
     )
-    counts = integers.place(kinds[6], values[6], values[7])
-    least = integers.same(b.trunc(values[8], integers.scalar))
+    reach, counts = v.same(values[6]), integers.place(kinds[9], values[9], values[10])
+    least = integers.same(b.trunc(values[11], integers.scalar))
+    one = integers.same(ir.Constant(integers.scalar, 1))
     for r in range(count):
-        u = v.load(potential, r)
-        below = v.compare("<=", u, v.load(level, r))
-        free = integers.compare(">", integers.load(counts, r), least)
-        fired = b.and_(below, free)
-        term = v.under(fired, v.load(theta, r))
-        v.store(v.operate("add", u, term), potential, r)
-        b.store(v.word(fired), v.element(kinds[9], values[9], values[10], r))
+        u, theta, level = (v.load(place, r) for place in (potential, threshold, other))
+        N = integers.load(counts, r)
+        near = b.or_(_near(v, u, theta, reach), _near(v, u, level, reach))
+        _set_where(v, near, v.element(kinds[7], values[7], values[8], r))
+        above = v.compare(">=", u, theta)
+        below = b.and_(v.compare("<=", u, level), integers.compare(">", N, least))
+        rest = v.operate("sub", u, v.under(above, theta))
+        v.store(v.operate("add", rest, v.under(below, theta)), potential, r)
+        N = integers.operate("add", N, integers.under(above, one))
+        N = integers.operate("sub", N, integers.under(below, one))
+        integers.store(N, counts, r)
+        for s, at in ((above, 13), (below, 14)):
+            b.store(v.word(s), v.element(kinds[12], values[12], values[at], r))
 
 
-@operation("aiaiaiaiiair", _fire_below)
-def fire_below(
+@operation("aiaiaisaiaiiaiir", _fire_both)
+def fire_both(
     v: Array,
     at: int,
     theta: Array,
     first: int,
     level: Array,
     below: int,
+    reach: Any,
+    marks: Array,
+    mark: int,
     counts: Array,
     counted: int,
     least: int,
     words: Array,
-    word: int,
+    positive: int,
+    negative: int,
     registers: Registers,
 ) -> None:
-    """Fire negative spikes: where v <= level and counts > least, v = v + theta."""
-    lanes = slice(at, at + width(registers))
-    s = v[lanes] <= level[below : below + width(registers)]
-    s &= counts[counted : counted + width(registers)] > least
-    term = np.where(s, theta[first : first + width(registers)], 0)
-    v[lanes] += term.astype(v.dtype)
-    words[word : word + len(registers)] = packed(s)
+    """Mark, fire, reset, count with two thresholds, of which v can reach one at most.
+
+    s = [v >= theta] - [v <= level and counts > least], v = v - theta s, counts =
+    counts + s; both kinds of spikes are written as bits. Marks are set, and none
+    changed, where v is within reach of a threshold before that.
+    """
+    R, some = len(registers), width(registers)
+    lanes, own = slice(at, at + some), slice(counted, counted + some)
+    u, theta = v[lanes].copy(), theta[first : first + some]
+    level, reach = level[below : below + some], v.dtype.type(reach)
+    near = _is_near(u, theta, reach) | _is_near(u, level, reach)
+    marks[mark : mark + R] |= packed(near)
+    up, down = u >= theta, (u <= level) & (counts[own] > least)
+    rest = u - np.where(up, theta, 0).astype(v.dtype)
+    v[lanes] = rest + np.where(down, theta, 0).astype(v.dtype)
+    counts[own] += up.astype(np.int32) - down.astype(np.int32)
+    words[positive : positive + R] = packed(up)
+    words[negative : negative + R] = packed(down)
 
 
 def _keep_above(v: Vectors, kinds: Any, values: Any, count: int) -> None:
@@ -109,15 +166,10 @@ def keep_above(
 
 def _mark_near(v: Vectors, kinds: Any, values: Any, count: int) -> None:
     potential, level = (v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2))
-    b, reach = v.builder, v.same(values[4])
-    zero = v.same(ir.Constant(v.scalar, 0))
+    reach = v.same(values[4])
     for r in range(count):
-        distance = v.operate("sub", v.load(potential, r), v.load(level, r))
-        below = v.compare("<=", distance, reach)
-        above = v.compare(">=", v.operate("add", distance, reach), zero)
-        place = v.element(kinds[5], values[5], values[6], r)
-        near = v.word(b.and_(below, above))
-        b.store(b.or_(b.load(place), near), place)
+        near = _near(v, v.load(potential, r), v.load(level, r), reach)
+        _set_where(v, near, v.element(kinds[5], values[5], values[6], r))
 
 
 @operation("aiaisair", _mark_near)
@@ -132,33 +184,66 @@ def mark_near(
     registers: Registers,
 ) -> None:
     """Set bits where -reach <= v - level <= reach; no other bit is changed."""
-    reach = v.dtype.type(reach)
-    distance = v[at : at + width(registers)] - level[first : first + width(registers)]
-    near = (distance <= reach) & (distance + reach >= 0)
+    lanes, some = slice(at, at + width(registers)), level[first:][: width(registers)]
+    near = _is_near(v[lanes], some, v.dtype.type(reach))
     words[word : word + len(registers)] |= packed(near)
 
 
-def _append_set_bits(v: Vectors, kinds: Any, values: Any, count: int) -> Any:  # noqa: ARG001
-    array, used, word, base = values
-    b, counted = v.builder, ir.Constant(v.type, list(range(LANES)))
-    numbers = b.add(v.same(b.trunc(base, v.scalar)), counted)
-    bits = v.bits(word)
+def _compress(v: Vectors, lane: int, bits: Any, base: Any) -> Any:
+    """Bring base + k, of `lane` bits, for every set bit k to the front of a vector."""
+    b, count, scalar = v.builder, bits.type.width, ir.IntType(lane)
+    kind, mask = (ir.VectorType(t, count) for t in (scalar, ir.IntType(1)))
+    undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+    one = b.insert_element(undefined, b.trunc(base, scalar), first)
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
+    all_alike = b.shuffle_vector(one, undefined, everywhere)
+    numbers = b.add(all_alike, ir.Constant(kind, list(range(count))))
     # declared by name: llvmlite's own way of declaring does not take vectors
-    kind = ir.FunctionType(v.type, [v.type, bits.type, v.type])
-    name = f"llvm.experimental.vector.compress.v{LANES}i{v.scalar.width}"
-    compress = b.module.globals.get(name) or ir.Function(b.module, kind, name)
-    listed = b.call(compress, [numbers, bits, ir.Constant(v.type, ir.Undefined)])
-    v.store(listed, v.place(kinds[0], array, used), 0)
-    return b.add(used, b.zext(b.ctpop(word), used.type))
+    name = f"llvm.experimental.vector.compress.v{count}i{lane}"
+    function = ir.FunctionType(kind, [kind, mask, kind])
+    compress = b.module.globals.get(name) or ir.Function(b.module, function, name)
+    return b.call(compress, [numbers, b.bitcast(bits, mask), undefined])
 
 
-@operation("aiwi", _append_set_bits, types.intp)
-def append_set_bits(events: Array, used: int, word: int, base: int) -> int:
-    """Append base + k for every set bit k, in order; return the new length.
+def _append_set_bits(v: Vectors, kinds: Any, values: Any, count: int) -> Any:  # noqa: ARG001
+    array, used, words, at, gap, base = values
+    b, width, pair = v.builder, v.scalar.width, ir.IntType(2 * LANES)
+    low, high = (
+        b.zext(b.load(v.element(kinds[2], words, k)), pair)
+        for k in (at, b.add(at, gap))
+    )
+    alone = b.icmp_signed("==", gap, ir.Constant(gap.type, 0))
+    high = b.select(alone, ir.Constant(pair, 0), high)
+    bits = b.or_(low, b.shl(high, ir.Constant(pair, LANES)))
+    at_once = width == 16 and v.context.codegen().magic_tuple()[2].count(COMPRESSES)
+    halves = [(bits, 0)]
+    if not at_once:  # few processors compress lanes of 16 bits; others those of 32
+        halves = [
+            (b.trunc(part, ir.IntType(LANES)), k)
+            for k, part in ((0, low), (LANES, high))
+        ]
+    for part, k in halves:
+        behind = b.add(base, ir.Constant(base.type, k))
+        listed = _compress(v, width if at_once else 32, part, behind)
+        if not at_once and width < 32:
+            listed = b.trunc(listed, ir.VectorType(v.scalar, LANES))
+        place = b.bitcast(v.element(kinds[0], array, used), listed.type.as_pointer())
+        b.store(listed, place, align=v.bytes)
+        used = b.add(used, b.zext(b.ctpop(part), used.type))
+    return used
 
-    Any of the 16 places behind the list may be written.
+
+@operation("aiaiii", _append_set_bits, types.intp)
+def append_set_bits(
+    events: Array, used: int, words: Array, at: int, gap: int, base: int
+) -> int:
+    """Append base + k for every set bit k of two words, in order; return the length.
+
+    The words are at `at` and `gap` behind it, the bits of the second from 16 on; there
+    is no second one for gap 0. Any of the 32 places behind the list may be written.
     """
-    listed = [base + k for k in range(LANES) if int(word) >> k & 1]
+    bits = int(words[at]) | (int(words[at + gap]) << LANES if gap else 0)
+    listed = [base + k for k in range(2 * LANES) if bits >> k & 1]
     events[used : used + len(listed)] = listed
     return used + len(listed)
 

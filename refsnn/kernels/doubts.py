@@ -22,7 +22,8 @@ def gather_doubtful(  # type: ignore[no-untyped-def]  # typed by Numba
     `doubtful` gets a bit for every neuron that was marked, in words as spikes have.
     """
     R = len(registers)
-    state = scratch(registers, fast.weights, job.width)
+    block = (0,)
+    state = scratch(registers, block, fast.weights, job.width)
     marks, row = state[4], 0
     while row < rows:
         listed = list_rows(arena, tables, job, lists, events, first, row, rows)
@@ -30,8 +31,8 @@ def gather_doubtful(  # type: ignore[no-untyped-def]  # typed by Numba
             for r in range(listed):
                 b, i = (row + r) // job.height, (row + r) % job.height
                 fire_row(
-                    *(registers, arena, tables, job, lists, taps, fast, first[r]),
-                    *(events, state, b, i, tile),
+                    *(registers, block, arena, tables, job, lists, taps, fast),
+                    *(first[r], events, state, b, i, tile),
                 )
                 line = (b * job.height + i) * job.width * job.words
                 for k in range(len(marks)):

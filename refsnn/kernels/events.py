@@ -6,7 +6,10 @@ by step, column by column; one column lists its kernel rows one behind the other
 window of a pixel is one stretch of one list, and an entry, less what its window begins
 with, names the row of weights of (column, row, channel) of the kernel. The sums of a
 pixel, for :data:`LANES` channels a register, are added to the membrane, which fires and
-is reset at once: no current is ever stored.
+is reset at once: no current is ever stored. Where many channels stand behind one list,
+several steps are listed together, by the steps in which a neuron spikes, and their sums
+share rows, see :mod:`refsnn.kernels.shared`; then the sums of a few steps stand behind
+the membrane.
 
 Nothing here depends on an order of terms. It is exact where a certificate says so of
 sums that are added to the membrane one by one, and where a *filter* says so, see
@@ -20,9 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refsnn.kernels.decisions import (
-    count_bits,
-    fire_above,
-    fire_below,
+    fire,
+    fire_both,
     keep_above,
     mark_near,
 )
@@ -36,6 +38,7 @@ from refsnn.kernels.intrinsics import (
 )
 from refsnn.kernels.lists import list_rows
 from refsnn.kernels.pairs import exact, part
+from refsnn.kernels.shared import add_shared, subtract_shared
 from refsnn.kernels.vectors import LANES
 
 TAP = np.dtype(
@@ -60,8 +63,8 @@ class Job(NamedTuple):
 
     Attributes
     ----------
-    steps, height, width : int
-        T, rows and columns.
+    steps, listed, height, width : int
+        T, steps or patterns of spikes that are listed, rows and columns.
     words, word, tiles : int
         Words of a pixel, the first of these tiles, and their number.
     rows : int
@@ -84,6 +87,7 @@ class Job(NamedTuple):
     """
 
     steps: int
+    listed: int
     height: int
     width: int
     words: int
@@ -145,32 +149,15 @@ def facts(one, job, tile):  # type: ignore[no-untyped-def]  # typed by Numba
 
 
 @part
-def charge(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers,
-    arena,
-    tables,
-    job,
-    lists,
-    taps,
-    fast,
-    first,
-    events,
-    v,
-    at,
-    where,
-    t,
-    one,
+def add_lists(  # type: ignore[no-untyped-def]  # typed by Numba
+    registers, tables, job, lists, fast, first, events, v, at, where, t, one
 ):
-    """Add the terms of a step to the membrane; return how many they were.
+    """Add the listed terms of a step to the membrane; return how many they were.
 
     `one` holds the facts of the first list.
     """
-    b, i, j, tile = where
+    _, _, j, tile = where
     R, n = len(registers), 0
-    if job.constant:
-        fixed = b * job.constant_image + i * job.constant_row + j * job.constant_column
-        add(v, at, fast.constant, fixed + tile * LANES * R, registers)
-        n += 1
     for p in range(len(lists)):
         windows, span, column, row, sign = facts(lists[p], job, tile) if p else one
         window = tables[windows + j]
@@ -181,6 +168,57 @@ def charge(  # type: ignore[no-untyped-def]  # typed by Numba
         else:
             subtract_rows(v, at, fast.weights, row, events, s, e, registers)
         n += e - s
+    return n
+
+
+@part
+def share_lists(  # type: ignore[no-untyped-def]  # typed by Numba
+    registers,
+    block,
+    tables,
+    job,
+    lists,
+    fast,
+    first,
+    events,
+    v,
+    at,
+    where,
+    g,
+    one,
+    terms,
+):
+    """Add up the listed terms of the steps of a block, behind the membrane."""
+    _, _, j, tile = where
+    lanes, gap = LANES * len(registers), first.shape[2]
+    sums = at + lanes
+    begin = sums + lanes * len(block)  # zeros
+    for k in range(len(block)):
+        terms[k] = 0
+    for p in range(len(lists)):
+        windows, span, column, row, sign = facts(lists[p], job, tile) if p else one
+        window = tables[windows + j]
+        stretch = g * ((1 << len(block)) - 1) * gap + window
+        row = (row - window * column) * lanes
+        listed = (events, first[p], stretch, gap, span, terms)
+        if sign > 0:
+            add_shared(v, sums, v, begin, fast.weights, row, *listed, block, registers)
+        else:
+            subtract_shared(
+                v, sums, v, begin, fast.weights, row, *listed, block, registers
+            )
+        begin = sums
+
+
+@part
+def add_own(registers, arena, tables, job, taps, fast, v, at, where, t):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Add the other terms of a step: the constant, the taps; return how many."""
+    b, i, j, tile = where
+    R, n = len(registers), 0
+    if job.constant:
+        fixed = b * job.constant_image + i * job.constant_row + j * job.constant_column
+        add(v, at, fast.constant, fixed + tile * LANES * R, registers)
+        n += 1
     for m in range(len(taps)):
         word = word_of(tables, job, taps[m], where, t)
         if word < 0:
@@ -207,47 +245,55 @@ def word_of(tables, job, tap, where, t):  # type: ignore[no-untyped-def]  # type
 
 @part
 def decide(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, job, fast, v, at, counts, ones, marks, where, t, n
+    registers, arena, job, fast, v, at, counts, marks, where, t, n
 ):
     """Mark, fire, reset and count behind the charge of a step, `n` terms so far."""
     b, i, j, tile = where
     R = len(registers)
     lane, reach = tile * LANES * R, (n + 1) // 2
+    if not job.filtered:
+        reach = -1  # nothing is that near
     pixel = ((b * job.steps + t) * job.height + i) * job.width + j
     word = pixel * job.words + job.word + tile * R
-    if job.filtered:
-        mark_near(v, at, fast.theta, lane, reach, marks, j * R, registers)
+    above = job.positive + word
     if job.negative >= 0:
-        below = job.negative + word
         level = i * job.level_row + j * job.level_column + lane
-        if job.filtered:
-            mark_near(v, at, fast.level, level, reach, marks, j * R, registers)
-        theta, least = fast.theta, job.least
-        fire_below(
-            *(v, at, theta, lane, fast.level, level, counts, 0, least),
-            *(arena, below, registers),
+        fire_both(
+            *(v, at, fast.theta, lane, fast.level, level, reach, marks, j * R),
+            *(counts, 0, job.least, arena, above, job.negative + word, registers),
         )
-        subtract_masked(counts, 0, ones, 0, arena, below, registers)
-    fire_above(v, at, fast.theta, lane, arena, job.positive + word, registers)
-    if job.negative >= 0:
-        add_masked(counts, 0, ones, 0, arena, job.positive + word, registers)
+    else:
+        fire(v, at, fast.theta, lane, reach, marks, j * R, arena, above, registers)
     if job.gate >= 0:
         pixel = (b * job.height + i) * job.width + j
         gate = job.gate + pixel * job.words + job.word + tile * R
         for r in range(R):
-            arena[job.positive + word + r] &= arena[gate + r]
+            arena[above + r] &= arena[gate + r]
 
 
 @part
 def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, tables, job, lists, taps, fast, first, events, state, b, i, tile
+    registers,
+    block,
+    arena,
+    tables,
+    job,
+    lists,
+    taps,
+    fast,
+    first,
+    events,
+    state,
+    b,
+    i,
+    tile,
 ):
     """Take a row of pixels, some channels of them, through all steps.
 
-    `state` holds the membrane and where it begins, net counts, ones and the marks.
+    `state` is that of :func:`scratch`.
     """
-    v, at, counts, ones, marks = state
-    R = len(registers)
+    v, at, counts, zeros, marks, terms = state
+    R, K = len(registers), len(block)
     lane = tile * LANES * R
     one = facts(lists[0], job, tile) if len(lists) else (0, 0, 0, 0, 0)
     for j in range(job.width):
@@ -255,19 +301,21 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
         start = i * job.start_row + j * job.start_column + lane
         move(v, at, fast.start, start, registers)
         if job.negative >= 0:
-            counts[:] = 0
+            move(counts, 0, zeros, 0, registers)
         for r in range(R):
             marks[j * R + r] = 0
         n = 1
         for t in range(job.steps):
-            n += charge(
-                *(registers, arena, tables, job, lists, taps, fast, first, events),
-                *(v, at, where, t, one),
-            )
-            decide(
-                *(registers, arena, job, fast, v, at, counts, ones, marks, where),
-                *(t, n),
-            )
+            how = (tables, job, lists, fast, first, events, v, at, where)
+            if K == 1:
+                n += add_lists(registers, *how, t, one)
+            elif len(lists):
+                if t % K == 0:
+                    share_lists(registers, block, *how, t // K, one, terms)
+                add(v, at, v, at + (1 + t % K) * LANES * R, registers)
+                n += terms[t % K]
+            n += add_own(registers, arena, tables, job, taps, fast, v, at, where, t)
+            decide(registers, arena, job, fast, v, at, counts, marks, where, t, n)
         if job.keep >= 0:
             keep = job.keep + ((b * job.height + i) * job.width + j) * job.words
             keep += job.word + tile * R
@@ -278,8 +326,8 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
 
 
 @exact
-def fire_again(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; every kind of term
-    arena, tables, job, lists, taps, true, first, events, where, lane, lanes
+def fire_again(  # type: ignore[no-untyped-def]
+    block, arena, tables, job, lists, taps, true, first, events, where, lane, lanes
 ):
     """Take one neuron through all steps in float64, and set its bits anew."""
     b, i, j, tile = where
@@ -292,12 +340,8 @@ def fire_again(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; 
     for t in range(job.steps):
         if job.constant:
             v += true.constant[fixed + own]
-        for p in range(len(lists)):
-            windows, span, column, row, sign = facts(lists[p], job, tile)
-            window = tables[windows + j]
-            row -= window * column
-            for k in range(first[p, t, window], first[p, t, window + span]):
-                v += sign * true.weights[(row + events[k]) * lanes + lane]
+        how = (tables, job, lists, true.weights, first, events, where, lane, lanes)
+        v = listed_again(block, *how, t, v)
         for m in range(len(taps)):
             at = word_of(tables, job, taps[m], where, t)
             if at >= 0 and arena[at + own // LANES] & bit:
@@ -322,6 +366,27 @@ def fire_again(  # type: ignore[no-untyped-def]  # noqa: C901 - typed by Numba; 
         set_bit(arena, job.keep + pixel * job.words + word, bit, kept)
 
 
+@exact
+def listed_again(  # type: ignore[no-untyped-def]  # typed by Numba
+    block, tables, job, lists, weights, first, events, where, lane, lanes, t, v
+):
+    """Add the listed terms of a neuron and step to its potential: all patterns of t."""
+    _, _, j, tile = where
+    K = len(block)
+    for p in range(len(lists)):
+        windows, span, column, row, sign = facts(lists[p], job, tile)
+        window = tables[windows + j]
+        row -= window * column
+        begin = t // K * ((1 << K) - 1) - 1
+        for pattern in range(1, 1 << K):
+            if not pattern >> t % K & 1:
+                continue
+            borders = first[p, begin + pattern]
+            for k in range(borders[window], borders[window + span]):
+                v += sign * weights[(row + events[k]) * lanes + lane]
+    return v
+
+
 @part
 def set_bit(arena, word, bit, value):  # type: ignore[no-untyped-def]  # typed by Numba
     """Set or clear a bit of a word."""
@@ -332,25 +397,43 @@ def set_bit(arena, word, bit, value):  # type: ignore[no-untyped-def]  # typed b
 
 
 @exact
-def scratch(registers, like, width):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Make the state of a pixel; the membrane begins on a cache line."""
-    lanes = LANES * len(registers)
-    v = np.zeros(lanes + 64, dtype=like.dtype)
+def scratch(registers, block, like, width):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Make the state of a pixel.
+
+    The membrane, which begins on a cache line; behind it, the sums of the steps of a
+    block and as many zeros; where it begins; net counts, zeros, marks of a row, numbers
+    of terms of the steps.
+    """
+    lanes, K = LANES * len(registers), len(block)
+    v = np.zeros(lanes * (1 + 2 * K) + 64, dtype=like.dtype)
     at = (-v.ctypes.data % 64) // v.itemsize
-    counts, ones = np.zeros(lanes, dtype=np.int32), np.ones(lanes, dtype=np.int32)
-    return v, at, counts, ones, np.zeros(width * len(registers), dtype=np.uint16)
+    counts, zeros = np.zeros((2, lanes), dtype=np.int32)
+    marks = np.zeros(width * len(registers), dtype=np.uint16)
+    return v, at, counts, zeros, marks, np.zeros(K, dtype=np.int64)
 
 
 @exact
 def gather(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, tables, job, lists, taps, fast, true, events, first, row, end
+    registers,
+    block,
+    arena,
+    tables,
+    job,
+    lists,
+    taps,
+    fast,
+    true,
+    events,
+    first,
+    row,
+    end,
 ):
     """Take rows of pixels, counted over images, through all steps.
 
     Returns the number of neurons that were marked and computed again in float64.
     """
     lanes = LANES * len(registers)
-    state = scratch(registers, fast.weights, job.width)
+    state = scratch(registers, block, fast.weights, job.width)
     marks, marked = state[4], 0
     while row < end:
         rows = list_rows(arena, tables, job, lists, events, first, row, end)
@@ -358,8 +441,8 @@ def gather(  # type: ignore[no-untyped-def]  # typed by Numba
             for r in range(rows):
                 b, i = (row + r) // job.height, (row + r) % job.height
                 fire_row(
-                    *(registers, arena, tables, job, lists, taps, fast, first[r]),
-                    *(events, state, b, i, tile),
+                    *(registers, block, arena, tables, job, lists, taps, fast),
+                    *(first[r], events, state, b, i, tile),
                 )
                 if not job.filtered:
                     continue
@@ -370,53 +453,15 @@ def gather(  # type: ignore[no-untyped-def]  # typed by Numba
                         if marks[k] >> bit & 1:
                             where = (b, i, k * LANES // lanes, tile)
                             fire_again(
-                                *(arena, tables, job, lists, taps, true, first[r]),
-                                *(events, where, (k * LANES + bit) % lanes, lanes),
+                                *(block, arena, tables, job, lists, taps, true),
+                                *(
+                                    first[r],
+                                    events,
+                                    where,
+                                    (k * LANES + bit) % lanes,
+                                    lanes,
+                                ),
                             )
                             marked += 1
         row += rows
     return marked
-
-
-@exact
-def read_out(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, tables, job, lists, taps, values, events, first, logits
-):
-    """Add up the currents of a population without neurons, step by step, in float64.
-
-    `logits` has the shape (B, T, tiles lanes).
-    """
-    lanes = LANES * len(registers)
-    v, at, _, _, _ = scratch(registers, values.weights, 1)
-    row = 0
-    while row < len(logits):
-        rows = list_rows(arena, tables, job, lists, events, first, row, len(logits))
-        for b in range(row, row + rows):
-            for tile in range(job.tiles):
-                one = facts(lists[0], job, tile) if len(lists) else (0, 0, 0, 0, 0)
-                v[:] = 0
-                for t in range(job.steps):
-                    charge(
-                        *(registers, arena, tables, job, lists, taps, values),
-                        *(first[b - row], events, v, at, (b, 0, 0, tile), t, one),
-                    )
-                    logits[b, t, tile * lanes : (tile + 1) * lanes] = v[at : at + lanes]
-        row += rows
-
-
-@exact
-def tally(arena, begin, fan_out, spikes, synops):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Count spikes, and each word's times its fan-out, at every step.
-
-    `begin` says where each step of each image begins, shape (B, T).
-    """
-    B, T = begin.shape
-    for b in range(B):
-        for t in range(T):
-            first, count, operations = begin[b, t], 0, 0
-            for k in range(len(fan_out)):
-                bits = count_bits(arena[first + k])
-                count += bits
-                operations += bits * fan_out[k]
-            spikes[t] += count
-            synops[t] += operations

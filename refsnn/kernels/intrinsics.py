@@ -143,48 +143,99 @@ def packed(bits: Array) -> Array:
     return words
 
 
+def summed(
+    v: Vectors, name: str, begun: list[Any], rows: Any, events: Any, span: Any
+) -> list[Any]:
+    """Emit the loop that adds rows to registers, or takes them away.
+
+    Parameters
+    ----------
+    v : Vectors
+        The registers.
+    name : str
+        ``add`` or ``sub``.
+    begun : list
+        Where the sums begin.
+    rows : tuple
+        Type and value of the array of rows, and where they begin.
+    events : tuple
+        Type and value of the list.
+    span : tuple
+        Where its stretch begins and ends.
+
+    Returns
+    -------
+    list
+        The sums.
+    """
+    b, count, (start, stop) = v.builder, len(begun), span
+    (kind, weights), origin = rows
+    entry, loop = b.block, b.append_basic_block("rows")
+    done = b.append_basic_block("done")
+    b.cbranch(b.icmp_signed("<", start, stop), loop, done)
+
+    b.position_at_end(loop)
+    i = b.phi(start.type)
+    acc = [b.phi(v.type) for _ in begun]
+    event = b.zext(b.load(v.element(events[0], events[1], i)), start.type)
+    row = b.add(origin, b.mul(event, ir.Constant(start.type, LANES * count)))
+    terms = v.place(kind, weights, row)
+    after = [
+        v.operate(name, acc[r], v.load(terms, r, align=ALIGNMENT)) for r in range(count)
+    ]
+    following = b.add(i, ir.Constant(start.type, 1))
+    for phi, first, then in zip(
+        [i, *acc], [start, *begun], [following, *after], strict=True
+    ):
+        phi.add_incoming(first, entry)
+        phi.add_incoming(then, loop)
+    again = b.cbranch(b.icmp_signed("<", following, stop), loop, done)
+    again.set_metadata("llvm.loop", v.rolled())
+
+    b.position_at_end(done)
+    totals = [b.phi(v.type) for _ in begun]
+    for total, first, then in zip(totals, begun, after, strict=True):
+        total.add_incoming(first, entry)
+        total.add_incoming(then, loop)
+    return totals
+
+
 def _row_sums(name: str) -> Emit:
-    """Emit the loop that adds rows, or takes them away, its sums in registers."""
+    """Emit code that adds rows, or takes them away."""
 
     def emit(v: Vectors, kinds: Any, values: Any, count: int) -> None:
         sums, at, weights, origin, events, start, stop, _ = values
-        b, place = v.builder, v.place(kinds[0], sums, at)
+        place = v.place(kinds[0], sums, at)
         begun = [v.load(place, r) for r in range(count)]
-        entry, loop = b.block, b.append_basic_block("rows")
-        done = b.append_basic_block("done")
-        b.cbranch(b.icmp_signed("<", start, stop), loop, done)
-
-        b.position_at_end(loop)
-        i = b.phi(start.type)
-        acc = [b.phi(v.type) for _ in range(count)]
-        event = b.zext(b.load(v.element(kinds[4], events, i)), start.type)
-        row = b.add(origin, b.mul(event, ir.Constant(start.type, LANES * count)))
-        terms = v.place(kinds[2], weights, row)
-        after = [
-            v.operate(name, acc[r], v.load(terms, r, align=ALIGNMENT))
-            for r in range(count)
-        ]
-        following = b.add(i, ir.Constant(start.type, 1))
-        for phi, first, then in zip(
-            [i, *acc], [start, *begun], [following, *after], strict=True
-        ):
-            phi.add_incoming(first, entry)
-            phi.add_incoming(then, loop)
-        again = b.cbranch(b.icmp_signed("<", following, stop), loop, done)
-        again.set_metadata("llvm.loop", v.rolled())
-
-        b.position_at_end(done)
-        totals = [b.phi(v.type) for _ in range(count)]
-        for r in range(count):
-            totals[r].add_incoming(begun[r], entry)
-            totals[r].add_incoming(after[r], loop)
+        rows, listed = ((kinds[2], weights), origin), (kinds[4], events)
+        totals = summed(v, name, begun, rows, listed, (start, stop))
         for r in range(count):
             v.store(totals[r], place, r)
 
     return emit
 
 
-def _rows(weights: Array, origin: int, events: Array, registers: Registers) -> Array:
+def named_rows(
+    weights: Array, origin: int, events: Array, registers: Registers
+) -> Array:
+    """Return rows of weights.
+
+    Parameters
+    ----------
+    weights : ndarray
+        Rows, one behind the other.
+    origin : int
+        Where that begins which is called 0.
+    events : ndarray
+        Which rows.
+    registers : tuple
+        As many elements as registers in a row.
+
+    Returns
+    -------
+    ndarray, shape (n, lanes)
+        The rows.
+    """
     first = origin + events.astype(np.int64) * width(registers)
     rows: Array = weights[first[:, None] + np.arange(width(registers))]
     return rows
@@ -202,7 +253,7 @@ def add_rows(
     registers: Registers,
 ) -> None:
     """Add the rows of weights that ``events[start:stop]`` name, counted from origin."""
-    for row in _rows(weights, origin, events[start:stop], registers):
+    for row in named_rows(weights, origin, events[start:stop], registers):
         v[at : at + width(registers)] += row
 
 
@@ -218,7 +269,7 @@ def subtract_rows(
     registers: Registers,
 ) -> None:
     """Take away the rows of weights that ``events[start:stop]`` name."""
-    for row in _rows(weights, origin, events[start:stop], registers):
+    for row in named_rows(weights, origin, events[start:stop], registers):
         v[at : at + width(registers)] -= row
 
 

@@ -81,15 +81,36 @@ def list_plain(arena, tables, one, steps, b, i, events, used, first):  # type: i
             first[t, column] = used
             x = tables[listed + column]
             if x >= 0:
-                word, row = step + x * words, base
-                for _ in range(low, high):
-                    for w in range(read):
-                        used = append_set_bits(events, used, arena[word + w], row)
-                        row += LANES
-                    word += gap
+                used = list_words(
+                    *(arena, step + x * words, read, high - low, gap),
+                    *(events, used, base),
+                )
             base += P * read * LANES
         first[t, columns] = used
         step += pixels
+    return used
+
+
+@part
+def list_words(arena, word, words, rows, gap, events, used, base):  # type: ignore[no-untyped-def]  # typed by Numba
+    """List the set bits of some words, and of those rows behind them, two by two."""
+    if words == 1:
+        for _ in range(rows // 2):
+            used = append_set_bits(events, used, arena, word, gap, base)
+            word += 2 * gap
+            base += 2 * LANES
+        if rows % 2:
+            used = append_set_bits(events, used, arena, word, 0, base)
+        return used
+    for _ in range(rows):
+        for w in range(word, word + words - 1, 2):
+            used = append_set_bits(events, used, arena, w, 1, base)
+            base += 2 * LANES
+        if words % 2:
+            last = word + words - 1
+            used = append_set_bits(events, used, arena, last, 0, base)
+            base += LANES
+        word += gap
     return used
 
 
@@ -102,10 +123,7 @@ def list_column(arena, tables, rows, along, begin, events, used, base):  # type:
             y = tables[tap]
             if y >= 0:
                 word = begin + y * width
-                for w in range(words):
-                    used = append_set_bits(
-                        events, used, arena[word + w], base + w * LANES
-                    )
+                used = list_words(arena, word, words, 1, 0, events, used, base)
         rows += row_taps
         base += words * LANES
     return used
@@ -121,7 +139,7 @@ def list_rows(arena, tables, job, lists, events, first, row, end):  # type: igno
         b, i = (row + rows) // job.height, (row + rows) % job.height
         for p in range(len(lists)):
             used = list_row(
-                *(arena, tables, lists[p], job.steps, b, i, events, used),
+                *(arena, tables, lists[p], job.listed, b, i, events, used),
                 first[rows, p],
             )
         rows += 1

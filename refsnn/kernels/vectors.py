@@ -168,8 +168,17 @@ class Vectors:
         object
             The value where the bit is set, else 0.
         """
-        zero = ir.Constant(self.type, [ir.Constant(self.scalar, 0)] * LANES)
-        return self.builder.select(bits, value, zero)
+        return self.builder.select(bits, value, self.zero())
+
+    def zero(self) -> Any:
+        """Return a register of zeros.
+
+        Returns
+        -------
+        object
+            The register.
+        """
+        return ir.Constant(self.type, [ir.Constant(self.scalar, 0)] * LANES)
 
     def rolled(self) -> Any:
         """Make the mark of a loop that is not to be unrolled.
