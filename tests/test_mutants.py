@@ -304,8 +304,8 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     "spikes listed element by element": (
         "kernels/sparse",
-        "c * K + n * LANES",
-        "c + n * LANES",
+        "term = c * K + n * LANES",
+        "term = c + n * LANES",
         ("test_twins.py::test_projections",),
     ),
     "negative spikes listed as positive": (

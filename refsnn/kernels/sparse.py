@@ -143,7 +143,7 @@ def _convolve(  # type: ignore[no-untyped-def]
     width, K, terms = len(registers) * LANES, len(places), channels * len(places)
     tiles, flat, at = lanes // width, sums.reshape(-1), 0
     words = np.empty(((K - 1) // LANES + 1, W, C), dtype=np.uint16)
-    events = np.empty(terms + LANES, dtype=np.uint32)
+    bits, events = words.reshape(-1), np.empty(terms + 2 * LANES, dtype=np.uint32)
     for m in range(M):
         x, some = planes[m].reshape(-1), active[m].reshape(-1)
         for i in range(H):
@@ -154,15 +154,14 @@ def _convolve(  # type: ignore[no-untyped-def]
                     used = 0
                     for c in range(channels):
                         for n in range(len(words)):
-                            word = words[n, j, g * channels + c]
-                            used = append_set_bits(
-                                events, used, word, c * K + n * LANES
-                            )
+                            word = (n * W + j) * C + g * channels + c
+                            term = c * K + n * LANES
+                            used = append_set_bits(events, used, bits, word, 0, term)
                     if values > 1:
                         first = line + j * stride[1] * C + g * channels
                         for k in range(used):
-                            term = np.int64(events[k])
-                            s = np.int64(x[first + places[term % K] + term // K])
+                            event = np.int64(events[k])
+                            s = np.int64(x[first + places[event % K] + event // K])
                             events[k] += (s - least) * terms
                     for tile in range(tiles):
                         row = (g * tiles + tile) * values * terms * width
