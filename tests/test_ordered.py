@@ -71,3 +71,24 @@ def test_every_spike_is_that_of_the_definition(
         assert (counts(words, C) == bits.sum(axis=1)).all()
         served += 1
     assert served
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_source_spikes(seed: int) -> None:
+    """No word of spikes, the first neither, is taken for an empty one."""
+    how = {"options": {"samples": 20, "batch": 10}, "exact": False}
+    ann, some = random_net(seed, ACTIVATIONS["relu"]), images(seed, 20)
+    snn = convert(ann, "calib-potential", T=T, images=some, **how)
+    x = snn.preprocess(images(seed, 3))
+    spikes = trains(snn, x)
+    definition, served = implementation("definition"), 0
+    for p in snn.hidden:
+        prepared = ordered(snn, p.name, T)
+        if prepared is not None:
+            all_of = {q.source: np.ones_like(spikes[q.source]) for q in p.projections}
+            words = prepared.fire({name: packed(s) for name, s in all_of.items()})
+            numbers = Arithmetic(mode="ordered")
+            simulation = Simulation(snn, x, T, numbers, definition, None)
+            assert (words == packed(simulation.fire(p.name, T, all_of))).all(), p.name
+            served += 1
+    assert served
