@@ -438,13 +438,21 @@ def survives(folder: Path, module: str, source: str, tests: tuple[str, ...]) -> 
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the tests said of each mutant; empty if they killed it."""
+def verdicts(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """What the tests said of each selected mutant; empty if they killed it."""
     root = tmp_path_factory.mktemp("mutants")
+    chosen = {
+        item.callspec.params["name"]
+        for item in request.session.items
+        if getattr(item, "originalname", "") == test_mutant_is_killed.__name__
+    }
     with ThreadPoolExecutor(min(processors(), 4)) as pool:
         answers = {
             name: pool.submit(survives, root / str(index), *mutant)
             for index, (name, mutant) in enumerate(mutants().items())
+            if name in chosen
         }
         return {name: answer.result() for name, answer in answers.items()}
 
