@@ -151,7 +151,8 @@ def parse_options(name: str, settings: Mapping[str, str]) -> dict[str, Any]:
             raise OptionError(
                 where=f"option {key} of method {name}",
                 got=repr(text),
-                expected=f"a value of type {kind.__name__}",
+                expected=f"a value of type {kind.__name__}"
+                + " (true or false)" * (kind is bool),
             ) from None
     return options
 

@@ -560,7 +560,9 @@ def run(capsys, *argv: str) -> tuple[int, str, str]:
 
 def test_on_the_command_line(root: Path, tmp_path: Path, capsys) -> None:
     common = ["--root", str(root), "--out", str(tmp_path / "o")]
-    assert run(capsys, "reproduce", "--root", str(root))[1] == "small\nwhole\n"
+    listed = run(capsys, "reproduce", "--root", str(root))[1].splitlines()
+    assert [line.split()[0] for line in listed] == ["small", "whole"]
+    assert listed[0] == "small  Small (data set digits)"
     file = tmp_path / "r.json"
     code, out, _ = run(capsys, "reproduce", "whole", *common, "--json", str(file))
     assert code == 0

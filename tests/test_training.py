@@ -23,7 +23,7 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Imports a module of the training folder."""
     monkeypatch.syspath_prepend(str(TRAIN))
     yield importlib.import_module
-    for name in ("train", "augment"):
+    for name in ("train", "augment", "recipe"):
         sys.modules.pop(name, None)
 
 
@@ -90,28 +90,28 @@ def test_cutout_is_a_square_that_may_leave_the_image(scripts: Any) -> None:
 
 
 def test_wrong_recipes_are_refused(scripts: Any, tmp_path: Path) -> None:
-    train = scripts("train")
+    recipe = scripts("recipe")
     path, good = tmp_path / "mine.toml", RECIPES[0].read_text()
     path.write_text(good)
-    assert train.read_recipe(path) == tomllib.loads(good)
+    assert recipe.read_recipe(path) == tomllib.loads(good)
     lines = [line for line in good.splitlines() if not line.startswith("seed")]
     lines = [line.replace("batch = 128", "batch = 12.5") for line in lines]
     path.write_text("\n".join(["learnig_rate = 3", *lines]))
     with pytest.raises(SystemExit) as end:
-        train.read_recipe(path)
+        recipe.read_recipe(path)
     said = str(end.value)
     for reason in ("learnig_rate: unknown", "seed: missing", "batch: got 12.5"):
         assert reason in said
     path.write_text(good.replace('activation = "', 'activation = "un'))
     with pytest.raises(SystemExit, match="expected one of clip, qcfs, relu"):
-        train.read_recipe(path)
+        recipe.read_recipe(path)
     with pytest.raises(SystemExit, match=r"absent\.toml"):
-        train.read_recipe(tmp_path / "absent.toml")
+        recipe.read_recipe(tmp_path / "absent.toml")
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_name_what_exists(scripts: Any, path: Path) -> None:
-    recipe = scripts("train").read_recipe(path)
+    recipe = scripts("recipe").read_recipe(path)
     assert recipe["architecture"] in architectures.ARCHITECTURES
     assert recipe["data"] in datasets.DATASETS
     parts = path.stem.split("_")

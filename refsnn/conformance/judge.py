@@ -119,6 +119,9 @@ def find_adapter(target: str) -> Callable[[], Adapter]:
     """
     where = f"adapter {target}"
     module, _, name = target.partition(":")
+    if not (module and name):
+        expected = "package.module:Class, on the path of Python's imports"
+        raise OptionError(where="adapter", got=target or "no name", expected=expected)
     try:
         found: Any = getattr(importlib.import_module(module), name)
     except Exception as error:  # noqa: BLE001 - whatever an adapter's module may raise

@@ -13,7 +13,6 @@ import argparse
 import json
 import sys
 import time
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from augment import augmented, cutout
+from recipe import CLASSES, read_recipe
 from rich.console import Console
 from rich.progress import track
 from torch import nn
@@ -35,63 +35,10 @@ from refsnn.evaluate import ann_predictions
 from refsnn.exchange import from_torch, to_torch
 from refsnn.network import Network
 
-CLASSES = {"cifar10": 10, "cifar100": 100}
 NORMALISATION = {  # mean and std of the train splits, as the released codes have them
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
 }
-
-
-FIELDS: dict[str, type] = {
-    "architecture": str,
-    "data": str,
-    "activation": str,
-    "epochs": int,
-    "batch": int,
-    "learning_rate": float,
-    "weight_decay": float,
-    "autoaugment": bool,
-    "cutout": int,
-    "seed": int,
-}
-"""What every recipe says, and in which type."""
-
-CLIPPED: dict[str, dict[str, type]] = {
-    "relu": {},
-    "clip": {"lam": float},
-    "qcfs": {"lam": float, "levels": int},
-}
-"""What it says besides, by its activation."""
-
-
-def read_recipe(path: Path) -> dict[str, Any]:
-    """Read a recipe; leave with what is wrong with it."""
-    try:
-        recipe = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        sys.exit(f"recipe {path}: {error}")
-    kind = recipe.get("activation")
-    fields = FIELDS | CLIPPED.get(kind, {})  # type: ignore[arg-type]  # any value
-    choices = {
-        "architecture": sorted(architectures.ARCHITECTURES),
-        "data": sorted(CLASSES),
-        "activation": sorted(CLIPPED),
-    }
-    wrong = [
-        f"{name}: got {recipe.get(name)!r}, expected one of {', '.join(known)}"
-        for name, known in choices.items()
-        if recipe.get(name) not in known
-    ]
-    wrong += [f"{name}: unknown" for name in recipe if name not in fields]
-    for name, kinds in fields.items():
-        value = recipe.get(name)
-        if name not in recipe:
-            wrong.append(f"{name}: missing")
-        elif type(value) is not kinds and (type(value), kinds) != (int, float):
-            wrong.append(f"{name}: got {value!r}, expected {kinds.__name__}")
-    if wrong:
-        sys.exit("\n  ".join([f"recipe {path}:", *wrong]))
-    return recipe
 
 
 def activation(recipe: dict[str, Any]) -> Activation:
