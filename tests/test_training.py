@@ -105,6 +105,12 @@ def test_wrong_recipes_are_refused(scripts: Any, tmp_path: Path) -> None:
     path.write_text(good.replace('activation = "', 'activation = "un'))
     with pytest.raises(SystemExit, match="expected one of clip, qcfs, relu"):
         recipe.read_recipe(path)
+    path.write_text(good.replace('activation = "clip"', 'activation = ["clip"]'))
+    with pytest.raises(SystemExit, match=r"activation: got \['clip'\]"):
+        recipe.read_recipe(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(SystemExit, match="mine"):
+        recipe.read_recipe(path)
     with pytest.raises(SystemExit, match=r"absent\.toml"):
         recipe.read_recipe(tmp_path / "absent.toml")
 
