@@ -13,12 +13,12 @@ import numpy as np
 
 from refsnn.arithmetic import Arithmetic
 from refsnn.certificate import ranges
-from refsnn.engine.blocks import block_of, patterns, sources_of, words_listed
-from refsnn.engine.buffers import ROWS, buffers, records
+from refsnn.engine.calls import Call
 from refsnn.engine.currents import Currents, image_current
 from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import LANES, from_words, in_words, words_of
-from refsnn.engine.plan import Part, Plan, prepare, why_ordinary
+from refsnn.engine.places import Places, lay_out, pixels, signs
+from refsnn.engine.plan import Plan, prepare, why_ordinary
 from refsnn.kernels import events
 from refsnn.kernels.readouts import read_out, tally
 from refsnn.kernels.shared import split
@@ -52,8 +52,8 @@ class Prepared:
     fan_outs : dict of str to ndarray of int64, shape (H W words,), or None
         Operations that a spike of each word causes, by population; None where they
         differ among the channels of a pixel, or maxima choose among its spikes.
-    records : dict of int to tuple of ndarray
-        The kernel's records of each part, by its identity.
+    laid_out : dict of tuple to Places
+        Runs of some numbers of images and steps, the last ones.
     """
 
     network: ReferenceType[SpikingNetwork]
@@ -63,7 +63,7 @@ class Prepared:
     ordinary: dict[str, str]
     currents: dict[str, Currents]
     fan_outs: dict[str, Array | None]
-    records: dict[int, tuple[Array, Array]]
+    laid_out: dict[tuple[int, int, frozenset[str], bool], Places]
 
     @property
     def snn(self) -> SpikingNetwork:
@@ -75,12 +75,45 @@ class Prepared:
         """Whether the ordinary kernels have to compute or count something."""
         return bool(self.ordinary) or any(f is None for f in self.fan_outs.values())
 
+    def places(self, B: int, T: int, gated: frozenset[str], keeping: bool) -> Places:
+        """Lay out a run; once for each number of images and steps.
+
+        Parameters
+        ----------
+        B, T : int
+            Images and steps.
+        gated : frozenset of str
+            Populations of which not all neurons are let out.
+        keeping : bool
+            Whether these are observing steps.
+
+        Returns
+        -------
+        Places
+            Where everything is.
+        """
+        key = (B, T, gated, keeping)
+        with _LOCK:
+            if key not in self.laid_out:
+                while len(self.laid_out) >= SHAPES:
+                    del self.laid_out[next(iter(self.laid_out))]
+                self.laid_out[key] = lay_out(
+                    *(self.snn.hidden, self.plans, B, T),
+                    images=self.currents,
+                    gated=gated,
+                    keeping=keeping,
+                )
+            return self.laid_out[key]
+
 
 _KNOWN: WeakKeyDictionary[SpikingNetwork, dict[tuple[str, int], Prepared]] = (
     WeakKeyDictionary()
 )
 KEPT = 2
 """Carriers and numbers of steps that a network is kept prepared for, the last ones."""
+
+SHAPES = 8
+"""Shapes of runs that are kept laid out, the last ones."""
 
 _LOCK = Lock()
 
@@ -133,9 +166,7 @@ def _prepare(snn: SpikingNetwork, steps: int, arithmetic: Arithmetic) -> Prepare
             if plan.population.fed_by_image
         },
         fan_outs={p.name: _fan_out(snn, p) for p in snn.hidden},
-        records={
-            id(part): records(part) for plan in plans.values() for part in plan.parts
-        },
+        laid_out={},
     )
 
 
@@ -164,9 +195,9 @@ class Engine:
         Whether these are observing steps, behind which gated populations are asked
         which neurons they keep.
     pool : ThreadPoolExecutor, optional
-        Threads that share the rows of each population.
+        Threads that share the rows of each population with the calling one.
     threads : int
-        How many they are.
+        How many they are together.
     """
 
     def __init__(
@@ -184,38 +215,8 @@ class Engine:
         self.gates, self.keeping = gates, keeping
         self.pool, self.threads = pool, threads
         self.marked: dict[str, int] = {}
-        self._size = 0
-        self._places = {
-            (p.name, sign): self._room(self.T * self.B * self._pixels(p))
-            for p in prepared.snn.hidden
-            for sign in self._signs(p)
-        }
-        self._kept = {
-            name: self._room(self.B * self._pixels(plan.population))
-            for name, plan in prepared.plans.items()
-            if hasattr(plan.population.neuron, "keeps")
-        }
-        self._blocks = {
-            name: block_of(plan, T) for name, plan in prepared.plans.items()
-        }
-        self._shared = self._room(
-            self.B * words_listed(prepared.plans, self._blocks, T)
-        )
-        self.arena = np.zeros(self._size + 16 * LANES, dtype=np.uint16)
-
-    def _room(self, words: int) -> int:
-        begin = self._size
-        self._size += words
-        return begin
-
-    @staticmethod
-    def _pixels(p: Population) -> int:
-        C, H, W = as_map(p.shape)
-        return H * W * words_of(C)
-
-    @staticmethod
-    def _signs(p: Population) -> tuple[int, ...]:
-        return (1, -1) if p.neuron and min(p.neuron.alphabet) < 0 else (1,)
+        self.places = prepared.places(self.B, T, frozenset(gates), keeping)
+        self.arena = np.zeros(self.places.size, dtype=np.uint16)
 
     def _words(self, p: Population, begin: int, leading: tuple[int, ...]) -> Array:
         """Return a population's words in the arena, a view."""
@@ -248,10 +249,10 @@ class Engine:
             Its spikes, as they are let out.
         """
         p, leading = self.prepared.snn[name], (self.B, self.T)
-        signs = self._signs(p)
-        s = self._from_words(p, self._places[name, 1], leading).astype(np.int8)
-        if len(signs) > 1:
-            s -= self._from_words(p, self._places[name, -1], leading)
+        places = self.places.spikes
+        s = self._from_words(p, places[name, 1], leading).astype(np.int8)
+        if len(signs(p)) > 1:
+            s -= self._from_words(p, places[name, -1], leading)
         return np.ascontiguousarray(s.swapaxes(0, 1))
 
     def put(self, name: str, s: Array) -> None:
@@ -265,8 +266,9 @@ class Engine:
             Its spikes.
         """
         p = self.prepared.snn[name]
-        for sign in self._signs(p):
-            self._to_words(p, (s == sign).swapaxes(0, 1), self._places[name, sign])
+        for sign in signs(p):
+            begin = self.places.spikes[name, sign]
+            self._to_words(p, (s == sign).swapaxes(0, 1), begin)
 
     def masks(self) -> dict[str, Array]:
         """Say which neurons are kept behind observing steps.
@@ -278,7 +280,7 @@ class Engine:
         """
         return {
             name: self._from_words(self.prepared.snn[name], begin, (self.B,))
-            for name, begin in self._kept.items()
+            for name, begin in self.places.kept.items()
         }
 
     def fire(self, name: str) -> None:
@@ -289,95 +291,47 @@ class Engine:
         name : str
             A population with a plan.
         """
-        plan = self.prepared.plans[name]
-        p, marked = plan.population, 0
+        plan, block = self.prepared.plans[name], self.places.blocks[name]
         fixed = None
         if name in self.prepared.currents:
             fixed = self.prepared.currents[name](self.prepared.snn, self.x)
-        if name in self._kept and name in self.gates:
-            self._to_words(p, self.gates[name], self._kept[name])
-        block = self._blocks[name]
-        places = self._split(plan, block)
-        for part in plan.parts:
-            job, fast, true = self._job(plan, part, fixed, block)
-            values = (events.Values(**fast), events.Values(**true))
-            marked += self._gather(part, job, *values, block, places)
-        if plan.numbers.filtered:
-            self.marked[name] = int(marked)
-
-    def _split(self, plan: Plan, block: tuple[int, ...]) -> dict[tuple[str, int], int]:
-        """Say where the spikes to be listed are; split by patterns, if need be."""
-        if len(block) == 1:
-            return self._places
-        places, at = {}, self._shared
-        for source, words in sources_of(plan).items():
-            places[source] = at
-            begin = self._places[source]
+        if name in self.places.kept and name in self.gates:
+            p, gate = plan.population, self.gates[name]
+            self._to_words(p, gate, self.places.kept[name])
+        for begin, at, words in self.places.splits[name]:
             split(block, self.arena, begin, at, self.B, self.T, words)
-            at += self.B * patterns(self.T, block) * words
-        return places
+        calls = self.places.calls[name]
+        marked = sum(self._gather(call, block, fixed) for call in calls)
+        if plan.numbers.filtered:
+            self.marked[name] = marked
 
     def _gather(
-        self,
-        part: Part,
-        job: events.Job,
-        fast: events.Values,
-        true: events.Values,
-        block: tuple[int, ...],
-        places: Mapping[tuple[str, int], int],
+        self, call: Call, block: tuple[int, ...], fixed: tuple[Array, Array] | None
     ) -> int:
         """Compute the rows of a part; threads share them, if it is worth it."""
-        rows = self.B * job.height
-        row = job.rows * job.tiles * len(part.registers) * LANES * job.width * self.T
+        job, fast, true = call.job, call.fast, call.true
+        if fixed is not None:
+            own = slice(job.word * LANES, None)
+            fast = fast._replace(constant=fixed[0].reshape(-1)[own])
+            true = true._replace(constant=fixed[1].reshape(-1)[own])
 
-        def some(row: int, end: int) -> int:
-            lists, taps, buffer, first = self._buffers(part, job, places)
+        def some(begin: int, end: int) -> int:
             marked: int = events.gather(
-                *(part.registers, block, self.arena, part.tables, job, lists, taps),
-                *(fast, true, buffer, first, row, end),
+                *(call.registers, block, self.arena, call.tables, job),
+                *(call.lists, call.taps, fast, true, *call.room(), begin, end),
             )
             return marked
 
+        rows = self.B * job.height
+        row = job.rows * job.tiles * len(call.registers) * LANES * job.width * self.T
         if self.pool is None or rows * row < WORTH:
             return some(0, rows)
-        step = min(ROWS, -(-rows // self.threads))
-        begins = range(0, rows, step)
-        return sum(self.pool.map(some, begins, [min(b + step, rows) for b in begins]))
-
-    def _job(
-        self,
-        plan: Plan,
-        part: Part,
-        fixed: tuple[Array, Array] | None,
-        block: tuple[int, ...] = (0,),
-    ) -> tuple[events.Job, dict[str, Array], dict[str, Array]]:
-        """Fill in the record of a part, and the current of the image."""
-        name, fields = plan.population.name, dict(part.job)
-        fast, true = dict(part.fast), dict(part.true)
-        _, H, W = plan.shape
-        if fixed is not None:
-            lane, lanes = fields["word"] * LANES, plan.words * LANES
-            fast["constant"], true["constant"] = (
-                values.reshape(-1)[lane:] for values in fixed
-            )
-            fields["constant_image"] = H * W * lanes
-            fields["constant_row"] = W * lanes
-            fields["constant_column"] = plan.fold * lanes
-        kept = self._kept.get(name, -1)
-        fields["steps"], fields["listed"] = self.T, patterns(self.T, block)
-        fields["positive"] = self._places.get((name, 1), -1)
-        fields["negative"] = self._places.get((name, -1), -1)
-        fields["gate"] = kept if name in self.gates else -1
-        fields["keep"] = kept if self.keeping else -1
-        fields["worst"] *= self.T
-        return events.Job(**fields), fast, true
-
-    def _buffers(
-        self, part: Part, job: events.Job, places: Mapping[tuple[str, int], int]
-    ) -> tuple[Array, Array, Array, Array]:
-        """Fill in where projections find spikes; make room for their lists."""
-        kept = self.prepared.records[id(part)]
-        return buffers(part, kept, (places, self._places), job)
+        share = -(-rows // self.threads)
+        others = [
+            self.pool.submit(some, begin, min(begin + share, rows))
+            for begin in range(share, rows, share)
+        ]
+        return some(0, share) + sum(one.result() for one in others)
 
     def count(self, name: str) -> tuple[Array, Array, Array]:
         """Count the spikes of a population and the operations that they cause.
@@ -394,9 +348,9 @@ class Engine:
         """
         p, fan_out = self.prepared.snn[name], self.prepared.fan_outs[name]
         counts = np.zeros((3, self.T), dtype=np.int64)
-        steps = np.arange(self.B * self.T).reshape(self.B, self.T) * self._pixels(p)
-        for sign in self._signs(p):
-            begin = self._places[name, sign] + steps
+        steps = np.arange(self.B * self.T).reshape(self.B, self.T) * pixels(p)
+        for sign in signs(p):
+            begin = self.places.spikes[name, sign] + steps
             own = counts[0 if sign > 0 else 1]
             tally(self.arena, begin, fan_out, own, counts[2])
         return counts[0], counts[1], counts[2]
@@ -410,13 +364,11 @@ class Engine:
             Logits.
         """
         plan = self.prepared.plans[self.prepared.snn.readout.name]
-        (part,) = plan.parts
-        job, fast, _ = self._job(plan, part, None)
-        lists, taps, buffer, first = self._buffers(part, job, self._places)
-        lanes = part.job["tiles"] * len(part.registers) * LANES
+        (call,) = self.places.calls[plan.population.name]
+        lanes = call.job.tiles * len(call.registers) * LANES
         logits = np.empty((self.B, self.T, lanes))
         read_out(
-            *(part.registers, self.arena, part.tables, job, lists, taps),
-            *(events.Values(**fast), buffer, first, logits),
+            *(call.registers, self.arena, call.tables, call.job),
+            *(call.lists, call.taps, call.fast, *call.room(), logits),
         )
         return np.ascontiguousarray(logits[:, :, : plan.shape[0]].swapaxes(0, 1))

@@ -27,11 +27,11 @@ import numpy as np
 
 from refsnn import neurons
 from refsnn.certificate import ranges
-from refsnn.engine.buffers import buffers, records
+from refsnn.engine.calls import call_of
 from refsnn.engine.geometry import Windows, windows
 from refsnn.engine.layout import LANES, from_words
 from refsnn.engine.plan import Part, Plan, prepare, why_ordinary
-from refsnn.kernels import doubts, events
+from refsnn.kernels import doubts
 from refsnn.network import SpikingNetwork
 from refsnn.neurons import IF
 from refsnn.numerics import Array
@@ -100,19 +100,22 @@ class Ordered:
         doubtful: Array,
     ) -> None:
         """Compute some channels in integers; mark who is in doubt."""
-        absent = {"negative": -1, "gate": -1, "keep": -1}
-        own = {
-            "steps": self.T,
-            "listed": self.T,
-            "positive": end,
-            "worst": part.job["worst"] * self.T,
-        }
-        job = events.Job(**{**part.job, **absent, **own})
-        lists, taps, buffer, first = buffers(part, records(part), (places, places), job)
+        call = call_of(
+            *(part, places, places),
+            {
+                "steps": self.T,
+                "listed": self.T,
+                "positive": end,
+                "negative": -1,
+                "gate": -1,
+                "keep": -1,
+                "worst": part.job["worst"] * self.T,
+            },
+        )
         doubts.gather_doubtful(
-            *(part.registers, arena, part.tables, job, lists, taps),
-            *(events.Values(**part.fast), buffer, first),
-            *(len(doubtful) * part.job["height"], doubtful.reshape(-1)),
+            *(call.registers, arena, call.tables, call.job, call.lists, call.taps),
+            *(call.fast, *call.room()),
+            *(len(doubtful) * call.job.height, doubtful.reshape(-1)),
         )
 
     def _again(self, sites: Array, spikes: Mapping[str, Array]) -> Array:

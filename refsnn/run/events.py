@@ -82,10 +82,11 @@ def run_events(
     if threads == 1:
         done = [run(first, None) for first in firsts]
     else:
-        with ThreadPoolExecutor(threads) as pool:
-            if len(x) >= threads:
+        by_image = len(x) >= threads
+        with ThreadPoolExecutor(threads if by_image else threads - 1) as pool:
+            if by_image:
                 done = list(pool.map(lambda first: run(first, None), firsts))
-            else:
+            else:  # beside this thread
                 done = [run(first, pool) for first in firsts]
     runs, kept = zip(*done, strict=True)
     joined = {name: np.concatenate([k[name] for k in kept]) for name in kept[0]}

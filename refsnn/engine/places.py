@@ -1,0 +1,172 @@
+"""Where a run of some images keeps its spikes, and the calls that find them there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
+
+from refsnn.engine.blocks import block_of, patterns, sources_of, words_listed
+from refsnn.engine.calls import Call, call_of
+from refsnn.engine.geometry import as_map
+from refsnn.engine.layout import LANES, words_of
+from refsnn.engine.plan import Plan
+from refsnn.network import Population
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Places:
+    """The arena of a run, and the calls of its populations.
+
+    Attributes
+    ----------
+    size : int
+        Words of the arena.
+    spikes : dict of (str, int) to int
+        Where the spikes of a population, and of a sign, are.
+    kept : dict of str to int
+        Where masks of the neurons that are let out are.
+    blocks : dict of str to tuple
+        Steps that a population lists together.
+    splits : dict of str to list of (int, int, int)
+        Where the spikes to be split by patterns are, where the patterns go, and the
+        words of a step: of populations that list several steps together.
+    calls : dict of str to tuple of Call
+        By population.
+    """
+
+    size: int
+    spikes: dict[tuple[str, int], int]
+    kept: dict[str, int]
+    blocks: dict[str, tuple[int, ...]]
+    splits: dict[str, list[tuple[int, int, int]]]
+    calls: dict[str, tuple[Call, ...]]
+
+
+def pixels(p: Population) -> int:
+    """Count the words of a population's spikes at one step.
+
+    Parameters
+    ----------
+    p : Population
+        The population.
+
+    Returns
+    -------
+    int
+        Words.
+    """
+    C, H, W = as_map(p.shape)
+    return H * W * words_of(C)
+
+
+def signs(p: Population) -> tuple[int, ...]:
+    """Say which signs a population's spikes have.
+
+    Parameters
+    ----------
+    p : Population
+        The population.
+
+    Returns
+    -------
+    tuple of int
+        1, or 1 and -1.
+    """
+    return (1, -1) if p.neuron and min(p.neuron.alphabet) < 0 else (1,)
+
+
+def lay_out(
+    hidden: Iterable[Population],
+    plans: Mapping[str, Plan],
+    B: int,
+    T: int,
+    *,
+    images: Collection[str],
+    gated: Collection[str],
+    keeping: bool,
+) -> Places:
+    """Lay out a run.
+
+    Parameters
+    ----------
+    hidden : iterable of Population
+        Whose spikes are kept.
+    plans : mapping of str to Plan
+        Those that have kernels.
+    B, T : int
+        Images and steps.
+    images : collection of str
+        Populations that the image feeds.
+    gated : collection of str
+        Populations of which not all neurons are let out.
+    keeping : bool
+        Whether these are observing steps.
+
+    Returns
+    -------
+    Places
+        Where everything is.
+    """
+    spikes, kept, size = {}, {}, 0
+    for p in hidden:
+        for sign in signs(p):
+            spikes[p.name, sign] = size
+            size += T * B * pixels(p)
+    for name, plan in plans.items():
+        if hasattr(plan.population.neuron, "keeps"):
+            kept[name] = size
+            size += B * pixels(plan.population)
+    blocks = {name: block_of(plan, T) for name, plan in plans.items()}
+    calls, splits = {}, {}
+    for name, plan in plans.items():
+        listed = _listed(plan, blocks[name], B, T, size)
+        calls[name] = tuple(
+            call_of(
+                *(part, {**spikes, **listed}, spikes),
+                {
+                    "steps": T,
+                    "listed": patterns(T, blocks[name]),
+                    "positive": spikes.get((name, 1), -1),
+                    "negative": spikes.get((name, -1), -1),
+                    "gate": kept[name] if name in gated and name in kept else -1,
+                    "keep": kept[name] if keeping and name in kept else -1,
+                    "worst": part.job["worst"] * T,
+                    **_constant(plan, name in images),
+                },
+            )
+            for part in plan.parts
+        )
+        words = sources_of(plan)
+        splits[name] = [(spikes[key], at, words[key]) for key, at in listed.items()]
+    return Places(
+        size=size + B * words_listed(plans, blocks, T) + 16 * LANES,
+        spikes=spikes,
+        kept=kept,
+        blocks=blocks,
+        splits=splits,
+        calls=calls,
+    )
+
+
+def _listed(
+    plan: Plan, block: tuple[int, ...], B: int, T: int, at: int
+) -> dict[tuple[str, int], int]:
+    """Say where sources that are listed by patterns go, from a place on."""
+    places = {}
+    for source, words in sources_of(plan).items() if len(block) > 1 else ():
+        places[source] = at
+        at += B * patterns(T, block) * words
+    return places
+
+
+def _constant(plan: Plan, image: bool) -> dict[str, int]:
+    """Say how the current that an image causes is laid out."""
+    if not image:
+        return {}
+    _, H, W = plan.shape
+    lanes = plan.words * LANES
+    return {
+        "constant_image": H * W * lanes,
+        "constant_row": W * lanes,
+        "constant_column": plan.fold * lanes,
+    }
