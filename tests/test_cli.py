@@ -68,6 +68,32 @@ def test_demo_prints_accuracy_spikes_operations_and_energy(refsnn) -> None:
     assert max(map(len, tables)) <= 80
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_says_what_every_option_means(refsnn, name: str) -> None:
+    said = refsnn("methods", name)
+    assert said.code == 0
+    assert said.out.startswith(name)
+    assert METHODS[name].citation in said.out
+    assert METHODS[name].reconstruction in said.out
+    (about,) = json.loads(refsnn("methods", name, "--json", "-").out).values()
+    fields = dataclasses.fields(METHODS[name].options)
+    assert {f.name: f.default for f in fields} == {
+        key: option["default"] for key, option in about["options"].items()
+    }
+    for key, option in about["options"].items():
+        assert f"--set {key}={option['default']}\n    {option['meaning']}\n" in said.out
+        assert "`" not in option["meaning"]
+
+
+def test_methods_lists_all(refsnn) -> None:
+    said = refsnn("methods")
+    lines = [line for line in said.out.splitlines() if not line.startswith(" ")]
+    assert [line.partition(":")[0].partition(",")[0] for line in lines[:-2]] == [
+        *METHODS
+    ]
+    assert "    --set tau=4\n" in said.out
+
+
 def test_a_result_has_the_documented_shape(refsnn) -> None:
     result = json.loads(
         refsnn("run", QCFS, "--method", "qcfs", *FEW, "--json", "-").out
@@ -244,10 +270,15 @@ UNUSABLE = {
     ),
     "limit": (
         ("run", QCFS, "-T", "1", "-m", "qcfs", "--limit", "0"),
-        "at least 1 image",
+        "greater than or equal to 1",
     ),
     "batch": (("run", QCFS, *FEW, "-m", "qcfs", "--batch", "0"), "at least 1"),
     "threads": (("run", QCFS, *FEW, "-m", "qcfs", "--threads", "0"), "at least 1"),
+    "samples of a trace": (
+        ("trace", QCFS, "-T", "1", "-m", "qcfs", "-o", "x.h5", "--samples", "0"),
+        "greater than or equal to 1",
+    ),
+    "methods": (("methods", "magic"), "one of qcfs, srp"),
     "data": (("run", QCFS, *FEW, "-m", "qcfs", "--data", "mnist"), "one of digits"),
     "impl": (
         ("run", QCFS, *FEW, "-m", "qcfs", "--impl", "gpu"),

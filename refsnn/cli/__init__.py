@@ -24,6 +24,7 @@ from refsnn.cli.errors import errors
 from refsnn.cli.import_ import import_
 from refsnn.cli.info import info
 from refsnn.cli.margin import margin
+from refsnn.cli.methods import methods
 from refsnn.cli.reproduce import reproduce
 from refsnn.cli.run import run
 from refsnn.cli.trace import trace
@@ -67,6 +68,7 @@ def options(
 
 for command in (
     demo,
+    methods,
     info,
     convert,
     run,

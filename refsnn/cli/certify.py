@@ -11,7 +11,7 @@ from refsnn import io
 from refsnn.accumulators import ACCUMULATORS
 from refsnn.arithmetic import certified
 from refsnn.certificate import Certificate
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.run import need_steps
 
 
@@ -19,18 +19,18 @@ def certify(
     file: Annotated[Path, typer.Argument(help="Converted network (HDF5).")],
     T: Annotated[int, typer.Option("-T", "--steps", help="Number of time steps.")],
     accumulator: Annotated[
-        common.Carrier, typer.Option("--accumulator", help="The number type.")
-    ] = common.Carrier["float64"],
+        arguments.Carrier, typer.Option("--accumulator", help="The number type.")
+    ] = arguments.Carrier["float64"],
     static: Annotated[
         bool,
         typer.Option(
             "--static", help="Prove potentials for every input; no stored run will do."
         ),
     ] = False,
-    method: common.MethodOption = None,
-    options: common.SetOption = None,
-    data: common.DataOption = None,
-    json: common.JsonOption = None,
+    method: arguments.MethodOption = None,
+    options: arguments.SetOption = None,
+    data: arguments.DataOption = None,
+    json: arguments.JsonOption = None,
 ) -> None:
     """Prove that every sum and potential is exact; exit code 1 if it is not."""
     common.need_json_target(json)

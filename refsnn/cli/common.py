@@ -1,4 +1,4 @@
-"""What the commands share: options, progress, tables, loading."""
+"""What the commands share: progress, tables, loading, writing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
@@ -25,61 +23,13 @@ from rich.progress import (
 from rich.table import Table
 
 from refsnn import datasets, io
-from refsnn.arithmetic import CARRIERS, MODES
+from refsnn.cli import arguments
 from refsnn.convert import convert, need_fit, needs_images, parse_options
 from refsnn.datasets import Images
 from refsnn.errors import OptionError, printable
 from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
-from refsnn.run import ENGINES, IMPLS, SCHEDULES, need_steps
-
-Impl = StrEnum("Impl", {name: name for name in IMPLS})  # type: ignore[misc]  # made of IMPLS
-Schedule = StrEnum("Schedule", {name: name for name in SCHEDULES})  # type: ignore[misc]  # made of SCHEDULES
-Engine = StrEnum("Engine", {name: name for name in ENGINES})  # type: ignore[misc]  # made of ENGINES
-Mode = StrEnum("Mode", {name: name for name in MODES})  # type: ignore[misc]  # made of MODES
-Carrier = StrEnum("Carrier", {name: name for name in CARRIERS})  # type: ignore[misc]  # made of CARRIERS
-
-MethodOption = Annotated[
-    str | None,
-    typer.Option("--method", "-m", help="Conversion method; `refsnn info` lists them."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Option of the method; repeatable."
-    ),
-]
-ModeOption = Annotated[
-    Mode | None,
-    typer.Option(
-        "--mode", help="Arithmetic; by default exact where certified, else ordered."
-    ),
-]
-EngineOption = Annotated[
-    Engine,
-    typer.Option(
-        "--engine", help="Kernels of mode exact; auto: event-driven where they serve."
-    ),
-]
-CarrierOption = Annotated[
-    Carrier | None,
-    typer.Option("--carrier", help="Number type of sums and potentials in mode exact."),
-]
-DataOption = Annotated[
-    str | None,
-    typer.Option("--data", help="Data set; by default the one named in the file."),
-]
-MaxPoolOption = Annotated[
-    bool,
-    typer.Option(
-        "--max-pool-on-spikes",
-        help="Take max pooling to mean the maximum of spikes; refused otherwise.",
-    ),
-]
-JsonOption = Annotated[
-    str | None,
-    typer.Option("--json", metavar="F|-", help="Write JSON to a file, or - to stdout."),
-]
+from refsnn.run import need_steps
 
 PAGE, RESULT = "report.html", "result.json"
 MARK = "<!-- refsnn report -->"
@@ -343,7 +293,7 @@ def texts_of(pairs: list[str] | None) -> dict[str, str]:
 
 
 def split_fixed(
-    mode: Mode | None, pairs: list[str] | None
+    mode: arguments.Mode | None, pairs: list[str] | None
 ) -> tuple[Fixed | None, list[str]]:
     """Take the options of mode fixed out of the ``--set`` options.
 
@@ -494,6 +444,4 @@ def test_images(name: str, limit: int | None) -> Images:
     Images
         The images.
     """
-    if limit is not None and limit < 1:
-        raise OptionError(where="--limit", got=limit, expected="at least 1 image")
     return datasets.load(name, "test").head(limit)

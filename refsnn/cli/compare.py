@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from refsnn import io
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.compare import Comparison, Explanation, Fault, distance, explain
 from refsnn.compare import compare as compared
 from refsnn.doctor import norm_fault
@@ -44,7 +44,7 @@ def compare(
             "--ann", help="The trained network of --net: batch norms left out, too."
         ),
     ] = None,
-    json: common.JsonOption = None,
+    json: arguments.JsonOption = None,
     figure: Annotated[
         Path | None,
         typer.Option(

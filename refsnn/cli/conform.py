@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.conformance import STATUSES, Score, find_adapter, names, stored
 from refsnn.conformance import conform as conformed
 
@@ -25,7 +25,7 @@ def conform(
     quick: Annotated[
         bool, typer.Option("--quick", help="Only the small networks.")
     ] = False,
-    json: common.JsonOption = None,
+    json: arguments.JsonOption = None,
 ) -> None:
     """Run another simulator on the conformance vectors; the only pass is no difference.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from refsnn import datasets, io
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.differences import differences
 from refsnn.errors import OptionError
 from refsnn.network import Network, SpikingNetwork
@@ -26,16 +26,16 @@ def convert(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Converted network to write.")
     ],
-    method: common.MethodOption = None,
+    method: arguments.MethodOption = None,
     T: Annotated[
         int | None,
         typer.Option(
             "-T", "--steps", help="Steps, for methods and snapping that depend on them."
         ),
     ] = None,
-    options: common.SetOption = None,
-    max_pool: common.MaxPoolOption = False,
-    data: common.DataOption = None,
+    options: arguments.SetOption = None,
+    max_pool: arguments.MaxPoolOption = False,
+    data: arguments.DataOption = None,
     snapped: Annotated[
         Snap,
         typer.Option(

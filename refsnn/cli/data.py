@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from refsnn import datasets
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.errors import DataError
 
 CHECKED = ("digits", "cifar10", "cifar100")
@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="List, fetch and verify data sets."
 
 
 @app.command("list")
-def list_data(json: common.JsonOption = None) -> None:
+def list_data(json: arguments.JsonOption = None) -> None:
     """List the data sets and whether their files are there."""
     common.need_json_target(json)
     verdicts = {name: datasets.verify(name) for name in CHECKED}
@@ -51,7 +51,7 @@ def verify(
     names: Annotated[
         list[str] | None, typer.Argument(help="Data sets; all by default.")
     ] = None,
-    json: common.JsonOption = None,
+    json: arguments.JsonOption = None,
 ) -> None:
     """Say of every file whether it is official, a known variant or unknown.
 

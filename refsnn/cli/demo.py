@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from refsnn import datasets, io
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.cli.summary import print_result
 from refsnn.evaluate import evaluate, result
 
@@ -21,9 +21,11 @@ STEPS = (1, 2, 4, 8, 16, 32)
 def demo(
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Write DIR/report.html and DIR/result.json."),
+        typer.Option(
+            "--report", "--out", help="Write DIR/report.html and DIR/result.json."
+        ),
     ] = None,
-    json: common.JsonOption = None,
+    json: arguments.JsonOption = None,
 ) -> None:
     """Convert a network trained on handwritten digits and run it on test images."""
     clock = time.perf_counter()

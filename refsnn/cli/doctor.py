@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from refsnn import io
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.doctor import FAULTS, Case, Examination, broken, examine, layout, steps_of
 from refsnn.errors import OptionError
 from refsnn.network import Network, SpikingNetwork
@@ -27,14 +27,12 @@ def doctor(
             "-T", "--steps", help="Number of time steps; by default its own, or 32."
         ),
     ] = None,
-    data: common.DataOption = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", help="First so many test images only.")
-    ] = None,
+    data: arguments.DataOption = None,
+    limit: arguments.LimitOption = None,
     fault: Annotated[
         Break | None, typer.Option("--break", help="Break the network first.")
     ] = None,
-    json: common.JsonOption = None,
+    json: arguments.JsonOption = None,
 ) -> None:
     """Say which faults a converted network has, and what each explains."""
     common.need_json_target(json)

@@ -13,7 +13,7 @@ from refsnn import io
 from refsnn import propagation as passing
 from refsnn.analysis import TARGETS, TERMS, decompose, layout
 from refsnn.cases import CASES
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.datasets import Images
 from refsnn.errors import OptionError
 from refsnn.network import Network, SpikingNetwork
@@ -28,12 +28,10 @@ def errors(
         Path | None,
         typer.Option("--ann", help="The trained network of a converted one."),
     ] = None,
-    method: common.MethodOption = None,
-    options: common.SetOption = None,
-    data: common.DataOption = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", help="First so many test images only.")
-    ] = None,
+    method: arguments.MethodOption = None,
+    options: arguments.SetOption = None,
+    data: arguments.DataOption = None,
+    limit: arguments.LimitOption = None,
     target: Annotated[
         Target,
         typer.Option(
@@ -48,7 +46,7 @@ def errors(
             "second-order bound.",
         ),
     ] = False,
-    json: common.JsonOption = None,
+    json: arguments.JsonOption = None,
 ) -> None:
     """Split what a network loses into terms that add up exactly, by population."""
     common.need_json_target(json)

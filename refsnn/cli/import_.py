@@ -11,7 +11,7 @@ import typer
 
 from refsnn import datasets, io
 from refsnn.architectures import ARCHITECTURES, CIFAR
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.errors import OptionError
 from refsnn.exchange import from_keras, from_state_dict, read_state_dict
 
@@ -46,7 +46,7 @@ def import_(
     std: Annotated[
         str | None, typer.Option("--std", help="The same; fractions such as 1/255 too.")
     ] = None,
-    data: common.DataOption = None,
+    data: arguments.DataOption = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Default: the file's name.")
     ] = None,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from refsnn import io
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.convert import METHODS, need_fit
 from refsnn.engine.plan import why_ordinary
 from refsnn.errors import RefsnnError
@@ -20,7 +20,7 @@ from refsnn.records import Record
 
 def info(
     file: Annotated[Path, typer.Argument(help="Trained or converted network (HDF5).")],
-    json: common.JsonOption = None,
+    json: arguments.JsonOption = None,
 ) -> None:
     """Describe a network file: graph, hash, methods it allows, what runs compiled."""
     common.need_json_target(json)

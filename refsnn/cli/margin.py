@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from refsnn import io
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.errors import OptionError
 from refsnn.margin import Verdict, judge, risks
 
@@ -27,7 +27,7 @@ def margin(
             "--fed", help="Each population of --other got the reference's spikes."
         ),
     ] = False,
-    json: common.JsonOption = None,
+    json: arguments.JsonOption = None,
 ) -> None:
     """Report where float32 rounding could decide a spike, and judge another's spikes.
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.errors import OptionError, printable
 from refsnn.reproduce import EXECUTORS, SHARD, VERDICTS, declared, default_root
 from refsnn.reproduce import from_recorded as recalled
@@ -57,9 +57,7 @@ def reproduce(
         Path | None,
         typer.Option("--report", help="Write DIR/report.html and DIR/result.json."),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="First so many test images.")
-    ] = None,
+    limit: arguments.LimitOption = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -84,7 +82,7 @@ def reproduce(
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="Address of a dask scheduler.")
     ] = None,
-    json: common.JsonOption = None,
+    json: arguments.JsonOption = None,
 ) -> None:
     """Run published experiments and show every number beside ours, with a verdict.
 

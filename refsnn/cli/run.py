@@ -10,7 +10,7 @@ import typer
 
 from refsnn import io
 from refsnn.arithmetic import resolve
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.cli.summary import marks, print_result
 from refsnn.errors import OptionError
 from refsnn.evaluate import BATCH, evaluate, result
@@ -21,32 +21,31 @@ from refsnn.run import engine_of
 def run(
     file: Annotated[Path, typer.Argument(help="Trained or converted network (HDF5).")],
     T: Annotated[int, typer.Option("-T", "--steps", help="Number of time steps.")],
-    method: common.MethodOption = None,
-    options: common.SetOption = None,
-    max_pool: common.MaxPoolOption = False,
-    data: common.DataOption = None,
+    method: arguments.MethodOption = None,
+    options: arguments.SetOption = None,
+    max_pool: arguments.MaxPoolOption = False,
+    data: arguments.DataOption = None,
     ann: Annotated[
         Path | None,
         typer.Option("--ann", help="The trained network of a converted one."),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", help="First so many test images only.")
-    ] = None,
+    limit: arguments.LimitOption = None,
     batch: Annotated[int, typer.Option("--batch", help="Images at once.")] = BATCH,
     threads: Annotated[
         int | None, typer.Option("--threads", help="Default: one for each processor.")
     ] = None,
     impl: Annotated[
-        common.Impl,
+        arguments.Impl,
         typer.Option("--impl", help="Compiled kernels or NumPy definitions."),
-    ] = common.Impl["kernel"],
+    ] = arguments.Impl["kernel"],
     schedule: Annotated[
-        common.Schedule, typer.Option("--schedule", help="Order of layers and steps.")
-    ] = common.Schedule["layer"],
-    engine: common.EngineOption = common.Engine["auto"],
-    mode: common.ModeOption = None,
-    carrier: common.CarrierOption = None,
-    json: common.JsonOption = None,
+        arguments.Schedule,
+        typer.Option("--schedule", help="Order of layers and steps."),
+    ] = arguments.Schedule["layer"],
+    engine: arguments.EngineOption = arguments.Engine["auto"],
+    mode: arguments.ModeOption = None,
+    carrier: arguments.CarrierOption = None,
+    json: arguments.JsonOption = None,
     report: Annotated[
         Path | None,
         typer.Option("--report", help="Write DIR/report.html and DIR/result.json."),

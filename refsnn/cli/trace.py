@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from refsnn import io
-from refsnn.cli import common
+from refsnn.cli import arguments, common
 from refsnn.recording import record
 from refsnn.run import need_steps
 
@@ -18,7 +18,7 @@ def trace(
     T: Annotated[int, typer.Option("-T", "--steps", help="Number of time steps.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Trace to write.")],
     samples: Annotated[
-        int, typer.Option("--samples", help="First so many test images.")
+        int, typer.Option("--samples", min=1, help="First so many test images.")
     ] = 1,
     membranes: Annotated[
         bool, typer.Option("--membranes", help="Record potentials too.")
@@ -26,9 +26,9 @@ def trace(
     currents: Annotated[
         bool, typer.Option("--currents", help="Record currents too.")
     ] = False,
-    method: common.MethodOption = None,
-    options: common.SetOption = None,
-    data: common.DataOption = None,
+    method: arguments.MethodOption = None,
+    options: arguments.SetOption = None,
+    data: arguments.DataOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing file.")
     ] = False,

@@ -151,8 +151,8 @@ class ECLOptions(SampleOptions):
     v0 : float
         Part 3: v(0) in units of theta, one half; 0 to 1.
     preset : str
-        Rule of the dual-threshold neuron, a key of :data:`refsnn.neurons.PRESETS`; its
-        own v(0) is not used.
+        Rule of the dual-threshold neuron: ``fast-snn``, ``snm``, ``qffs``, ``ungated``
+        (:data:`refsnn.neurons.PRESETS`); its own v(0) is not used.
     neg_threshold : float
         Negative threshold of the presets ``fast-snn`` and ``ungated``, in units of
         potential of the un-normalised network; below 0.
