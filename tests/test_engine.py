@@ -14,7 +14,7 @@ from nets import ACTIVATIONS, images, random_net, same
 from refsnn import cli, datasets, io, numerics
 from refsnn.arithmetic import resolve
 from refsnn.convert import METHODS, convert
-from refsnn.engine import blocks, layout, network
+from refsnn.engine import blocks, calls, layout, network
 from refsnn.engine import filter as filtering
 from refsnn.engine.geometry import windows
 from refsnn.engine.network import Engine, prepared
@@ -646,3 +646,57 @@ def test_a_prepared_network_can_be_forgotten() -> None:
     del snn
     gc.collect()
     assert known.network() is None
+
+
+@pytest.mark.parametrize(("H", "W", "T", "B"), [(60, 41, 1, 1), (6, 5, 10, 8)])
+def test_lists_stay_in_their_room(
+    H: int, W: int, T: int, B: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every neuron of a source of one word spikes at every step: lists fill up."""
+    room, guards = calls.Call.room, []
+
+    def guarded(call: calls.Call) -> tuple[np.ndarray, np.ndarray]:
+        events, first = room(call)
+        whole = np.full(len(events) + 64, 7777, dtype=events.dtype)
+        guards.append(whole[len(events) :])
+        return whole[: len(events)], first
+
+    monkeypatch.setattr(calls.Call, "room", guarded)
+    rng = np.random.default_rng(0)
+    shapes = [
+        ((16, H, W), []),
+        ((16, H, W), [(0, Conv2d(weight=rng.normal(0, 0.1, (16, 16, 1, 1))), ())]),
+        ((3,), [(1, Linear(weight=rng.normal(0, 0.1, (3, 16 * H * W))), ())]),
+    ]
+    snn = spiking(shapes, rng, IF(), (2, H, W))
+    x = snn.preprocess(np.zeros((B, 2, H, W), dtype=np.uint8))
+    known = prepared(snn, T, resolve(snn, T))
+    engine = Engine(known, x, T, {}, keeping=False)
+    engine.put("p0", np.ones((T, B, 16, H, W), dtype=np.int8))
+    engine.fire("p1")
+    assert guards
+    assert all((guard == 7777).all() for guard in guards)
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_that_meet_no_pixel_may_be_too_large() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 0.02, (16, 16, 3, 3))
+    weight[..., 0, 0] = 5.0
+    shapes = [
+        ((16, 1, 1), []),
+        ((16, 1, 1), [(0, Conv2d(weight=weight, padding=(1, 1)), ())]),
+        ((3,), [(1, Linear(weight=rng.normal(0, 0.1, (3, 16))), ())]),
+    ]
+    snn = spiking(shapes, rng, IF(), (2, 1, 1))
+    x = snn.preprocess(rng.integers(0, 256, (2, 2, 1, 1)).astype(np.uint8))
+    got = run_snn(snn, x, 2, engine="event", threads=2)
+    need_equal(got, run_snn(snn, x, 2, impl="definition"))
+
+
+@pytest.mark.parametrize("threads", [0, -1, 2.5, "2"])
+def test_threads_are_counted(threads: object) -> None:
+    snn = convert(io.load_ann(datasets.weights_folder() / "digits_qcfs.h5"), "qcfs")
+    x = snn.preprocess(datasets.load("digits", "test").images[:1])
+    with pytest.raises(OptionError, match="at least 1"):
+        run_snn(snn, x, 2, threads=threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import subprocess
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from nets import same
-from refsnn.kernels import decisions, dense, intrinsics, shared
+from refsnn.kernels import decisions, dense, intrinsics, pairs, shared
 from refsnn.kernels.intrinsics import DEFINITIONS, LANES
 from refsnn.numerics import aligned
 
@@ -173,3 +174,21 @@ def test_on_other_processors(processor: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_kernel_is_compiled_again_when_any_source_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "kernel_of_test.py"
+    source.write_text("def add(a, b):\n    return a + b\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    add = importlib.import_module("kernel_of_test").add
+
+    def hits() -> int:
+        kernel = pairs.exact(add)
+        assert kernel(1, 2) == 3
+        return sum(kernel.stats.cache_hits.values())
+
+    assert [hits(), hits()] == [0, 1]
+    monkeypatch.setattr(pairs, "SOURCES", "others")
+    assert [hits(), hits()] == [0, 1]

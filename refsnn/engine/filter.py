@@ -92,7 +92,8 @@ class Numbers:
         scaled = np.ldexp(values, q)
         if self.filtered:
             scaled = np.floor(scaled) if down else np.rint(scaled)
-        return scaled.astype(self.dtype)
+        with np.errstate(invalid="ignore"):  # a weight that meets no pixel may be large
+            return scaled.astype(self.dtype)
 
 
 def numbers(r: Ranges, T: int, terms: int, carrier: str) -> Numbers:

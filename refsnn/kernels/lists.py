@@ -134,7 +134,7 @@ def list_rows(arena, tables, job, lists, events, first, row, end):  # type: igno
     """List the events of as many rows of pixels as there is room for; return them."""
     rows, used = 0, 0
     while rows < len(first) and row + rows < end:
-        if used + job.worst > len(events):
+        if used + job.worst + 2 * LANES > len(events):  # stores are two words wide
             break
         b, i = (row + rows) // job.height, (row + rows) % job.height
         for p in range(len(lists)):

@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
+from refsnn import numerics
 from refsnn.records import Record
 
 PAIRS: dict[type[Record], Callable[..., Any]] = {}
 """Kernel by the class whose definition it repeats."""
 
 KernelType = TypeVar("KernelType", bound=Callable[..., Any])
+
+
+_FILES = [*sorted(Path(__file__).parent.glob("*.py")), Path(numerics.__file__)]
+SOURCES = hashlib.sha256(b"".join(file.read_bytes() for file in _FILES)).hexdigest()
+"""What all kernels, their parts and operations were written as."""
+
+
+class KernelCache(FunctionCache):
+    """Numba's cache on disk, given up when the source of any kernel changes.
+
+    Numba's own looks at the file of a kernel alone, and would go on with parts and
+    operations that another file has held.
+
+    Parameters
+    ----------
+    function : callable
+        What is compiled.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no folder to write to.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]  # Numba
+        self._cache_file = IndexDataCacheFile(  # type: ignore[no-untyped-call]  # Numba
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=(self._impl.locator.get_source_stamp(), SOURCES),
+        )
 
 
 def exact(function: Callable[..., Any], *, inlined: bool = False) -> Callable[..., Any]:
@@ -35,11 +71,11 @@ def exact(function: Callable[..., Any], *, inlined: bool = False) -> Callable[..
     how: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "nogil": True}
     if inlined:
         how.update(forceinline=True, _nrt=False)
-    try:
-        kernel: Callable[..., Any] = numba.njit(cache=True, **how)(function)
-    except RuntimeError:  # no folder for the cache: a read-only installation
-        kernel = numba.njit(**how)(function)
-    return kernel
+    kernel: Any = numba.njit(**how)(function)
+    if kernel is not function:  # compilation is not switched off
+        with suppress(RuntimeError):  # no folder: a read-only installation
+            kernel._cache = KernelCache(function)  # as cache=True does
+    return cast(Callable[..., Any], kernel)
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,11 +91,6 @@ def part(function: Callable[..., Any]) -> Callable[..., Any]:
     callable
         The part, compiled as kernels are, but without counting references to arrays,
         which costs more than the sums of a window: it must not make any.
-
-    Notes
-    -----
-    Numba's cache looks at the file of a kernel alone: whoever changes a part in another
-    file, or an operation of :mod:`refsnn.kernels.intrinsics`, empties ``__pycache__``.
     """
     return exact(function, inlined=True)
 

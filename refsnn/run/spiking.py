@@ -91,8 +91,9 @@ def run_snn(
         snn.need_input(x)
     snn.need_canonical()
     need_steps(T)
-    if threads < 1:
-        raise OptionError(where="threads", got=threads, expected="at least 1")
+    if not isinstance(threads, (int, np.integer)) or threads < 1:
+        expected = "an integer of at least 1"
+        raise OptionError(where="threads", got=repr(threads), expected=expected)
     if snn.T not in (None, T):
         raise OptionError(
             where=f"spiking network {snn.name}",
