@@ -75,15 +75,14 @@ class Tuned:
             total = total.add_(bias.reshape(-1, *[1] * (total.ndim - 2)))
         return total
 
+    def repeated(self, x: torch.Tensor) -> torch.Tensor:
+        """Give every step the current of the image, laid out as it is."""
+        whole = self.laid(torch.empty(self.T * len(x), *x.shape[1:]))
+        return whole.unflatten(0, (self.T, len(x))).copy_(x)
+
     def fire(self, name: str, x: torch.Tensor) -> torch.Tensor:
         """Charge, fire, reset: x of shape (T, B, *S) becomes its spikes."""
-        v = (
-            self.starts[name]
-            .expand(x.shape[1:])
-            .clone(memory_format=torch.preserve_format)
-        )
-        if x.stride(0) == 0:
-            x = x.contiguous()
+        v = torch.empty_like(x[0]).copy_(self.starts[name])
         neuron = self.snn[name].neuron
         if isinstance(neuron, DualThresholdIF):
             return self.fire_both(neuron, x, v)
@@ -126,7 +125,7 @@ class Tuned:
             x = (first or {}).get(p.name)
             x = self.currents(p.name, values) if x is None else self.laid(x)
             fed = all(q.source == INPUT for q in p.projections)
-            x = x.expand(self.T, *x.shape) if fed else x.unflatten(0, (self.T, B))
+            x = self.repeated(x) if fed else x.unflatten(0, (self.T, B))
             s = self.fire(p.name, x)
             values[p.name] = s.flatten(0, 1)
             if watch is not None:

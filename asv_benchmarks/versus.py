@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,8 @@ from refsnn.run import run_snn
 
 CHECKED = 2
 """Images whose every spike is compared."""
+
+VERSIONS = ("refsnn", "torch", "spikingjelly", "numba", "numpy")
 
 TRAINED = Path(__file__).parents[1] / "weights" / "resnet20_cifar10_qcfs4.h5"
 
@@ -94,7 +99,8 @@ def versus(
     seen: dict[str, torch.Tensor] = {}
     jelly(given[:CHECKED], watch=seen)
     theirs = {name: s.numpy().astype(np.int8) for name, s in seen.items()}
-    spikes = sum(int(s.sum()) for s in run.spikes.values())
+    fired = (*run.spikes.values(), *run.negative.values())
+    spikes = sum(int(s.sum()) for s in fired)
     synops = sum(int(s.sum()) for s in run.synops.values())
     neurons = sum(p.neurons for p in snn.hidden)
     median = {name: statistics.median(values) for name, values in seconds.items()}
@@ -118,7 +124,20 @@ def versus(
         "ratio_torch": median["torch"] / median["refsnn"],
         "torch_gmacs_per_core": macs / median["torch"] / threads / 1e9,
         "refsnn_gadds_per_core": synops / median["refsnn"] / threads / 1e9,
+        "threads": threads,
+        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "versions": {name: version(name) for name in VERSIONS},
     }
+
+
+def processor() -> str:
+    """Name the processor, where the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    return (names or [platform.processor() or platform.machine()])[0]
 
 
 def rows(quick: bool, threads: int) -> list[dict[str, Any]]:
