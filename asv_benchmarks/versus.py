@@ -29,7 +29,7 @@ import torch
 from benchmarks.common import dense_macs, seeded, some_images
 from peers import SpikingJelly, Tuned, tensor
 
-from refsnn import io
+from refsnn import __version__, io
 from refsnn.arithmetic import resolve
 from refsnn.convert import convert
 from refsnn.engine.network import Engine, prepared
@@ -40,7 +40,7 @@ from refsnn.run import run_snn
 CHECKED = 2
 """Images whose every spike is compared."""
 
-VERSIONS = ("refsnn", "torch", "spikingjelly", "numba", "numpy")
+PEERS = ("torch", "spikingjelly", "numba", "numpy")
 
 TRAINED = Path(__file__).parents[1] / "weights" / "resnet20_cifar10_qcfs4.h5"
 
@@ -71,6 +71,7 @@ def turns(work: dict[str, Callable[[], Any]], runs: int) -> tuple[Times, Times]:
     cpu: Times = {name: [] for name in work}
     for _ in range(runs):
         for name, run in work.items():
+            run()  # threads of the one before it, which spin while they wait, give up
             begin, used = time.perf_counter(), time.process_time()
             run()
             seconds[name].append(time.perf_counter() - begin)
@@ -126,7 +127,7 @@ def versus(
         "refsnn_gadds_per_core": synops / median["refsnn"] / threads / 1e9,
         "threads": threads,
         "machine": f"{processor()}, {os.cpu_count()} cores",
-        "versions": {name: version(name) for name in VERSIONS},
+        "versions": {"refsnn": __version__} | {name: version(name) for name in PEERS},
     }
 
 
