@@ -6,8 +6,10 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import shutil
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -289,6 +291,37 @@ def test_the_page_has_everything_and_loads_nothing(html: str) -> None:
     for name in ENERGY_TABLES:
         assert f"<b>{name}</b>" in html
     assert "622" in html
+
+
+def test_a_conversion_for_one_t_shows_that_t_alone(html: str) -> None:
+    """The first steps of a network made for T = 32 are no results for T = 8."""
+    blocks = [block.split("</h3>") for block in html.split("<h3>")[1:]]
+    titles = [title for title, _ in blocks]
+    assert set(Counter(titles).values()) == {2}  # energies, layers
+    seen: dict[str, list[list[int]]] = {}
+    for title, block in blocks:
+        table = block.split("</table>")[0]
+        steps = re.findall(r"<td>T = (\d+)</td>|<th>spikes, (\d+)</th>", table)
+        seen.setdefault(title, []).append([int(a or b) for a, b in steps])
+    for T in (8, 32):
+        for method in ("rts", "calib-none", "calib-light", "calib-potential"):
+            assert seen[f"{method} at T = {T} on digits_relu"] == [[T], [T]]
+    assert seen["max-norm on digits_relu"] == [[1, 2, 4, 8, 16, 32]] * 2
+    for title, block in blocks[: len(blocks) // 2]:
+        of_one = " at T = " in title
+        assert (" up to T = " in block or " reaches 1 at T" in block) is not of_one
+        assert ("below 1 at T = " in block or "1 or more at T = " in block) is of_one
+
+
+def test_energies_of_a_conversion_for_one_t_cross_there_or_not_at_all() -> None:
+    counts = {"ann_macs": 3, "first_layer_macs": 2, "neurons": {"a": 3}}
+    early = {"spikes": [3, 1], "negative": [0, 0], "synops": [90, 0]}
+    for macs, at in ((3, 1), (300, None)):
+        of = {"counts": {**counts, "ann_macs": macs}, "populations": {"a": early}}
+        assert done(**of).energy()["horowitz-45nm"]["crosses_at"] == at
+        late = done("rts", **of)  # T = 2: over at t = 1, and so at T, as energies add up
+        assert late.energy()["horowitz-45nm"]["crosses_at"] == (at and 2)
+        assert (done(**of).answered, late.answered) == ((1, 2), (2,))
 
 
 def test_texts_of_files_are_escaped(tmp_path: Path) -> None:

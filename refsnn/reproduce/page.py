@@ -12,6 +12,7 @@ from refsnn import plotting
 from refsnn.accounting import ENERGY_TABLES
 from refsnn.analysis import TERMS
 from refsnn.cases import CASES
+from refsnn.methods import METHODS
 from refsnn.recording import versions
 from refsnn.report import render
 from refsnn.reproduce.claims import decide, mean_size
@@ -255,7 +256,20 @@ def _share(errors: Mapping[str, Any], case: str) -> float:
 
 
 def _marks(d: Done) -> list[int]:
-    return [t for t in MARKS if t < d.T] + [d.T]
+    """Return the T that a run's tables show: of a conversion for one T only that."""
+    return [t for t in MARKS if t in d.answered and t < d.T] + [d.T]
+
+
+def _title(d: Done) -> str:
+    of = f" at T = {d.T}" if METHODS[d.run.method].depends_on_T else ""
+    return f"{d.run.label}{of} on {d.run.network}"
+
+
+def _crossing(d: Done, at: int | None) -> str:
+    """Say where the energy reaches the trained network's, among the answered T."""
+    if len(d.answered) == 1:
+        return f"is {'1 or more' if at else 'below 1'} at T = {d.T}"
+    return f"reaches 1 at T = {at}" if at else f"stays below 1 up to T = {d.T}"
 
 
 def _energies(d: Done) -> dict[str, Any]:
@@ -265,7 +279,7 @@ def _energies(d: Done) -> dict[str, Any]:
     synops = d.each_step("synops").cumsum()
     ahead = d.each_step("synops", observing=True).sum()
     return {
-        "title": f"{d.run.label} on {d.run.network}",
+        "title": _title(d),
         "first": d.counts["first_layer_macs"] if d.counts else 0,
         "tau": d.counts["tau"] if d.counts else 0,
         "ann": [
@@ -273,11 +287,10 @@ def _energies(d: Done) -> dict[str, Any]:
         ],
         "macs": d.counts["ann_macs"] if d.counts else 0,
         "crosses": {
-            name: table["crosses_at"]
+            name: _crossing(d, table["crosses_at"])
             for name, table in tables.items()
             if "crosses_at" in table
         },
-        "T": d.T,
         "rows": [
             {
                 "T": t,
@@ -300,8 +313,7 @@ def _layers(d: Done) -> dict[str, Any]:
     """Lay out spikes and synaptic operations of every population up to some T."""
     marks = _marks(d)
     return {
-        "title": f"{d.run.label} on {d.run.network}",
-        "T": d.T,
+        "title": _title(d),
         "marks": marks,
         "rows": [
             {
