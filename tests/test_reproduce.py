@@ -571,22 +571,49 @@ def test_on_the_command_line(root: Path, tmp_path: Path, capsys) -> None:
     answer = json.loads(file.read_text())
     assert {row["verdict"] for row in answer["rows"]} <= set(VERDICTS)
     code, _, err = run(capsys, "reproduce", "whole", *common, "--check")
-    assert (code, "--record" in err) == (2, True)
+    place = kept.path_of(root, "whole")
+    assert (code, f"{place}: got no recorded results;" in err) == (2, True)
+    assert (err.count(str(place)), "--record" in err) == (1, True)
     assert run(capsys, "reproduce", "whole", *common, "--record")[0] == 0
     code, out, _ = run(capsys, "reproduce", "whole", *common, "--check")
     assert code == 0
     assert "all integers are equal" in out
-    code, out, _ = run(capsys, "reproduce", "whole", *common, "--check", "--limit", "9")
+    check = ("reproduce", "whole", *common, "--check")
+    content = kept.load(root, "whole")
+    content["data"]["images"] -= 1
+    kept.path_of(root, "whole").write_text(json.dumps(content))
+    code, out, _ = run(capsys, *check)
     assert code == 1
-    assert "places differ" in out
-    code, out, err = run(
-        capsys, "reproduce", "whole", *common, "--check", "--limit", "9", "--json", "-"
-    )
+    assert "1 places differ" in out
+    code, out, err = run(capsys, *check, "--json", "-")
     assert code == 1
     assert json.loads(out)["rows"]
     assert "whole/data/images" in err
+    code, out, err = run(capsys, *check, "--limit", "9")  # 9 are not all images
+    assert (code, out, "--check" in err and "all images" in err) == (2, "", True)
     assert run(capsys, "reproduce", "nobody", *common)[0] == 2
     assert run(capsys, "reproduce", "whole", *common, "--scheduler", "x")[0] == 2
+
+
+def test_without_its_data_nothing_is_compared_or_recorded(
+    root: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    common = ("reproduce", "whole", "--root", str(root), "--out", str(tmp_path / "o"))
+    made = reproduce(root, "whole", tmp_path / "o", limit=9)
+    text = kept.record(root, made, tmp_path / "o").read_text()
+
+    def lost(*given: object) -> None:
+        where, expected = "data set digits", "its files"
+        raise DataError(where=where, got="none", expected=expected, do="Fetch it.")
+
+    monkeypatch.setattr("refsnn.reproduce.jobs.kept", lost)
+    code, out, _ = run(capsys, *common)
+    assert (code, "data set digits: Fetch it." in out) == (0, True)
+    for option in ("--check", "--record"):
+        code, out, err = run(capsys, *common, option)
+        assert (code, "Traceback" in err) == (2, False)
+        assert "data set digits: Fetch it." in err
+    assert kept.path_of(root, "whole").read_text() == text
 
 
 def test_the_digits_script_equals_what_was_recorded(tmp_path: Path) -> None:

@@ -228,7 +228,8 @@ def _run(
     except DataError as error:
         why = f"data set {declaration.data}: {error.do or error.expected}"
         numbers = range(len(declaration.runs))
-        return {"data": {"name": declaration.data}}, dict.fromkeys(numbers, why), 0, 0
+        nothing = {"data": {"name": declaration.data}, "runs": []}
+        return nothing, dict.fromkeys(numbers, why), 0, 0
     images = min(limit or of, declaration.images or of, of)
     for number, run in enumerate(declaration.runs):
         for T in run.conversions:
