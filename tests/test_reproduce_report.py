@@ -19,9 +19,16 @@ from refsnn import plotting
 from refsnn.accounting import ENERGY_TABLES
 from refsnn.cli import main
 from refsnn.errors import DataError
-from refsnn.reproduce import Run, declared, from_recorded, load_published, reproduce
+from refsnn.reproduce import (
+    Run,
+    declared,
+    from_recorded,
+    load_declaration,
+    load_published,
+    reproduce,
+)
 from refsnn.reproduce import recorded as kept
-from refsnn.reproduce.claims import CLAIM_VERDICTS, decide
+from refsnn.reproduce.claims import CLAIM_VERDICTS, decide, decided
 from refsnn.reproduce.counted import agrees, count_all, judge_counts
 from refsnn.reproduce.coverage import coverage
 from refsnn.reproduce.declared import Counted
@@ -29,6 +36,7 @@ from refsnn.reproduce.done import Done
 from refsnn.reproduce.facts import load_claims, load_tolerances
 from refsnn.reproduce.operations import operations
 from refsnn.reproduce.page import page
+from refsnn.reproduce.terms import outside
 from refsnn.reproduce.verdicts import VERDICTS
 from test_report import Loads
 
@@ -199,6 +207,39 @@ def test_claims_of_ecl_turn_with_their_terms() -> None:
     small = made("ecl", "resnet18_cifar10_clip", images=10)
     assert verdict("ECL-1", small) == reached  # 90 % of 10 images
     assert verdict("ECL-1", made("ecl", "resnet20")) == "not run"
+
+
+@pytest.mark.parametrize(
+    ("spikes", "cases", "bounds", "want"),
+    [
+        (7, {"A": 3, "C": 1}, (0, 3), "holds"),  # up to 3 others, off by one
+        (4, {"A": 3, "C": 1}, (0, 0), "holds"),
+        (16, {"B": 4}, (0, 12), "holds"),  # T = 4: all four may be off by four
+        (17, {"B": 4}, (1, 13), "does not hold"),
+        (21, {"B": 4}, (2, 17), "does not hold"),
+        (7, {"A": 3, "E": 1}, (1, 4), "does not hold"),
+        (25, {"A": 4, "E": 1}, (2, 21), "does not hold"),  # 16 and 8 spikes, and one
+        (3, {"A": 3, "C": 1}, (0, -1), "does not hold"),  # a case without unevenness
+    ],
+)
+def test_srp_s_four_categories_are_counted(spikes, cases, bounds, want) -> None:
+    found = terms(unevenness=2 * spikes)  # in halves of a spike
+    found["populations"]["p"]["cases"].update(cases)
+    assert outside(found["populations"]["p"], 4, 1) == bounds
+    (answer,) = decide(["SRP-1"], [made("qcfs", errors=[found])], FACTS, KNOWN)
+    assert answer.verdict == want
+    assert f"{bounds[0]} to {bounds[1]} neurons are in none" in answer.evidence
+    assert f"N < 0 at {cases.get('E', 0)} neurons" in answer.evidence
+
+
+def test_every_claim_that_can_be_decided_is_asked_for() -> None:
+    asked = {c for name in declared(ROOT) for c in load_declaration(ROOT, name).claims}
+    assert asked == set(decided())
+    claims = {c["id"]: c for c in from_recorded(ROOT, "calibration_cifar10")["claims"]}
+    assert (claims["CAL-1"]["verdict"], claims["CAL-5"]["verdict"]) == ("not run",) * 2
+    there = "here with them: resnet20_cifar10_pretrained (T = 8), "
+    assert there in claims["CAL-1"]["evidence"]
+    assert claims["CAL-1"]["evidence"].endswith("; without: none")
 
 
 def test_srp_s_condition_is_tested_on_every_neuron() -> None:

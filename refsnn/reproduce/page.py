@@ -15,7 +15,7 @@ from refsnn.cases import CASES
 from refsnn.methods import METHODS
 from refsnn.recording import versions
 from refsnn.report import render
-from refsnn.reproduce.claims import decide, mean_size
+from refsnn.reproduce.claims import decide
 from refsnn.reproduce.counted import COUNTS
 from refsnn.reproduce.coverage import coverage
 from refsnn.reproduce.declared import declared, load_declaration
@@ -23,6 +23,7 @@ from refsnn.reproduce.done import Done, done_of
 from refsnn.reproduce.facts import load_claims, load_tolerances
 from refsnn.reproduce.operations import operations
 from refsnn.reproduce.results import from_recorded
+from refsnn.reproduce.terms import mean_size
 from refsnn.reproduce.verdicts import VERDICTS
 
 MARKS = (1, 2, 4, 8, 16, 32, 64)
