@@ -360,7 +360,7 @@ def test_energies_of_a_conversion_for_one_t_cross_there_or_not_at_all() -> None:
     for macs, at in ((3, 1), (300, None)):
         of = {"counts": {**counts, "ann_macs": macs}, "populations": {"a": early}}
         assert done(**of).energy()["horowitz-45nm"]["crosses_at"] == at
-        late = done("rts", **of)  # T = 2: over at t = 1, and so at T, as energies add up
+        late = done("rts", **of)  # for T = 2 alone: over at t = 1, so at T too
         assert late.energy()["horowitz-45nm"]["crosses_at"] == (at and 2)
         assert (done(**of).answered, late.answered) == ((1, 2), (2,))
 
