@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -627,7 +628,47 @@ def test_the_digits_script_equals_what_was_recorded(tmp_path: Path) -> None:
     assert "all integers are equal" in done.stdout
 
 
-def test_dask(root: Path, tmp_path: Path) -> None:
-    pytest.importorskip("distributed", reason="dask is not installed (extra dask)")
+def test_dask_at_an_address(root: Path, tmp_path: Path) -> None:
+    reason = "dask is not installed (extra dask)"
+    distributed = pytest.importorskip("distributed", reason=reason)
     want = result_of(root, tmp_path / "a")
-    assert result_of(root, tmp_path / "b", shard=30, how="dask") == want
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None
+    ) as cluster:
+        how = {"how": "dask", "scheduler": cluster.scheduler_address}
+        assert result_of(root, tmp_path / "b", shard=30, **how) == want
+
+
+MORTAL = """
+import os, signal
+from pathlib import Path
+from refsnn.reproduce.work import WORK
+note = Path({note!r})
+def mortal(real):
+    def work(*given):
+        try:
+            with note.open("x") as file:
+                file.write(str(os.getpid()))
+        except FileExistsError:
+            return real(*given)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work
+WORK.update({{name: mortal(real) for name, real in WORK.items()}})
+"""
+
+
+def test_dask_goes_on_when_a_worker_is_killed(
+    root: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """Of two workers the first at work dies by SIGKILL in the middle of a shard."""
+    config = pytest.importorskip("dask", reason="dask is not installed").config
+    want = result_of(root, tmp_path / "a")
+    note, preload = tmp_path / "killed", tmp_path / "mortal.py"
+    preload.write_text(MORTAL.format(note=str(note)))
+    monkeypatch.setattr("refsnn.reproduce.executors.processors", lambda: 2)
+    with config.set({"distributed.worker.preload": [str(preload)]}):
+        assert result_of(root, tmp_path / "b", shard=30, how="dask") == want
+    pid = int(note.read_text())
+    assert pid != os.getpid()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
