@@ -263,7 +263,7 @@ def result_of(root: Path, out: Path, **how: object) -> dict:
     return {
         key: value
         for key, value in answer.items()
-        if key not in {"seconds", "versions", "shards", "executor"}
+        if key not in {"seconds", "took", "versions", "shards", "executor"}
     }
 
 
@@ -383,6 +383,24 @@ def test_rows_of_another_data_set_are_refused() -> None:
     wrong = Run(network="n", method="qcfs", steps=(2,), rows={"dataset": "CIFAR-10"})
     with pytest.raises(OptionError, match="rows of digits"):
         Reproduction(title="t", data="digits", runs=(wrong,))
+
+
+def test_seconds_of_every_run_are_kept_and_never_compared(
+    root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "o"
+    answer = reproduce(root, "whole", out, limit=20, shard=9)
+    took = answer["took"]
+    assert [kept.identity(t) for t in took] == [
+        kept.identity(run) for run in answer["runs"]
+    ]
+    assert all(t["run_seconds"] > 0 and t["convert_seconds"] > 0 for t in took)
+    # what was not done again took what it took
+    assert reproduce(root, "whole", out, limit=20, shard=9)["took"] == took
+    path = kept.record(root, answer, out)
+    assert "seconds" not in path.read_text()
+    slow = {**answer, "took": [{**t, "run_seconds": 1e6} for t in took]}
+    assert kept.differences(kept.load(root, "whole"), slow, KNOWN) == []
 
 
 def test_a_damaged_shard_is_done_again(root: Path, tmp_path: Path) -> None:

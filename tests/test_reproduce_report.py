@@ -354,6 +354,21 @@ def test_a_conversion_for_one_t_shows_that_t_alone(html: str) -> None:
         assert ("below 1 at T = " in block or "1 or more at T = " in block) is of_one
 
 
+def test_seconds_are_shown_where_they_are_known(html: str) -> None:
+    head = "<th>converted, s</th><th>all images run, s</th>"
+    assert head not in html
+    answer = from_recorded(ROOT, "digits")
+    run = next(r for r in answer["runs"] if (r["method"], r["T"]) == ("rts", 32))
+    seconds = {"convert_seconds": 12.34, "run_seconds": 1234.56}
+    got = page(ROOT, [{**answer, "took": [{**run, **seconds}]}])
+    assert got.count(head) == 1
+    rows = re.findall(r"<tr><td>(.*)</td><td>(.*)</td><td>(.*)</td></tr>", got)
+    shown = {row[0].split("<")[0]: row[1:] for row in rows if " on digits_" in row[0]}
+    assert shown.pop("rts at T = 32 on digits_relu") == ("12.3", "1234.6")
+    assert set(shown.values()) == {("", "")}
+    assert len(shown) == len(answer["runs"]) - 1
+
+
 def test_energies_of_a_conversion_for_one_t_cross_there_or_not_at_all() -> None:
     counts = {"ann_macs": 3, "first_layer_macs": 2, "neurons": {"a": 3}}
     early = {"spikes": [3, 1], "negative": [0, 0], "synops": [90, 0]}

@@ -19,7 +19,7 @@ from refsnn.reproduce.claims import decide
 from refsnn.reproduce.counted import COUNTS
 from refsnn.reproduce.coverage import coverage
 from refsnn.reproduce.declared import declared, load_declaration
-from refsnn.reproduce.done import Done, done_of
+from refsnn.reproduce.done import Done, done_of, identity
 from refsnn.reproduce.facts import load_claims, load_tolerances
 from refsnn.reproduce.operations import operations
 from refsnn.reproduce.results import from_recorded
@@ -95,6 +95,7 @@ def _section(root: Path, answer: dict[str, Any]) -> _Section:
     """Collect the tables and figures of a reproduction."""
     declaration = load_declaration(root, answer["name"])
     done = done_of(declaration, answer)
+    took = {str(identity(run)): run for run in answer.get("took", ())}
     by_network: dict[str, list[Done]] = {}
     for d in done:
         by_network.setdefault(d.run.network, []).append(d)
@@ -115,7 +116,11 @@ def _section(root: Path, answer: dict[str, Any]) -> _Section:
         runs=_runs(alone),
         notes=notes,
         figures=figures,
-        energies=[_energies(d) for d in done if d.counts],
+        energies=[
+            {**_energies(d), "took": took.get(str(identity(d.found)))}
+            for d in done
+            if d.counts
+        ],
         layers=[_layers(d) for d in done],
         hashes={d.run.network: d.found["sha256"] for d in done},
     )
