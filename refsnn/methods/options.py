@@ -78,7 +78,7 @@ def need_samples(samples: int, total: int) -> None:
         )
 
 
-def need_part(name: str, size: int, of: int) -> None:
+def need_part(name: str, size: int, of: int, whole: str = "samples") -> None:
     """Refuse a batch of more images than there are to draw it from.
 
     Parameters
@@ -89,6 +89,8 @@ def need_part(name: str, size: int, of: int) -> None:
         Its number of images.
     of : int
         The images; 0 if their number is not known yet.
+    whole : str
+        The option that says how many they are.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def need_part(name: str, size: int, of: int) -> None:
         If it is none or too large.
     """
     if size < 1 or (of and size > of):
-        expected = f"1 to {of or 'all'} images, those it is part of"
+        expected = f"1 to {of or 'all'} images, the option {whole}"
         raise OptionError(where=name, got=size, expected=expected)
 
 
@@ -422,7 +424,7 @@ class AdvancedCodeOptions(CodeOptions, TrainingOptions):
         TrainingOptions.__post_init__(self)
         if self.trained < 1:
             raise OptionError(where="trained", got=self.trained, expected="1 or more")
-        need_part("minibatch", self.minibatch, self.trained)
+        need_part("minibatch", self.minibatch, self.trained, "trained")
 
     @property
     def needed(self) -> int:
