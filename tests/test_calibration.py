@@ -182,7 +182,7 @@ def test_calibration_is_for_its_own_T_and_names_its_images() -> None:
     assert snn.mode == "exact"
     with pytest.raises(OptionError, match="converted it for"):
         run_snn(snn, snn.preprocess(TRAIN[:1]), T + 1)
-    with pytest.raises(OptionError, match="those of the thresholds"):
+    with pytest.raises(OptionError, match="got 21; expected 1 to 20 images"):
         made("calib-light", batch=21)
 
 
