@@ -32,7 +32,7 @@ REPRODUCTION = Reproduction(
             options={"iterations": 500},
         ),
     ),
-    claims=("CAL-4",),
+    claims=("CAL-1", "CAL-4", "CAL-5"),
 )
 
 if __name__ == "__main__":

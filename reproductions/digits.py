@@ -1,4 +1,4 @@
-"""The shipped digits networks under every method: anywhere, in seconds.
+"""The shipped digits networks under all methods but calib-advanced and the -code ones.
 
 python reproductions/digits.py
 """
@@ -10,7 +10,7 @@ SWEEP = ({"v0": v0} for v0 in (0.0, 0.25, 0.75, 1.0))
 PARTS = ({}, {"dual": False}, {"clip": False}, *SWEEP)
 ECL = ("ECL-2", "ECL-3", "ECL-4", "ECL-5")
 REPRODUCTION = Reproduction(
-    title="Digits: every method on the shipped networks",
+    title="Digits: every method but calib-advanced and the -code ones",
     data="digits",
     runs=(
         *(

@@ -182,7 +182,7 @@ def test_calibration_is_for_its_own_T_and_names_its_images() -> None:
     assert snn.mode == "exact"
     with pytest.raises(OptionError, match="converted it for"):
         run_snn(snn, snn.preprocess(TRAIN[:1]), T + 1)
-    with pytest.raises(OptionError, match="those of the thresholds"):
+    with pytest.raises(OptionError, match="got 21; expected 1 to 20 images"):
         made("calib-light", batch=21)
 
 
@@ -340,11 +340,26 @@ def test_dead_channels_stay_dead_in_training() -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("iterations", 0), ("minibatch", 0), ("rate", 0.0), ("seed", -1)],
+    [
+        *(("iterations", 0), ("minibatch", 0), ("seed", -1)),
+        *(("rate", rate) for rate in (0.0, -1.0, 1.01, np.inf, np.nan)),
+    ],
 )
 def test_training_options_are_checked(option: str, value: float) -> None:
     with pytest.raises(OptionError, match=option):
         made("calib-advanced", **{**ADVANCED, option: value})
+
+
+@pytest.mark.parametrize("option", ["batch", "minibatch"])
+@pytest.mark.parametrize("samples", [12, 0])
+def test_no_batch_is_larger_than_what_it_is_part_of(option: str, samples: int) -> None:
+    """Of 12 images, and of all 20: their number is known when they are chosen."""
+    of = {**ADVANCED, "samples": samples, "batch": 1, "minibatch": 1, "iterations": 1}
+    whole = samples or len(TRAIN)
+    assert made("calib-advanced", **{**of, option: whole}).method == "calib-advanced"
+    refused = rf"^{option}: got {whole + 1}; expected 1 to {whole} images"
+    with pytest.raises(OptionError, match=refused):
+        made("calib-advanced", **{**of, option: whole + 1})
 
 
 def test_options_of_released_calibration_are_checked() -> None:
@@ -353,7 +368,8 @@ def test_options_of_released_calibration_are_checked() -> None:
         ({"batches": 0}, "batches"),
         ({"batches": 3, "batch": 7}, "at most 20"),
         ({"batches": 1, "batch": 5, "optimiser": "x"}, "adam or sgd"),
-        ({"batches": 1, "batch": 5, "trained": 21}, "at most 20"),
+        ({"batches": 1, "batch": 5, "trained": 21, "minibatch": 1}, "at most 20"),
+        ({"batches": 1, "batch": 5, "trained": 9, "minibatch": 10}, "1 to 9 images"),
     ):
         with pytest.raises(OptionError, match=match):
             convert(ann, "calib-advanced-code", T=T, images=TRAIN, options=options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -262,7 +263,7 @@ def result_of(root: Path, out: Path, **how: object) -> dict:
     return {
         key: value
         for key, value in answer.items()
-        if key not in {"seconds", "versions", "shards", "executor"}
+        if key not in {"seconds", "took", "versions", "shards", "executor"}
     }
 
 
@@ -382,6 +383,24 @@ def test_rows_of_another_data_set_are_refused() -> None:
     wrong = Run(network="n", method="qcfs", steps=(2,), rows={"dataset": "CIFAR-10"})
     with pytest.raises(OptionError, match="rows of digits"):
         Reproduction(title="t", data="digits", runs=(wrong,))
+
+
+def test_seconds_of_every_run_are_kept_and_never_compared(
+    root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "o"
+    answer = reproduce(root, "whole", out, limit=20, shard=9)
+    took = answer["took"]
+    assert [kept.identity(t) for t in took] == [
+        kept.identity(run) for run in answer["runs"]
+    ]
+    assert all(t["run_seconds"] > 0 and t["convert_seconds"] > 0 for t in took)
+    # what was not done again took what it took
+    assert reproduce(root, "whole", out, limit=20, shard=9)["took"] == took
+    path = kept.record(root, answer, out)
+    assert "seconds" not in path.read_text()
+    slow = {**answer, "took": [{**t, "run_seconds": 1e6} for t in took]}
+    assert kept.differences(kept.load(root, "whole"), slow, KNOWN) == []
 
 
 def test_a_damaged_shard_is_done_again(root: Path, tmp_path: Path) -> None:
@@ -571,22 +590,49 @@ def test_on_the_command_line(root: Path, tmp_path: Path, capsys) -> None:
     answer = json.loads(file.read_text())
     assert {row["verdict"] for row in answer["rows"]} <= set(VERDICTS)
     code, _, err = run(capsys, "reproduce", "whole", *common, "--check")
-    assert (code, "--record" in err) == (2, True)
+    place = kept.path_of(root, "whole")
+    assert (code, f"{place}: got no recorded results;" in err) == (2, True)
+    assert (err.count(str(place)), "--record" in err) == (1, True)
     assert run(capsys, "reproduce", "whole", *common, "--record")[0] == 0
     code, out, _ = run(capsys, "reproduce", "whole", *common, "--check")
     assert code == 0
     assert "all integers are equal" in out
-    code, out, _ = run(capsys, "reproduce", "whole", *common, "--check", "--limit", "9")
+    check = ("reproduce", "whole", *common, "--check")
+    content = kept.load(root, "whole")
+    content["data"]["images"] -= 1
+    kept.path_of(root, "whole").write_text(json.dumps(content))
+    code, out, _ = run(capsys, *check)
     assert code == 1
-    assert "places differ" in out
-    code, out, err = run(
-        capsys, "reproduce", "whole", *common, "--check", "--limit", "9", "--json", "-"
-    )
+    assert "1 places differ" in out
+    code, out, err = run(capsys, *check, "--json", "-")
     assert code == 1
     assert json.loads(out)["rows"]
     assert "whole/data/images" in err
+    code, out, err = run(capsys, *check, "--limit", "9")  # 9 are not all images
+    assert (code, out, "--check" in err and "all images" in err) == (2, "", True)
     assert run(capsys, "reproduce", "nobody", *common)[0] == 2
     assert run(capsys, "reproduce", "whole", *common, "--scheduler", "x")[0] == 2
+
+
+def test_without_its_data_nothing_is_compared_or_recorded(
+    root: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    common = ("reproduce", "whole", "--root", str(root), "--out", str(tmp_path / "o"))
+    made = reproduce(root, "whole", tmp_path / "o", limit=9)
+    text = kept.record(root, made, tmp_path / "o").read_text()
+
+    def lost(*given: object) -> None:
+        where, expected = "data set digits", "its files"
+        raise DataError(where=where, got="none", expected=expected, do="Fetch it.")
+
+    monkeypatch.setattr("refsnn.reproduce.jobs.kept", lost)
+    code, out, _ = run(capsys, *common)
+    assert (code, "data set digits: Fetch it." in out) == (0, True)
+    for option in ("--check", "--record"):
+        code, out, err = run(capsys, *common, option)
+        assert (code, "Traceback" in err) == (2, False)
+        assert "data set digits: Fetch it." in err
+    assert kept.path_of(root, "whole").read_text() == text
 
 
 def test_the_digits_script_equals_what_was_recorded(tmp_path: Path) -> None:
@@ -600,7 +646,47 @@ def test_the_digits_script_equals_what_was_recorded(tmp_path: Path) -> None:
     assert "all integers are equal" in done.stdout
 
 
-def test_dask(root: Path, tmp_path: Path) -> None:
-    pytest.importorskip("distributed", reason="dask is not installed (extra dask)")
+def test_dask_at_an_address(root: Path, tmp_path: Path) -> None:
+    reason = "dask is not installed (extra dask)"
+    distributed = pytest.importorskip("distributed", reason=reason)
     want = result_of(root, tmp_path / "a")
-    assert result_of(root, tmp_path / "b", shard=30, how="dask") == want
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None
+    ) as cluster:
+        how = {"how": "dask", "scheduler": cluster.scheduler_address}
+        assert result_of(root, tmp_path / "b", shard=30, **how) == want
+
+
+MORTAL = """
+import os, signal
+from pathlib import Path
+from refsnn.reproduce.work import WORK
+note = Path({note!r})
+def mortal(real):
+    def work(*given):
+        try:
+            with note.open("x") as file:
+                file.write(str(os.getpid()))
+        except FileExistsError:
+            return real(*given)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return work
+WORK.update({{name: mortal(real) for name, real in WORK.items()}})
+"""
+
+
+def test_dask_goes_on_when_a_worker_is_killed(
+    root: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """Of two workers the first at work dies by SIGKILL in the middle of a shard."""
+    config = pytest.importorskip("dask", reason="dask is not installed").config
+    want = result_of(root, tmp_path / "a")
+    note, preload = tmp_path / "killed", tmp_path / "mortal.py"
+    preload.write_text(MORTAL.format(note=str(note)))
+    monkeypatch.setattr("refsnn.reproduce.executors.processors", lambda: 2)
+    with config.set({"distributed.worker.preload": [str(preload)]}):
+        assert result_of(root, tmp_path / "b", shard=30, how="dask") == want
+    pid = int(note.read_text())
+    assert pid != os.getpid()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

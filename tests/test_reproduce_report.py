@@ -6,8 +6,10 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import shutil
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,16 @@ from refsnn import plotting
 from refsnn.accounting import ENERGY_TABLES
 from refsnn.cli import main
 from refsnn.errors import DataError
-from refsnn.reproduce import Run, declared, from_recorded, load_published, reproduce
+from refsnn.reproduce import (
+    Run,
+    declared,
+    from_recorded,
+    load_declaration,
+    load_published,
+    reproduce,
+)
 from refsnn.reproduce import recorded as kept
-from refsnn.reproduce.claims import CLAIM_VERDICTS, decide
+from refsnn.reproduce.claims import CLAIM_VERDICTS, decide, decided
 from refsnn.reproduce.counted import agrees, count_all, judge_counts
 from refsnn.reproduce.coverage import coverage
 from refsnn.reproduce.declared import Counted
@@ -27,6 +36,7 @@ from refsnn.reproduce.done import Done
 from refsnn.reproduce.facts import load_claims, load_tolerances
 from refsnn.reproduce.operations import operations
 from refsnn.reproduce.page import page
+from refsnn.reproduce.terms import outside
 from refsnn.reproduce.verdicts import VERDICTS
 from test_report import Loads
 
@@ -199,6 +209,39 @@ def test_claims_of_ecl_turn_with_their_terms() -> None:
     assert verdict("ECL-1", made("ecl", "resnet20")) == "not run"
 
 
+@pytest.mark.parametrize(
+    ("spikes", "cases", "bounds", "want"),
+    [
+        (7, {"A": 3, "C": 1}, (0, 3), "holds"),  # up to 3 others, off by one
+        (4, {"A": 3, "C": 1}, (0, 0), "holds"),
+        (16, {"B": 4}, (0, 12), "holds"),  # T = 4: all four may be off by four
+        (17, {"B": 4}, (1, 13), "does not hold"),
+        (21, {"B": 4}, (2, 17), "does not hold"),
+        (7, {"A": 3, "E": 1}, (1, 4), "does not hold"),
+        (25, {"A": 4, "E": 1}, (2, 21), "does not hold"),  # 16 and 8 spikes, and one
+        (3, {"A": 3, "C": 1}, (0, -1), "does not hold"),  # a case without unevenness
+    ],
+)
+def test_srp_s_four_categories_are_counted(spikes, cases, bounds, want) -> None:
+    found = terms(unevenness=2 * spikes)  # in halves of a spike
+    found["populations"]["p"]["cases"].update(cases)
+    assert outside(found["populations"]["p"], 4, 1) == bounds
+    (answer,) = decide(["SRP-1"], [made("qcfs", errors=[found])], FACTS, KNOWN)
+    assert answer.verdict == want
+    assert f"{bounds[0]} to {bounds[1]} neurons are in none" in answer.evidence
+    assert f"N < 0 at {cases.get('E', 0)} neurons" in answer.evidence
+
+
+def test_every_claim_that_can_be_decided_is_asked_for() -> None:
+    asked = {c for name in declared(ROOT) for c in load_declaration(ROOT, name).claims}
+    assert asked == set(decided())
+    claims = {c["id"]: c for c in from_recorded(ROOT, "calibration_cifar10")["claims"]}
+    assert (claims["CAL-1"]["verdict"], claims["CAL-5"]["verdict"]) == ("not run",) * 2
+    there = "here with them: resnet20_cifar10_pretrained (T = 8), "
+    assert there in claims["CAL-1"]["evidence"]
+    assert claims["CAL-1"]["evidence"].endswith("; without: none")
+
+
 def test_srp_s_condition_is_tested_on_every_neuron() -> None:
     good = terms()
     assert verdict("SRP-3", made("qcfs", errors=[good])) == "holds"
@@ -289,6 +332,52 @@ def test_the_page_has_everything_and_loads_nothing(html: str) -> None:
     for name in ENERGY_TABLES:
         assert f"<b>{name}</b>" in html
     assert "622" in html
+
+
+def test_a_conversion_for_one_t_shows_that_t_alone(html: str) -> None:
+    """The first steps of a network made for T = 32 are no results for T = 8."""
+    blocks = [block.split("</h3>") for block in html.split("<h3>")[1:]]
+    titles = [title for title, _ in blocks]
+    assert set(Counter(titles).values()) == {2}  # energies, layers
+    seen: dict[str, list[list[int]]] = {}
+    for title, block in blocks:
+        table = block.split("</table>")[0]
+        steps = re.findall(r"<td>T = (\d+)</td>|<th>spikes, (\d+)</th>", table)
+        seen.setdefault(title, []).append([int(a or b) for a, b in steps])
+    for T in (8, 32):
+        for method in ("rts", "calib-none", "calib-light", "calib-potential"):
+            assert seen[f"{method} at T = {T} on digits_relu"] == [[T], [T]]
+    assert seen["max-norm on digits_relu"] == [[1, 2, 4, 8, 16, 32]] * 2
+    for title, block in blocks[: len(blocks) // 2]:
+        of_one = " at T = " in title
+        assert (" up to T = " in block or " reaches 1 at T" in block) is not of_one
+        assert ("below 1 at T = " in block or "1 or more at T = " in block) is of_one
+
+
+def test_seconds_are_shown_where_they_are_known(html: str) -> None:
+    head = "<th>converted, s</th><th>all images run, s</th>"
+    assert head not in html
+    answer = from_recorded(ROOT, "digits")
+    run = next(r for r in answer["runs"] if (r["method"], r["T"]) == ("rts", 32))
+    seconds = {"convert_seconds": 12.34, "run_seconds": 1234.56}
+    got = page(ROOT, [{**answer, "took": [{**run, **seconds}]}])
+    assert got.count(head) == 1
+    rows = re.findall(r"<tr><td>(.*)</td><td>(.*)</td><td>(.*)</td></tr>", got)
+    shown = {row[0].split("<")[0]: row[1:] for row in rows if " on digits_" in row[0]}
+    assert shown.pop("rts at T = 32 on digits_relu") == ("12.3", "1234.6")
+    assert set(shown.values()) == {("", "")}
+    assert len(shown) == len(answer["runs"]) - 1
+
+
+def test_energies_of_a_conversion_for_one_t_cross_there_or_not_at_all() -> None:
+    counts = {"ann_macs": 3, "first_layer_macs": 2, "neurons": {"a": 3}}
+    early = {"spikes": [3, 1], "negative": [0, 0], "synops": [90, 0]}
+    for macs, at in ((3, 1), (300, None)):
+        of = {"counts": {**counts, "ann_macs": macs}, "populations": {"a": early}}
+        assert done(**of).energy()["horowitz-45nm"]["crosses_at"] == at
+        late = done("rts", **of)  # for T = 2 alone: over at t = 1, so at T too
+        assert late.energy()["horowitz-45nm"]["crosses_at"] == (at and 2)
+        assert (done(**of).answered, late.answered) == ((1, 2), (2,))
 
 
 def test_texts_of_files_are_escaped(tmp_path: Path) -> None:

@@ -159,10 +159,10 @@ def _write_report(
 def _need_whole(
     *, record: bool, check: bool, recalled: bool, limit: int | None
 ) -> None:
-    """Refuse to record or recall a part, or to do both."""
+    """Refuse to record, compare or recall a part, and to recall what is run."""
     expected = "all images"
-    if (record or recalled) and limit is not None:
-        got = "--limit with --record or --from-recorded"
+    if (record or check or recalled) and limit is not None:
+        got = "--limit with --record, --check or --from-recorded"
         raise OptionError(where="reproduce", got=got, expected=expected)
     if recalled and (record or check):
         expected = "a run, with --record or --check"

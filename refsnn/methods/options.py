@@ -78,6 +78,30 @@ def need_samples(samples: int, total: int) -> None:
         )
 
 
+def need_part(name: str, size: int, of: int, whole: str = "samples") -> None:
+    """Refuse a batch of more images than there are to draw it from.
+
+    Parameters
+    ----------
+    name : str
+        The option.
+    size : int
+        Its number of images.
+    of : int
+        The images; 0 if their number is not known yet.
+    whole : str
+        The option that says how many they are.
+
+    Raises
+    ------
+    OptionError
+        If it is none or too large.
+    """
+    if size < 1 or (of and size > of):
+        expected = f"1 to {of or 'all'} images, the option {whole}"
+        raise OptionError(where=name, got=size, expected=expected)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PercentileOptions(SampleOptions):
     """Options of the method `percentile`.
@@ -214,9 +238,23 @@ class CalibrationOptions(PoolOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.batch < 1 or (self.samples and self.batch > self.samples):
-            expected = f"1 to {self.samples or 'all'} images, those of the thresholds"
-            raise OptionError(where="batch", got=self.batch, expected=expected)
+        need_part("batch", self.batch, self.samples)
+
+    def chosen(self, total: int) -> Array:
+        """Choose the training images that the method looks at.
+
+        Parameters
+        ----------
+        total : int
+            Number of images in the training split.
+
+        Returns
+        -------
+        ndarray of int64
+            Their indices, in the order they are looked at.
+        """
+        need_part("batch", self.batch, self.samples or total)
+        return super().chosen(total)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -228,9 +266,9 @@ class TrainingOptions:
     iterations : int
         Gradient steps a layer.
     minibatch : int
-        Images of one step.
+        Images of one step, of those that train the weights.
     rate : float
-        Learning rate of the first step; it falls to 0 as half a cosine.
+        Learning rate of the first step, at most 1; it falls to 0 as half a cosine.
     optimiser : str
         ``adam``, or ``sgd`` with momentum 0.9, that of the released code of 2021.
     seed : int
@@ -248,8 +286,10 @@ class TrainingOptions:
             value = getattr(self, name)
             if value < least:
                 raise OptionError(where=name, got=value, expected=f"{least} or more")
-        if not self.rate > 0:
-            raise OptionError(where="rate", got=self.rate, expected="above 0")
+        if not 0 < self.rate <= 1:
+            raise OptionError(
+                where="rate", got=self.rate, expected="above 0, at most 1"
+            )
         if self.optimiser not in OPTIMISERS:
             expected = " or ".join(OPTIMISERS)
             raise OptionError(where="optimiser", got=self.optimiser, expected=expected)
@@ -297,6 +337,23 @@ class AdvancedOptions(CalibrationOptions, TrainingOptions):
     def __post_init__(self) -> None:
         CalibrationOptions.__post_init__(self)
         TrainingOptions.__post_init__(self)
+        need_part("minibatch", self.minibatch, self.samples)
+
+    def chosen(self, total: int) -> Array:
+        """Choose the training images that the method looks at.
+
+        Parameters
+        ----------
+        total : int
+            Number of images in the training split.
+
+        Returns
+        -------
+        ndarray of int64
+            Their indices, in the order they are looked at.
+        """
+        need_part("minibatch", self.minibatch, self.samples or total)
+        return super().chosen(total)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -367,6 +424,7 @@ class AdvancedCodeOptions(CodeOptions, TrainingOptions):
         TrainingOptions.__post_init__(self)
         if self.trained < 1:
             raise OptionError(where="trained", got=self.trained, expected="1 or more")
+        need_part("minibatch", self.minibatch, self.trained, "trained")
 
     @property
     def needed(self) -> int:

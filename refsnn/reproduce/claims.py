@@ -9,6 +9,7 @@ from typing import Any
 from refsnn.methods import METHODS
 from refsnn.reproduce.done import Done
 from refsnn.reproduce.facts import Tolerances
+from refsnn.reproduce.terms import mean_size, outside, shares
 from refsnn.reproduce.verdicts import tolerance
 
 CLAIM_VERDICTS = (
@@ -179,47 +180,6 @@ def terms_of(d: Done, target: str = "own") -> dict[int, Mapping[str, Any]]:
     return found
 
 
-def mean_size(terms: Mapping[str, Any], term: str) -> float:
-    """Return the mean size of a term.
-
-    Parameters
-    ----------
-    terms : mapping
-        Error terms of a run at one T.
-    term : str
-        One of its terms.
-
-    Returns
-    -------
-    float
-        Spikes a neuron.
-    """
-    populations = terms["populations"].values()
-    total = sum(p["absolute"][term] for p in populations)
-    return float(total / (sum(p["neurons"] for p in populations) << terms["grid"]))
-
-
-def shares(terms: Mapping[str, Any]) -> dict[str, float]:
-    """Return the share of neurons in every unevenness case.
-
-    Parameters
-    ----------
-    terms : mapping
-        Error terms of a run at one T.
-
-    Returns
-    -------
-    dict of str to float
-        Per cent.
-    """
-    populations = terms["populations"].values()
-    neurons = sum(p["neurons"] for p in populations)
-    return {
-        case: 100 * sum(p["cases"][case] for p in populations) / neurons
-        for case in "ABCD"
-    }
-
-
 def _text(found: Mapping[str, float]) -> str:
     return ", ".join(f"{case} {share:.2f} %" for case, share in found.items())
 
@@ -231,11 +191,15 @@ def _four_categories(
     lines, holds = [], True
     for T, terms in terms_of(_one(done, "qcfs")).items():
         by_population = terms["populations"]
-        other = sum(p["cases"]["E"] for p in by_population.values())
-        holds = holds and other == 0
+        bounds = [outside(p, T, terms["grid"]) for p in by_population.values()]
+        holds = holds and all(least == 0 <= most for least, most in bounds)
+        least, most = (sum(ends) for ends in zip(*bounds, strict=True))
+        below = sum(p["cases"]["E"] for p in by_population.values())
         worst = max(by_population, key=lambda name: _uneven(by_population[name]))
         lines.append(
-            f"T = {T}: {_text(shares(terms))}, none outside of them; most in {worst}"
+            f"T = {T}: {_text(shares(terms))}; N < 0 at {below:,} neurons; by the "
+            f"spikes that are uneven, {least:,} to {most:,} neurons are in none of "
+            f"the four; most in {worst}"
         )
     return holds, "; ".join(lines)
 
@@ -391,8 +355,13 @@ def _mismatch(done: Sequence[Done], known: Tolerances, claim: str) -> tuple[bool
     normed = {d.T: d for d in runs if d.counts and d.counts["batch_norms"]}
     T = max(plain.keys() & normed.keys(), default=0)
     if not T:
+        there = [
+            ", ".join(f"{d.run.network} (T = {d.T})" for d in some.values()) or "none"
+            for some in (normed, plain)
+        ]
         raise NoRunError(
-            "it needs calib-none on a network with batch norms and on one without"
+            "it needs calib-none at one T on a network with batch norms and on one "
+            f"without; here with them: {there[0]}; without: {there[1]}"
         )
     lost = [
         100 * (d.correct() - d.correct(T)) / d.images for d in (normed[T], plain[T])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from refsnn.accounting import ENERGY_TABLES, energies
+from refsnn.methods import METHODS
 from refsnn.numerics import Array
 from refsnn.reproduce.declared import Reproduction, Run
 
@@ -64,6 +65,13 @@ class Done:
     def steps(self) -> tuple[int, ...]:
         """The wanted T that this conversion answers."""
         return self.run.steps if self.run.conversions != self.run.steps else (self.T,)
+
+    @property
+    def answered(self) -> tuple[int, ...]:
+        """Every t whose counts are results: T alone, if the method depends on T."""
+        if METHODS[self.run.method].depends_on_T:
+            return (self.T,)
+        return tuple(range(1, self.T + 1))
 
     @property
     def counts(self) -> Mapping[str, Any] | None:
@@ -130,8 +138,8 @@ class Done:
         dict
             By table: ``ann_pJ``, ``snn_pJ`` and, with the first layer computed at every
             step, ``snn_each_pJ``; where the table knows a trained network ``ratio`` and
-            ``crosses_at``, the first t at which it is 1 or more (None: at no t that was
-            run). Nothing if the networks' counts were not recorded.
+            ``crosses_at``, the first answered t at which it is 1 or more (None: at
+            none). Nothing if the networks' counts were not recorded.
         """
         if self.counts is None:
             return {}
@@ -153,7 +161,7 @@ class Done:
         for table in tables.values():
             if table["ann_pJ"] is not None:  # not a table of spikes alone
                 ratios = [pJ / table["ann_pJ"] for pJ in table["snn_pJ"]]
-                over = [t for t, ratio in enumerate(ratios, start=1) if ratio >= 1]
+                over = [t for t in self.answered if ratios[t - 1] >= 1]
                 table["ratio"] = [round(ratio, 6) for ratio in ratios]
                 table["crosses_at"] = over[0] if over else None
         return tables

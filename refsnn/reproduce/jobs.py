@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from functools import cache, lru_cache, reduce
 from pathlib import Path
@@ -49,6 +50,8 @@ class Conversion:
         Files of the trained and of the converted network.
     sha256, net_sha256 : str
         Their content hashes.
+    seconds : float or None
+        What the conversion took; None of a recorded network.
     """
 
     run: Run
@@ -57,6 +60,7 @@ class Conversion:
     net: Path
     sha256: str
     net_sha256: str
+    seconds: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -233,9 +237,11 @@ def converted(
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     net = out / "networks" / f"{name[:24]}.h5"
     if not net.is_file():
+        clock = time.perf_counter()
         net.parent.mkdir(parents=True, exist_ok=True)
         images = train.images if train else None
         snn = convert(ann, run.method, T=T, images=images, options=options)
+        _keep_seconds(net, time.perf_counter() - clock)
         io.save(snn, net, force=True)
     return Conversion(
         run=run,
@@ -244,7 +250,20 @@ def converted(
         net=net,
         sha256=sha256,
         net_sha256=content_sha256(io.load_snn(net)),
+        seconds=_seconds(net),
     )
+
+
+def _keep_seconds(net: Path, seconds: float) -> None:
+    """Note beside a network what its conversion took."""
+    io.write_atomically(net.with_suffix(".seconds"), f"{seconds:.3f}".encode())
+
+
+def _seconds(net: Path) -> float | None:
+    try:
+        return float(net.with_suffix(".seconds").read_text())
+    except (OSError, ValueError):
+        return None
 
 
 @cache
@@ -345,9 +364,11 @@ def do(shard: Shard) -> str:
     if read(shard) is None:
         images = some_images(shard.data, kept(shard.data)[shard.start : shard.stop])
         ann, snn = networks(shard.ann, shard.net)
+        clock = time.perf_counter()
         sums = WORK[shard.what](snn, ann, images, shard.T)
+        took = round(time.perf_counter() - clock, 3)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({"key": shard.key, "sums": sums})
+        content = json.dumps({"key": shard.key, "sums": sums, "seconds": took})
         io.write_atomically(path, content.encode())
     return shard.file
 
@@ -388,6 +409,23 @@ def read(shard: Shard) -> dict[str, Any] | None:
         return sums if content["key"] == shard.key else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def seconds(done: list[Shard]) -> float:
+    """Add up what shards took.
+
+    Parameters
+    ----------
+    done : list of Shard
+        Shards that are done.
+
+    Returns
+    -------
+    float
+        Seconds in their processes, each on as many threads as the executor gives it.
+    """
+    contents = (json.loads(Path(shard.file).read_text()) for shard in done)
+    return round(sum(float(content["seconds"]) for content in contents), 3)
 
 
 def total(done: list[Shard]) -> dict[str, Any]:

@@ -12,16 +12,18 @@ from refsnn import plotting
 from refsnn.accounting import ENERGY_TABLES
 from refsnn.analysis import TERMS
 from refsnn.cases import CASES
+from refsnn.methods import METHODS
 from refsnn.recording import versions
 from refsnn.report import render
-from refsnn.reproduce.claims import decide, mean_size
+from refsnn.reproduce.claims import decide
 from refsnn.reproduce.counted import COUNTS
 from refsnn.reproduce.coverage import coverage
 from refsnn.reproduce.declared import declared, load_declaration
-from refsnn.reproduce.done import Done, done_of
+from refsnn.reproduce.done import Done, done_of, identity
 from refsnn.reproduce.facts import load_claims, load_tolerances
 from refsnn.reproduce.operations import operations
 from refsnn.reproduce.results import from_recorded
+from refsnn.reproduce.terms import mean_size
 from refsnn.reproduce.verdicts import VERDICTS
 
 MARKS = (1, 2, 4, 8, 16, 32, 64)
@@ -93,6 +95,7 @@ def _section(root: Path, answer: dict[str, Any]) -> _Section:
     """Collect the tables and figures of a reproduction."""
     declaration = load_declaration(root, answer["name"])
     done = done_of(declaration, answer)
+    took = {str(identity(run)): run for run in answer.get("took", ())}
     by_network: dict[str, list[Done]] = {}
     for d in done:
         by_network.setdefault(d.run.network, []).append(d)
@@ -113,7 +116,11 @@ def _section(root: Path, answer: dict[str, Any]) -> _Section:
         runs=_runs(alone),
         notes=notes,
         figures=figures,
-        energies=[_energies(d) for d in done if d.counts],
+        energies=[
+            {**_energies(d), "took": took.get(str(identity(d.found)))}
+            for d in done
+            if d.counts
+        ],
         layers=[_layers(d) for d in done],
         hashes={d.run.network: d.found["sha256"] for d in done},
     )
@@ -255,7 +262,20 @@ def _share(errors: Mapping[str, Any], case: str) -> float:
 
 
 def _marks(d: Done) -> list[int]:
-    return [t for t in MARKS if t < d.T] + [d.T]
+    """Return the T that a run's tables show: of a conversion for one T only that."""
+    return [t for t in MARKS if t in d.answered and t < d.T] + [d.T]
+
+
+def _title(d: Done) -> str:
+    of = f" at T = {d.T}" if METHODS[d.run.method].depends_on_T else ""
+    return f"{d.run.label}{of} on {d.run.network}"
+
+
+def _crossing(d: Done, at: int | None) -> str:
+    """Say where the energy reaches the trained network's, among the answered T."""
+    if len(d.answered) == 1:
+        return f"is {'1 or more' if at else 'below 1'} at T = {d.T}"
+    return f"reaches 1 at T = {at}" if at else f"stays below 1 up to T = {d.T}"
 
 
 def _energies(d: Done) -> dict[str, Any]:
@@ -265,7 +285,7 @@ def _energies(d: Done) -> dict[str, Any]:
     synops = d.each_step("synops").cumsum()
     ahead = d.each_step("synops", observing=True).sum()
     return {
-        "title": f"{d.run.label} on {d.run.network}",
+        "title": _title(d),
         "first": d.counts["first_layer_macs"] if d.counts else 0,
         "tau": d.counts["tau"] if d.counts else 0,
         "ann": [
@@ -273,11 +293,10 @@ def _energies(d: Done) -> dict[str, Any]:
         ],
         "macs": d.counts["ann_macs"] if d.counts else 0,
         "crosses": {
-            name: table["crosses_at"]
+            name: _crossing(d, table["crosses_at"])
             for name, table in tables.items()
             if "crosses_at" in table
         },
-        "T": d.T,
         "rows": [
             {
                 "T": t,
@@ -300,8 +319,7 @@ def _layers(d: Done) -> dict[str, Any]:
     """Lay out spikes and synaptic operations of every population up to some T."""
     marks = _marks(d)
     return {
-        "title": f"{d.run.label} on {d.run.network}",
-        "T": d.T,
+        "title": _title(d),
         "marks": marks,
         "rows": [
             {

@@ -69,9 +69,7 @@ def record(root: Path, answer: dict[str, Any], out: Path) -> Path:
     DataError
         If nothing of it was run. What could not be run is not recorded.
     """
-    if not answer["runs"] and not answer.get("counted"):
-        got, expected = "a result in which nothing was run", "some of it"
-        raise DataError(where=answer["name"], got=got, expected=expected)
+    need_results(answer)
     path = path_of(root, answer["name"])
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {key: answer[key] for key in KEPT if answer.get(key)}
@@ -81,6 +79,29 @@ def record(root: Path, answer: dict[str, Any], out: Path) -> Path:
     text = json.dumps(kept, indent=1, sort_keys=True) + "\n"
     io.write_atomically(path, text.encode())
     return path
+
+
+def need_results(answer: dict[str, Any]) -> None:
+    """Refuse a result in which nothing was run.
+
+    Parameters
+    ----------
+    answer : dict
+        What :func:`refsnn.reproduce.reproduce` returned.
+
+    Raises
+    ------
+    DataError
+        If nothing of it was run, with what lacks.
+    """
+    if not answer["runs"] and not answer.get("counted"):
+        notes = [row["note"] for row in answer["rows"] if row["verdict"] == "not run"]
+        raise DataError(
+            where=answer["name"],
+            got="a result in which nothing was run",
+            expected="some of it",
+            do="; ".join(dict.fromkeys(notes)),
+        )
 
 
 def _joined(before: dict[str, Any], kept: dict[str, Any]) -> list[dict[str, Any]]:
@@ -157,8 +178,11 @@ def load(root: Path, name: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        expected = "recorded results (refsnn reproduce --record)"
-        raise DataError(where=str(path), got=str(error), expected=expected) from None
+        got = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, FileNotFoundError):
+            got = "no recorded results"
+        expected = "what refsnn reproduce --record writes"
+        raise DataError(where=str(path), got=got, expected=expected) from None
     return found
 
 
@@ -180,7 +204,13 @@ def differences(
     -------
     list of str
         Every place that differs, with both values; empty if all are equal.
+
+    Raises
+    ------
+    DataError
+        If nothing was run.
     """
+    need_results(answer)
     again = json.loads(
         json.dumps({key: answer[key] for key in KEPT if answer.get(key)})
     )

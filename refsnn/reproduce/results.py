@@ -73,7 +73,8 @@ def reproduce(
     Returns
     -------
     dict
-        JSON values: ``runs``, integers only; ``rows``; ``claims``.
+        JSON values: ``runs``, integers only; ``rows``; ``claims``; ``took``, seconds
+        of every conversion and of its run.
 
     Raises
     ------
@@ -228,7 +229,8 @@ def _run(
     except DataError as error:
         why = f"data set {declaration.data}: {error.do or error.expected}"
         numbers = range(len(declaration.runs))
-        return {"data": {"name": declaration.data}}, dict.fromkeys(numbers, why), 0, 0
+        nothing = {"data": {"name": declaration.data}, "runs": []}
+        return nothing, dict.fromkeys(numbers, why), 0, 0
     images = min(limit or of, declaration.images or of, of)
     for number, run in enumerate(declaration.runs):
         for T in run.conversions:
@@ -244,7 +246,8 @@ def _run(
     for count, _ in enumerate(work(todo), start=1):
         if progress:
             progress(count, len(todo))
-    return integers(declaration, conversions, planned, images), missing, of, len(todo)
+    found = integers(declaration, conversions, planned, images)
+    return {**found, "took": _took(planned)}, missing, of, len(todo)
 
 
 def _refuse_unmatched(declaration: Reproduction, only: Sequence[str]) -> None:
@@ -327,6 +330,22 @@ def integers(
         mine = [p for p in planned if p.conversion is c]
         answer["runs"].append(_entry(c, mine, min(images, LOOKED_AT)))
     return answer
+
+
+def _took(planned: list[_Planned]) -> list[dict[str, Any]]:
+    """Say what every run took: no result, and never compared."""
+    return [
+        {
+            "network": p.conversion.run.network,
+            "method": p.conversion.run.method,
+            "set": p.conversion.run.whole,
+            "T": p.conversion.T,
+            "convert_seconds": p.conversion.seconds,
+            "run_seconds": jobs.seconds(p.shards),
+        }
+        for p in planned
+        if p.what == "run"
+    ]
 
 
 def _entry(c: jobs.Conversion, planned: list[_Planned], few: int) -> dict[str, Any]:
