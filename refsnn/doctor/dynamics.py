@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from refsnn.doctor.case import BATCH, Case, Sign, worst
+from refsnn.doctor.case import BATCH, V0_LOOSE, Case, Sign, worst
 from refsnn.layers import BatchNorm, LinearMap
 from refsnn.methods import METHODS, Context
 from refsnn.network import Population
@@ -19,9 +19,6 @@ LOOKED_AT = 20
 
 V0_OFF = 1e-6
 """Distance from the method's initial potential, in theta."""
-
-V0_LOOSE = 0.05
-"""The same where the method is not known, and its bias has to be compared."""
 
 STATISTICS_OFF = 0.5
 """Distance of an image's first layer from its batch norm, in standard deviations."""
@@ -110,10 +107,7 @@ def _start(case: Case, p: Population) -> tuple[Array, float] | None:
     """
     method = METHODS.get(case.snn.method)
     if method is None:
-        bias = np.zeros(()) if p.bias is None else p.over("bias")
-        model = case.expected[p.name]
-        own = np.zeros(()) if model.bias is None else model.over("bias")
-        return np.asarray(0.5 - case.T * np.mean(bias - own)), V0_LOOSE
+        return np.asarray(0.5 - case.T * case.shift_of(p)), V0_LOOSE
     if method.starts:
         return None
     context = Context(

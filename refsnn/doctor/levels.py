@@ -113,8 +113,8 @@ def stop_early(case: Case) -> Case:
     return case.at_steps(1)
 
 
-def few_steps(case: Case) -> Sign | None:
-    """Return the number of steps, and the layer that is farthest from its activations.
+def distances(case: Case) -> dict[str, float]:
+    """Compare rates with activations, and mean currents of the readout with logits.
 
     Parameters
     ----------
@@ -123,8 +123,8 @@ def few_steps(case: Case) -> Sign | None:
 
     Returns
     -------
-    Sign or None
-        T itself; whether it is too small is for more steps to show.
+    dict of float
+        Sum of |a - theta N / T| over the sum of |a|, by population, over a few images.
     """
     images = case.data.images[:LOOKED_AT]
     rates: dict[str, Array] = {}
@@ -138,16 +138,58 @@ def few_steps(case: Case) -> Sign | None:
     ) -> None:
         rates[population.name] = state.N / case.T
 
-    run_snn(case.snn, case.snn.preprocess(images), case.T, observe=watch)
-    gaps = {}
+    run = run_snn(case.snn, case.snn.preprocess(images), case.T, observe=watch)
+    rates[case.snn.readout.name] = run.logits[-1] / case.T
     small = Case(ann=case.ann, snn=case.snn, data=case.data.head(LOOKED_AT), T=case.T)
-    totals = small.sums(
-        lambda name, a: np.abs(a - rates[name][: len(a)] * case.snn[name].over("scale"))
+    gaps = small.sums(
+        lambda name, a: np.abs(a - rates[name] * case.snn[name].over("scale")),
+        readout=True,
     )
-    for name, total in totals.items():
-        gaps[name] = float(total.sum() / max(small.activity[name].sum(), 1e-300))
-    found = worst(gaps, "number of steps")
+    sizes = small.sums(lambda name, a: np.abs(a), readout=True)  # noqa: ARG005 - of all
+    return {
+        name: float(gap.sum() / max(sizes[name].sum(), 1e-300))
+        for name, gap in gaps.items()
+    }
+
+
+def few_steps(case: Case) -> Sign | None:
+    """Return the number of steps, and the layer that is farthest from its activations.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    Sign or None
+        T itself; whether it is too small is for more steps to show.
+    """
+    gaps = distances(case)
+    found = worst({p.name: gaps[p.name] for p in case.snn.hidden}, "number of steps")
     return found and Sign(float(case.T), found.layer, found.measures)
+
+
+def departs_first(case: Case) -> str:
+    """Return the layer where the network leaves the trained one.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    str
+        The population, or the readout, whose distance from its activations is most
+        above that of the farthest population it reads.
+    """
+    gaps = distances(case)
+    growth = {
+        p.name: gaps[p.name] - max(gaps.get(q.source, 0.0) for q in p.projections)
+        for p in case.snn.populations
+    }
+    return max(growth, key=lambda name: growth[name])
 
 
 def take_more_steps(case: Case) -> Case:
