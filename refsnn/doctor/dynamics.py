@@ -8,7 +8,7 @@ import numpy as np
 
 from refsnn.doctor.case import BATCH, V0_LOOSE, Case, Sign, worst
 from refsnn.layers import BatchNorm, LinearMap
-from refsnn.methods import METHODS, Context
+from refsnn.methods import METHODS, Context, Method
 from refsnn.network import Population
 from refsnn.neurons import State
 from refsnn.numerics import Array
@@ -110,6 +110,24 @@ def _start(case: Case, p: Population) -> tuple[Array, float] | None:
         return np.asarray(0.5 - case.T * case.shift_of(p)), V0_LOOSE
     if method.starts:
         return None
+    return start_of(case, method), V0_OFF
+
+
+def start_of(case: Case, method: Method) -> Array:
+    """Return the initial potential that a method gives every neuron at first.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+    method : Method
+        The method that converted its network.
+
+    Returns
+    -------
+    ndarray, shape (), in units of theta
+        v(0) before anything is calibrated.
+    """
     context = Context(
         options=method.options(**case.snn.options),
         images=np.empty(0),
@@ -117,7 +135,7 @@ def _start(case: Case, p: Population) -> tuple[Array, float] | None:
         impl="kernel",
         progress=None,
     )
-    return method.neuron(context)(np.array(1.0))[1], V0_OFF
+    return method.neuron(context)(np.array(1.0))[1]
 
 
 def start_wrong(case: Case) -> Case | None:

@@ -12,12 +12,11 @@ import numpy as np
 from refsnn.calibrate import Progress
 from refsnn.doctor.case import BATCH, Case, Sign
 from refsnn.doctor.faults import FAULTS
-from refsnn.doctor.levels import LONGER, departs_first
+from refsnn.doctor.levels import LONGER, departs_first, uncalibrated_at
 from refsnn.evaluate import ann_predictions, parts
 from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.run import run_snn
-from refsnn.snap import T_MAX
 
 STEPS = 32
 """Steps of a network that runs at any T, unless others are asked for."""
@@ -25,6 +24,9 @@ STEPS = 32
 SURE = 3.0
 """A fault of degree explains something if predictions come right in so many standard
 deviations of chance more cases than they go wrong."""
+
+LONGEST = 256
+"""Steps up to which more are tried before a loss is called unexplained."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,8 +139,7 @@ def examine(case: Case, *, progress: Progress | None = None) -> Examination:
     ann_right = ann_predictions(case.ann, case.data) == case.data.labels
     findings, sound = _structural(case, right, tell)
     base = right if sound is case else _right(sound)
-    more, healed = _of_degree(sound, base, tell)
-    rest = base if healed is sound else _right(healed)
+    more, healed, rest = _of_degree(sound, base, tell)
     unexplained, departs = _unexplained(healed, rest, ann_right)
     tell()
     findings = [*findings, *more]
@@ -173,9 +174,9 @@ def _structural(
 
 def _of_degree(
     sound: Case, base: Array, tell: Callable[[], None]
-) -> tuple[list[Finding], Case]:
-    """Judge thresholds and T; return the network with each as it is better."""
-    findings, healed = [], sound
+) -> tuple[list[Finding], Case, Array]:
+    """Judge thresholds and T; return the network with each as it is better, too."""
+    findings, healed, rest = [], sound, base
     for cause, fault in FAULTS.items():
         if not fault.structural and fault.repaired and (sign := fault.found(sound)):
             after = _right(fault.repaired(sound))
@@ -183,21 +184,27 @@ def _of_degree(
             if _is_gain(base, after):
                 findings.append(_finding(cause, sign, gain))
             if gain > 0:
+                single = healed is sound
                 healed = fault.repaired(healed)
+                rest = after if single else _right(healed)
         tell()
-    return findings, healed
+    return findings, healed, rest
 
 
 def _unexplained(case: Case, right: Array, ann_right: Array) -> tuple[int, str | None]:
-    """Count what is lost for no reason that was found, and name the layer."""
+    """Count what is lost for no reason that was found, and name the layer.
+
+    What comes right with more steps has T as its reason, or what was calibrated for T.
+    """
+    least, where = len(right) + 1, case
     while _is_gain(right, ann_right):
-        longer = case.at_steps(min(LONGER * case.T, max(T_MAX, case.T)))
-        after = _right(longer)
-        if not _is_gain(right, after):
-            if not _is_gain(after, ann_right):
-                return 0, None
-            return int(ann_right.sum() - after.sum()), departs_first(longer)
-        case, right = longer, after
+        lost = int(ann_right.sum() - right.sum())
+        if lost < least:
+            least, where = lost, case
+        if case.T >= LONGEST:
+            return least, departs_first(where)
+        case = uncalibrated_at(case, min(LONGER * case.T, LONGEST))
+        right = _right(case)
     return 0, None
 
 

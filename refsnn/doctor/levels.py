@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from refsnn.activations import Clipped
 from refsnn.calibration import mmse_thresholds
 from refsnn.doctor.case import Case, Sign, worst
+from refsnn.doctor.dynamics import start_of
+from refsnn.doctor.projections import put
+from refsnn.methods import METHODS
 from refsnn.network import Population
 from refsnn.neurons import State
 from refsnn.numerics import Array
@@ -206,3 +211,32 @@ def take_more_steps(case: Case) -> Case:
         The repaired one.
     """
     return case.at_steps(LONGER * case.T)
+
+
+def uncalibrated_at(case: Case, T: int) -> Case:
+    """Run another number of steps, without what was calibrated for the first.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+    T : int
+        Number of steps.
+
+    Returns
+    -------
+    Case
+        The case for that many steps; where the method calibrates, with the trained
+        network's biases and the method's first v(0). Weights stay.
+    """
+    longer, method = case.at_steps(T), METHODS.get(case.snn.method)
+    if method is None or not method.calibrated:
+        return longer
+    v0 = start_of(case, method)
+
+    def change(p: Population) -> Population:
+        begun = dataclasses.replace(p, v0=v0) if p.neuron else p
+        none = [False] * len(p.projections)
+        return put(longer, begun, case.expected[p.name], none)
+
+    return longer.changed(change)
