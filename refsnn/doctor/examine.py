@@ -12,7 +12,13 @@ import numpy as np
 from refsnn.calibrate import Progress
 from refsnn.doctor.case import BATCH, Case, Sign
 from refsnn.doctor.faults import FAULTS
-from refsnn.doctor.levels import LONGER, departs_first, uncalibrated_at
+from refsnn.doctor.levels import (
+    LONGER,
+    departs_first,
+    raise_thresholds,
+    small_thresholds,
+    uncalibrated_at,
+)
 from refsnn.evaluate import ann_predictions, parts
 from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
@@ -194,7 +200,8 @@ def _of_degree(
 def _unexplained(case: Case, right: Array, ann_right: Array) -> tuple[int, str | None]:
     """Count what is lost for no reason that was found, and name the layer.
 
-    What comes right with more steps has T as its reason, or what was calibrated for T.
+    What comes right with more steps, and thresholds for them, has T as its reason, or
+    what was chosen and calibrated for T.
     """
     least, where = len(right) + 1, case
     while _is_gain(right, ann_right):
@@ -204,6 +211,7 @@ def _unexplained(case: Case, right: Array, ann_right: Array) -> tuple[int, str |
         if case.T >= LONGEST:
             return least, departs_first(where)
         case = uncalibrated_at(case, min(LONGER * case.T, LONGEST))
+        case = raise_thresholds(case) if small_thresholds(case) else case
         right = _right(case)
     return 0, None
 
