@@ -49,12 +49,18 @@ from refsnn.cases import count_cases, count_condition
 from refsnn.datasets import Images
 from refsnn.errors import OptionError
 from refsnn.evaluate import need_data, parts
-from refsnn.io import content_sha256
 from refsnn.methods import METHODS, prepared
 from refsnn.network import Network, Population, SpikingNetwork
 from refsnn.neurons import State
 from refsnn.numerics import Array, exact_sum, grid_integers, per_channel
-from refsnn.restored import as_trained, distance, restored, scales, uncalibrated
+from refsnn.restored import (
+    as_trained,
+    distance,
+    need_made_of,
+    restored,
+    scales,
+    uncalibrated,
+)
 from refsnn.run import run_snn
 
 TERMS = ("propagated", "clipping", "quantisation", "unevenness", "gating")
@@ -218,12 +224,7 @@ def decompose(
 def _need_pair(snn: SpikingNetwork, ann: Network, T: int, target: str) -> None:
     if target not in TARGETS:
         raise OptionError(where="target", got=target, expected=" or ".join(TARGETS))
-    if snn.ann_sha256 != content_sha256(ann):
-        raise OptionError(
-            where=f"trained network {ann.name}",
-            got=f"a network with the hash {content_sha256(ann)}",
-            expected=f"{snn.ann_sha256}, of which {snn.name} was made",
-        )
+    need_made_of(snn, ann)
     unrounded = not snn.hidden or any(p.grid is None for p in snn.hidden)
     if unrounded or snn.method not in METHODS:
         raise OptionError(

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from refsnn.activations import Clipped
+from refsnn.errors import OptionError
+from refsnn.io import content_sha256
 from refsnn.network import INPUT, Network, Population, SpikingNetwork
 from refsnn.neurons import IF, Neuron
 from refsnn.numerics import Array
@@ -18,6 +20,30 @@ from refsnn.passes import (
     set_thresholds,
 )
 from refsnn.run import image_currents, implementation, run_ann
+
+
+def need_made_of(snn: SpikingNetwork, ann: Network) -> None:
+    """Refuse a trained network that a converted one was not made of.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The converted network, with the content hash of its own.
+    ann : Network
+        The trained network.
+
+    Raises
+    ------
+    OptionError
+        If its hash is another.
+    """
+    got = content_sha256(ann)
+    if snn.ann_sha256 != got:
+        raise OptionError(
+            where=f"trained network {ann.name}",
+            got=f"a network with the hash {got}",
+            expected=f"{snn.ann_sha256}, of which {snn.name} was made",
+        )
 
 
 def restored(

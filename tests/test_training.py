@@ -1,8 +1,11 @@
-"""The training script: augmentation, resumption, export. Needs the extra torch."""
+"""Training scripts: recipes, augmentation, resumption, export, taking networks in."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import importlib
+import json
 import sys
 import tomllib
 from pathlib import Path
@@ -13,6 +16,10 @@ import pytest
 
 from refsnn import architectures, datasets, io
 from refsnn.datasets import Images
+from refsnn.errors import OptionError
+from refsnn.evaluate import ann_predictions
+from refsnn.layers import Flatten, Input, Linear
+from refsnn.network import Network, Node
 
 TRAIN = Path(__file__).parents[1] / "reproductions" / "train"
 RECIPES = sorted((TRAIN / "recipes").glob("*.toml"))
@@ -23,7 +30,7 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Imports a module of the training folder."""
     monkeypatch.syspath_prepend(str(TRAIN))
     yield importlib.import_module
-    for name in ("train", "augment", "recipe"):
+    for name in ("train", "augment", "recipe", "ship", "door", "machine"):
         sys.modules.pop(name, None)
 
 
@@ -91,28 +98,77 @@ def test_cutout_is_a_square_that_may_leave_the_image(scripts: Any) -> None:
 
 def test_wrong_recipes_are_refused(scripts: Any, tmp_path: Path) -> None:
     recipe = scripts("recipe")
-    path, good = tmp_path / "mine.toml", RECIPES[0].read_text()
+    path = tmp_path / "mine.toml"
+    good = (TRAIN / "recipes/resnet20_cifar10_clip.toml").read_text()
     path.write_text(good)
     assert recipe.read_recipe(path) == tomllib.loads(good)
     lines = [line for line in good.splitlines() if not line.startswith("seed")]
     lines = [line.replace("batch = 128", "batch = 12.5") for line in lines]
     path.write_text("\n".join(["learnig_rate = 3", *lines]))
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(OptionError) as end:
         recipe.read_recipe(path)
     said = str(end.value)
     for reason in ("learnig_rate: unknown", "seed: missing", "batch: got 12.5"):
         assert reason in said
     path.write_text(good.replace('activation = "', 'activation = "un'))
-    with pytest.raises(SystemExit, match="expected one of clip, qcfs, relu"):
+    with pytest.raises(OptionError, match="expected one of clip, qcfs, relu"):
         recipe.read_recipe(path)
     path.write_text(good.replace('activation = "clip"', 'activation = ["clip"]'))
-    with pytest.raises(SystemExit, match=r"activation: got \['clip'\]"):
+    with pytest.raises(OptionError, match=r"activation: got \['clip'\]"):
         recipe.read_recipe(path)
     path.write_bytes(b"\xff")
-    with pytest.raises(SystemExit, match="mine"):
+    with pytest.raises(OptionError, match="mine"):
         recipe.read_recipe(path)
-    with pytest.raises(SystemExit, match=r"absent\.toml"):
+    with pytest.raises(OptionError, match=r"absent\.toml"):
         recipe.read_recipe(tmp_path / "absent.toml")
+
+
+def test_numbers_that_no_training_can_use_are_refused_together(
+    scripts: Any, tmp_path: Path
+) -> None:
+    recipe = scripts("recipe")
+    path = tmp_path / "mine.toml"
+    good = tomllib.loads((TRAIN / "recipes/resnet20_cifar10_qcfs4.toml").read_text())
+
+    def refused(**changes: object) -> str:
+        lines = {**good, **changes}.items()
+        texts = [
+            f"{k} = {v if v == v else 'nan'}" if isinstance(v, (int, float)) else ""
+            for k, v in lines
+        ]
+        texts = [t.replace("True", "true").replace("False", "false") for t in texts]
+        texts += [f'{k} = "{v}"' for k, v in lines if isinstance(v, str)]
+        path.write_text("\n".join(texts))
+        with pytest.raises(OptionError) as end:
+            recipe.read_recipe(path)
+        return str(end.value)
+
+    said = refused(
+        epochs=0,
+        batch=0,
+        seed=-1,
+        lam=-4.0,
+        levels=0,
+        learning_rate=0.0,
+        weight_decay=-1.0,
+        cutout=-2,
+    )
+    for reason in (
+        "epochs: got 0, expected at least 1",
+        "batch: got 0, expected at least 1",
+        "seed: got -1, expected at least 0",
+        "lam: got -4.0, expected a number above 0",
+        "levels: got 0, expected at least 1",
+        "learning_rate: got 0.0, expected a number above 0",
+        "weight_decay: got -1.0, expected a number not below 0",
+        "cutout: got -2, expected at least 0",
+    ):
+        assert reason in said
+    for name, value in [("lam", float("nan")), ("learning_rate", float("inf"))]:
+        assert f"{name}: got {value}, expected a number above 0" in refused(
+            **{name: value}
+        )
+    assert "at most 50,000" in refused(batch=50_001)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -166,11 +222,197 @@ def test_a_resumed_training_is_the_uninterrupted_one(
     assert second.step() == losses[1]
     for a, b in zip(straight.net.parameters(), second.net.parameters(), strict=True):
         assert torch.equal(a, b)
-    said = second.export(tmp_path / "net.h5")
-    assert said.endswith("of 20 correct; 0 predictions unlike PyTorch's")
+    about = second.export(tmp_path / "net.h5")
+    assert (about["images"], about["unlike_pytorch"]) == (20, 0)
+    (here,) = about["machine"]
+    assert here["processor"]
+    assert (here["threads"], here["gpu"]) == (torch.get_num_threads(), None)
     ann = io.load_ann(tmp_path / "net.h5")
+    assert ann.provenance == about
     assert ann.provenance["data"] == "cifar10"
     assert {node.op.op for node in ann.activations} == {"qcfs"}
     changed = train.Training("net", {**recipe, "seed": 1}, "cpu")
     with pytest.raises(SystemExit, match="another recipe"):
         changed.resume(path)
+    refuses_what_pytorch_predicts_otherwise(train)
+
+
+def refuses_what_pytorch_predicts_otherwise(train: Any) -> None:
+    """Five of 1,000 are 0.5 %, six are more."""
+    lines: list[str] = []
+
+    def report(export: str) -> None:
+        lines.append(export)
+
+    about = {"correct": 900, "images": 1000, "unlike_pytorch": 5}
+    train._exported(about, report)
+    with pytest.raises(SystemExit, match=r"6 of 1000 .* more than 0\.5%") as end:
+        train._exported({**about, "unlike_pytorch": 6}, report)
+    assert isinstance(end.value.code, str)  # printed by the interpreter, exit code 1
+    assert lines[0] == "900 of 1000 correct; 5 predictions unlike PyTorch's"
+    assert len(lines) == 2
+
+
+def ended(
+    script: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, *arguments: object
+) -> tuple[Any, str]:
+    """Run a script as its file does; return its exit code and what it complained of."""
+    monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        script.guarded(script.main)
+    return end.value.code, capsys.readouterr().err
+
+
+def test_what_training_cannot_use_is_said_in_one_line(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip(
+        "torch", reason="PyTorch is not installed: training is left out"
+    )
+    train = scripts("train")
+    monkeypatch.setenv("REFSNN_DATA", str(tmp_path / "none"))
+    recipe = TRAIN / "recipes/resnet20_cifar10_qcfs4.toml"
+    code, said = ended(train, monkeypatch, capsys, recipe, "--out", tmp_path)
+    assert code == 2
+    assert said.startswith("train.py: error: ")
+    assert said.count("\n") == 1
+    code, said = ended(train, monkeypatch, capsys, "none.toml", "--out", tmp_path)
+    assert code == 2
+    assert "none.toml" in said
+    more = (recipe, "--out", tmp_path, "--epochs", 0)
+    code, said = ended(train, monkeypatch, capsys, *more)
+    assert code == 2
+    assert "--epochs 0: expected at least 1" in said
+
+
+def test_the_machine_is_named(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    machine = scripts("machine")
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: Abacus 12: fast\nflags\t: a b\n")
+    monkeypatch.setattr(machine, "CPUINFO", cpuinfo)
+    want = {"processor": "Abacus 12: fast", "threads": 3, "gpu": "Loom"}
+    assert machine.machine(3, "Loom") == want
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "absent")
+    assert machine.machine(1, None)["processor"]
+
+
+def linear(weight: np.ndarray, shape: tuple[int, int, int]) -> Network:
+    """One linear layer of the pixels."""
+    return Network(
+        name="linear",
+        input_shape=shape,
+        classes=len(weight),
+        mean=np.zeros(shape[0]),
+        std=np.ones(shape[0]),
+        nodes=(
+            Node(name="input", op=Input()),
+            Node(name="flat", op=Flatten(), inputs=("input",)),
+            Node(name="out", op=Linear(weight=weight), inputs=("flat",)),
+        ),
+    )
+
+
+def test_weights_are_rounded_to_integers_times_a_power_of_two(scripts: Any) -> None:
+    """Four bits, -8 to 7. Largest 1 = 2^0: it lies below 2^1, so the unit is 2^1 / 8 =
+    1/4: 0.3 is 1.2 units, 1; -0.7 is -2.8, -3; 1 is 4. Largest 0.99 < 2^0: the unit is
+    1/8, 0.99 is 7.92 units, which 8 is none of: 7; -0.99 is -8; 0.0625, half a unit, 0.
+    """
+    ship = scripts("ship")
+
+    def rounded(*weights: float) -> list[float]:
+        ann = linear(np.array([weights], dtype=np.float32), (len(weights), 1, 1))
+        got = ship.rounded(ann, 4).nodes[-1].op.weight
+        assert got.dtype == np.float32
+        return got[0].tolist()
+
+    assert rounded(0.3, -0.7, 1.0) == [0.25, -0.75, 1.0]
+    assert rounded(0.99, -0.99, 0.0625, 0.0) == [0.875, -1.0, 0.0, 0.0]
+
+
+@pytest.fixture
+def shipping(
+    scripts: Any, few: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Any:
+    """The script, with an empty folder of weights."""
+    ship = scripts("ship")
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "networks.json").write_text('{"files": {}}')
+    monkeypatch.setattr(ship, "WEIGHTS", folder)
+    monkeypatch.setattr(ship, "INEXACT", {"cifar10": (3, 4)})
+    return ship
+
+
+ABOUT = {
+    "data": "cifar10",
+    "data_sha256": {"train": "0" * 64, "test": "0" * 64},
+    "recipe": {"seed": 7, "epochs": 50},
+    "hours": 1.5,
+    "selection": "last epoch",
+}
+"""What the first networks say of themselves."""
+
+
+def small(about: dict[str, Any]) -> Network:
+    weight = np.random.default_rng(5).normal(0, 1, (10, 3 * 32 * 32))
+    ann = linear(weight.astype(np.float32), (3, 32, 32))
+    return dataclasses.replace(ann, provenance=about)
+
+
+def test_a_network_is_taken_in_with_what_is_known_of_it(
+    shipping: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "resnet20_cifar10_qcfs4.h5"
+    listed = shipping.WEIGHTS / "networks.json"
+
+    def shipped(about: dict[str, Any], *more: str) -> dict[str, Any]:
+        io.save(small(about), path, force=True)
+        monkeypatch.setattr(sys, "argv", ["ship.py", str(path), *more])
+        shipping.main()
+        entry = json.loads(listed.read_text())["files"][path.name]
+        written = shipping.WEIGHTS / path.name
+        assert entry["sha256"] == hashlib.sha256(written.read_bytes()).hexdigest()
+        about = io.load_ann(written).provenance
+        assert about["correct"] == entry["correct"]
+        return entry
+
+    entry = shipped(ABOUT)
+    right = ann_predictions(small(ABOUT), datasets.load("cifar10", "test"))
+    right = right == datasets.load("cifar10", "test").labels
+    assert (entry["correct"], entry["images"]) == (right.sum(), 20)
+    exact = (right.sum() - right[[3, 4]].sum(), 18)
+    assert (entry["correct_exact"], entry["images_exact"]) == exact
+    assert (entry["seed"], entry["epochs"], entry["hours"]) == (7, 50, 1.5)
+    assert not {"machine", "unlike_pytorch", "bits", "origin"} & entry.keys()
+    manifest = json.loads(listed.read_text())
+    manifest["files"][path.name]["machine"] = "an old one"
+    listed.write_text(json.dumps(manifest))
+    assert shipped(ABOUT)["machine"] == "an old one"
+    here = [{"processor": "Abacus", "threads": 2, "gpu": None}]
+    entry = shipped({**ABOUT, "machine": here, "unlike_pytorch": 0}, "--bits", "6")
+    assert (entry["machine"], entry["unlike_pytorch"]) == (here, 0)
+    assert (entry["bits"], entry["correct_before"]) == (6, right.sum())
+
+
+def test_what_cannot_be_taken_in_is_said_in_one_line(
+    shipping: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "resnet20_cifar10_qcfs4.h5"
+    path.write_text("no network")
+    code, said = ended(shipping, monkeypatch, capsys, path)
+    assert code == 2
+    assert said.startswith("ship.py: error: ")
+    assert said.count("\n") == 1
+    assert ended(shipping, monkeypatch, capsys, tmp_path / "absent.h5")[0] == 2
+    io.save(small({}), path, force=True)
+    code, said = ended(shipping, monkeypatch, capsys, path)
+    assert code == 2
+    assert "give --data" in said
+    code, said = ended(shipping, monkeypatch, capsys, path, "--data", "cifar10")
+    assert code == 2
+    assert "--origin" in said
+    code, said = ended(shipping, monkeypatch, capsys, path, "--bits", 1)
+    assert code == 2
+    assert "expected at least 2" in said

@@ -10,12 +10,12 @@ import typer
 
 from refsnn import io
 from refsnn.cli import arguments, common
-from refsnn.doctor import FAULTS, Case, Examination, broken, examine, layout, steps_of
+from refsnn.doctor import MADE, Case, Examination, broken, examine, layout, steps_of
 from refsnn.errors import OptionError
 from refsnn.network import Network, SpikingNetwork
 from refsnn.run import need_steps
 
-Break = StrEnum("Break", {name: name for name in FAULTS})  # type: ignore[misc]  # made of FAULTS
+Break = StrEnum("Break", {name: name for name in MADE})  # type: ignore[misc]  # made of MADE
 
 
 def doctor(
@@ -73,12 +73,32 @@ def _print(name: str, found: Examination) -> None:
         f"{name}, T = {found.T}: {found.correct:,} of {found.images:,} correct, "
         f"trained network {found.ann_correct:,}"
     )
-    if not found.findings:
+    if not found.findings and not found.unexplained:
         common.show("no findings")
-        return
+    if found.findings:
+        _print_findings(found)
+    if found.unexplained:
+        hidden = [f.cause for f in found.findings if f.explains is None]
+        if not found.findings:
+            common.show("none of the faults that are looked for was found")
+        common.show("")
+        common.show(
+            f"{found.unexplained:,} predictions are lost besides, explained by none of "
+            f"these{f', unless by {hidden[0]}' if hidden else ''}: the first layer "
+            f"that departs from the trained network is {found.departs}."
+        )
+
+
+def _print_findings(found: Examination) -> None:
+    """Print a table of the findings, and what each means."""
     common.show("")
     rows = [
-        (f.cause, f"{f.number:.4g}", f.layer, f"{f.explains:+,}")
+        (
+            f.cause,
+            f"{f.number:.4g}",
+            f.layer,
+            "-" if f.explains is None else f"{f.explains:+,}",
+        )
         for f in found.findings
     ]
     head = ("cause", "number", "layer", "explains")

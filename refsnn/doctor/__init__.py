@@ -8,11 +8,12 @@ fault, for teaching and for tests.
 
 from refsnn.doctor.case import Case
 from refsnn.doctor.examine import Examination, Finding, examine, layout, steps_of
-from refsnn.doctor.faults import FAULTS, Fault, broken
+from refsnn.doctor.faults import FAULTS, MADE, Fault, broken
 from refsnn.doctor.wiring import norm_fault
 
 __all__ = [
     "FAULTS",
+    "MADE",
     "Case",
     "Examination",
     "Fault",

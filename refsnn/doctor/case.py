@@ -14,11 +14,14 @@ from refsnn.errors import OptionError
 from refsnn.methods import METHODS, prepared
 from refsnn.network import Network, Population, Projection, SpikingNetwork
 from refsnn.numerics import Array
-from refsnn.restored import scales, uncalibrated
+from refsnn.restored import need_made_of, scales, uncalibrated
 from refsnn.run import run_ann
 
 BATCH = 50
 """Images of the trained network at once; no result depends on it."""
+
+V0_LOOSE = 0.05
+"""Distance from one half, in theta, of v(0) and shift where the method is unknown."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,7 +42,8 @@ class Case:
     Raises
     ------
     OptionError
-        If the two networks have other graphs.
+        If the two networks have other graphs, or the converted one says that it was
+        made of another one than this.
     """
 
     ann: Network
@@ -51,13 +55,14 @@ class Case:
         self.snn.need_canonical()
         want = {n.name: self.ready.shapes[n.name] for n in self.ready.activations}
         got = {p.name: p.shape for p in self.snn.hidden}
-        if want != got:
-            odd = [name for name in {**want, **got} if want.get(name) != got.get(name)]
-            raise OptionError(
-                where=f"converted network {self.snn.name}",
-                got=f"other populations than activations: {', '.join(odd)}",
-                expected=f"the graph of the trained network {self.ann.name}",
-            )
+        self._need_same("population", want, got)
+        if self.snn.ann_sha256:
+            need_made_of(self.snn, self.ann)
+        self._need_same(
+            "input of",
+            _wires(self.expected),
+            _wires({p.name: p for p in self.snn.populations}),
+        )
 
     @cached_property
     def ready(self) -> Network:
@@ -69,31 +74,94 @@ class Case:
         """What the populations should be, by their own thresholds, without shift."""
         return uncalibrated(self.ready, scales(self.snn))
 
+    def _need_same(
+        self, what: str, want: Mapping[str, object], got: Mapping[str, object]
+    ) -> None:
+        """Refuse a converted network whose graph is another one's."""
+        reasons = [f"no {what} {n}" for n in want if n not in got]
+        reasons += [f"{what} {n}, which is none of its" for n in got if n not in want]
+        reasons += [
+            f"{what} {n} is {got[n]}, where {due} is due"
+            for n, due in want.items()
+            if n in got and got[n] != due
+        ]
+        if reasons:
+            raise OptionError(
+                where=f"converted network {self.snn.name}",
+                got="; ".join(reasons),
+                expected="a population for every activation of the trained network "
+                f"{self.ann.name}, of its name, shape and inputs",
+                do="An activation left without neurons has to be converted, too.",
+            )
+
     @property
     def shift(self) -> float:
         """What the method adds to every current, in units of theta."""
         method = METHODS.get(self.snn.method)
         return 1 / (2 * self.T) if method and method.shifts else 0.0
 
+    def shift_of(self, p: Population) -> float:
+        """Return what is added to every current of a population, in units of theta.
+
+        Parameters
+        ----------
+        p : Population
+            One of the network's.
+
+        Returns
+        -------
+        float
+            0 for the readout. Of an unknown method: 0 if v(0) makes one half alone,
+            else the mean distance of the biases from the trained network's.
+        """
+        if p.neuron is None:
+            return 0.0
+        if self.snn.method in METHODS:
+            return self.shift
+        if abs(float(np.mean(p.v0)) - 0.5) <= V0_LOOSE:
+            return 0.0
+        return float(np.mean(self.more_bias(p)))
+
+    def more_bias(self, p: Population) -> Array:
+        """Subtract the trained network's bias from that of a population.
+
+        Parameters
+        ----------
+        p : Population
+            One of the network's.
+
+        Returns
+        -------
+        ndarray, broadcastable over S, in units of theta
+            The method's shift, if nothing else was changed.
+        """
+        model = self.expected[p.name]
+        own = np.zeros(()) if model.bias is None else model.over("bias")
+        return (np.zeros(()) if p.bias is None else p.over("bias")) - own
+
     @cached_property
     def activity(self) -> dict[str, Array]:
         """Sums of every channel's activations over the images, by activation."""
         return self.sums(lambda name, a: a)  # noqa: ARG005 - nothing is done to them
 
-    def sums(self, what: Callable[[str, Array], Array]) -> dict[str, Array]:
+    def sums(
+        self, what: Callable[[str, Array], Array], *, readout: bool = False
+    ) -> dict[str, Array]:
         """Add up something of the trained network's activations.
 
         Parameters
         ----------
         what : callable
             From an activation's name and outputs, shape (B, *S), to as many numbers.
+        readout : bool
+            Whether the logits take part.
 
         Returns
         -------
         dict of str to ndarray, shape (C,)
             Sums over images, rows and columns, by activation.
         """
-        names = {p.name for p in self.snn.hidden}
+        names = {p.name for p in (self.snn.populations if readout else self.snn.hidden)}
         total: dict[str, Array] = {}
 
         def observe(name: str, a: Array) -> None:
@@ -121,7 +189,7 @@ class Case:
         Case
             The case.
         """
-        return Case(ann=self.ann, snn=snn, data=self.data, T=T or self.T)
+        return Case(ann=self.ann, snn=snn, data=self.data, T=self.T if T is None else T)
 
     def changed(
         self, change: Callable[[Population], Population], **fields: object
@@ -205,6 +273,16 @@ class Case:
 
         case = self.changed(change, T=T if fixed else None)
         return self.having(case.snn, T)
+
+
+def _wires(populations: Mapping[str, Population]) -> dict[str, str]:
+    """Tell in words which projections populations have, and of which shapes."""
+    return {
+        name: ", ".join(
+            f"{q.op.op} {q.op.weight.shape} from {q.source}" for q in p.projections
+        )
+        for name, p in populations.items()
+    }
 
 
 class Sign(NamedTuple):

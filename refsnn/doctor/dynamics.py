@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from refsnn.doctor.case import BATCH, Case, Sign, worst
+from refsnn.doctor.case import BATCH, V0_LOOSE, Case, Sign, worst
 from refsnn.layers import BatchNorm, LinearMap
-from refsnn.methods import METHODS, Context
+from refsnn.methods import METHODS, Context, Method
 from refsnn.network import Population
 from refsnn.neurons import State
 from refsnn.numerics import Array
@@ -19,9 +19,6 @@ LOOKED_AT = 20
 
 V0_OFF = 1e-6
 """Distance from the method's initial potential, in theta."""
-
-V0_LOOSE = 0.05
-"""The same where the method is not known, and its bias has to be compared."""
 
 STATISTICS_OFF = 0.5
 """Distance of an image's first layer from its batch norm, in standard deviations."""
@@ -110,12 +107,27 @@ def _start(case: Case, p: Population) -> tuple[Array, float] | None:
     """
     method = METHODS.get(case.snn.method)
     if method is None:
-        bias = np.zeros(()) if p.bias is None else p.over("bias")
-        model = case.expected[p.name]
-        own = np.zeros(()) if model.bias is None else model.over("bias")
-        return np.asarray(0.5 - case.T * np.mean(bias - own)), V0_LOOSE
+        return np.asarray(0.5 - case.T * case.shift_of(p)), V0_LOOSE
     if method.starts:
         return None
+    return start_of(case, method), V0_OFF
+
+
+def start_of(case: Case, method: Method) -> Array:
+    """Return the initial potential that a method gives every neuron at first.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+    method : Method
+        The method that converted its network.
+
+    Returns
+    -------
+    ndarray, shape (), in units of theta
+        v(0) before anything is calibrated.
+    """
     context = Context(
         options=method.options(**case.snn.options),
         images=np.empty(0),
@@ -123,7 +135,7 @@ def _start(case: Case, p: Population) -> tuple[Array, float] | None:
         impl="kernel",
         progress=None,
     )
-    return method.neuron(context)(np.array(1.0))[1], V0_OFF
+    return method.neuron(context)(np.array(1.0))[1]
 
 
 def start_wrong(case: Case) -> Case | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,13 @@ import numpy as np
 from refsnn.calibrate import Progress
 from refsnn.doctor.case import BATCH, Case, Sign
 from refsnn.doctor.faults import FAULTS
+from refsnn.doctor.levels import (
+    LONGER,
+    departs_first,
+    raise_thresholds,
+    small_thresholds,
+    uncalibrated_at,
+)
 from refsnn.evaluate import ann_predictions, parts
 from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
@@ -22,6 +30,9 @@ STEPS = 32
 SURE = 3.0
 """A fault of degree explains something if predictions come right in so many standard
 deviations of chance more cases than they go wrong."""
+
+LONGEST = 256
+"""Steps up to which more are tried before a loss is called unexplained."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,8 +49,9 @@ class Finding:
         What the number is.
     layer : str
         The population where it is worst.
-    explains : int
-        Predictions that come right when it is repaired, less those that go wrong.
+    explains : int or None
+        Predictions that come right when it is repaired, less those that go wrong; None
+        if it cannot be repaired.
     suggestion : str
         What to do.
     """
@@ -48,7 +60,7 @@ class Finding:
     number: float
     measures: str
     layer: str
-    explains: int
+    explains: int | None
     suggestion: str
 
 
@@ -64,6 +76,13 @@ class Examination:
         Correct predictions of the trained and of the converted network.
     findings : tuple of Finding
         Most damaging first; empty for a healthy network.
+    unexplained : int
+        Correct predictions of the trained network, less those of the converted one,
+        with all that was found repaired and with as many steps as help; 0 if there are
+        no more than chance explains.
+    departs : str or None
+        If there are, the first layer that departs from the trained network's; see
+        :func:`refsnn.doctor.levels.departs_first`.
     """
 
     images: int
@@ -71,6 +90,8 @@ class Examination:
     ann_correct: int
     correct: int
     findings: tuple[Finding, ...]
+    unexplained: int
+    departs: str | None
 
 
 def steps_of(snn: SpikingNetwork, T: int | None) -> int:
@@ -88,7 +109,7 @@ def steps_of(snn: SpikingNetwork, T: int | None) -> int:
     int
         That, or the network's own, or 32.
     """
-    return T or snn.T or STEPS
+    return (snn.T or STEPS) if T is None else T
 
 
 def examine(case: Case, *, progress: Progress | None = None) -> Examination:
@@ -97,7 +118,8 @@ def examine(case: Case, *, progress: Progress | None = None) -> Examination:
     Faults that are wrong whatever they cost are looked for in the network as it is.
     Thresholds and T, which are matters of degree, are judged with those repaired: they
     are findings if more predictions come right than go wrong, by three standard
-    deviations of chance.
+    deviations of chance. What the trained network predicts better still, by the same
+    measure, with all of this repaired, is unexplained.
 
     Parameters
     ----------
@@ -111,36 +133,90 @@ def examine(case: Case, *, progress: Progress | None = None) -> Examination:
     Examination
         What was found, ordered by the predictions it explains.
     """
-    labels = case.data.labels
-    right = _predictions(case) == labels
-    findings, sound = [], case
-    for done, (cause, fault) in enumerate(FAULTS.items()):
-        if fault.structural and (sign := fault.found(case)):
-            repaired = fault.repaired(case)
-            explains = int((_predictions(repaired) == labels).sum() - right.sum())
-            findings.append(_finding(cause, sign, explains))
-            sound = fault.repaired(sound)
+    done = 0
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
         if progress:
-            progress(done + 1, 2 * len(FAULTS))
-    base = right if sound is case else _predictions(sound) == labels
-    for done, (cause, fault) in enumerate(FAULTS.items()):
-        if not fault.structural and (sign := fault.found(sound)):
-            after = _predictions(fault.repaired(sound)) == labels
-            if _is_gain(base, after):
-                findings.append(_finding(cause, sign, int(after.sum() - base.sum())))
-        if progress:
-            progress(len(FAULTS) + done + 1, 2 * len(FAULTS))
-    findings.sort(key=lambda finding: -finding.explains)
+            progress(done, 2 * len(FAULTS) + 1)
+
+    right = _right(case)
+    ann_right = ann_predictions(case.ann, case.data) == case.data.labels
+    findings, sound = _structural(case, right, tell)
+    base = right if sound is case else _right(sound)
+    more, healed, rest = _of_degree(sound, base, tell)
+    unexplained, departs = _unexplained(healed, rest, ann_right)
+    tell()
+    findings = [*findings, *more]
+    findings.sort(key=lambda finding: -(finding.explains or 0))
     return Examination(
-        images=len(labels),
+        images=len(right),
         T=case.T,
-        ann_correct=int((ann_predictions(case.ann, case.data) == labels).sum()),
+        ann_correct=int(ann_right.sum()),
         correct=int(right.sum()),
         findings=tuple(findings),
+        unexplained=unexplained,
+        departs=departs,
     )
 
 
-def _finding(cause: str, sign: Sign, explains: int) -> Finding:
+def _structural(
+    case: Case, right: Array, tell: Callable[[], None]
+) -> tuple[list[Finding], Case]:
+    """Look for what is wrong whatever it costs; return the network without it, too."""
+    findings, sound = [], case
+    for cause, fault in FAULTS.items():
+        if fault.structural and (sign := fault.found(case)):
+            explains = None
+            if fault.repaired:
+                after = _right(fault.repaired(case))
+                explains = int(after.sum() - right.sum())
+                sound = fault.repaired(sound)
+            findings.append(_finding(cause, sign, explains))
+        tell()
+    return findings, sound
+
+
+def _of_degree(
+    sound: Case, base: Array, tell: Callable[[], None]
+) -> tuple[list[Finding], Case, Array]:
+    """Judge thresholds and T; return the network with each as it is better, too."""
+    findings, healed, rest = [], sound, base
+    for cause, fault in FAULTS.items():
+        if not fault.structural and fault.repaired and (sign := fault.found(sound)):
+            after = _right(fault.repaired(sound))
+            gain = int(after.sum() - base.sum())
+            if _is_gain(base, after):
+                findings.append(_finding(cause, sign, gain))
+            if gain > 0:
+                single = healed is sound
+                healed = fault.repaired(healed)
+                rest = after if single else _right(healed)
+        tell()
+    return findings, healed, rest
+
+
+def _unexplained(case: Case, right: Array, ann_right: Array) -> tuple[int, str | None]:
+    """Count what is lost for no reason that was found, and name the layer.
+
+    What comes right with more steps, and thresholds for them, has T as its reason, or
+    what was chosen and calibrated for T.
+    """
+    least, where = len(right) + 1, case
+    while _is_gain(right, ann_right):
+        lost = int(ann_right.sum() - right.sum())
+        if lost < least:
+            least, where = lost, case
+        if case.T >= LONGEST:
+            return least, departs_first(where)
+        case = uncalibrated_at(case, min(LONGER * case.T, LONGEST))
+        case = raise_thresholds(case) if small_thresholds(case) else case
+        right = _right(case)
+    return 0, None
+
+
+def _finding(cause: str, sign: Sign, explains: int | None) -> Finding:
     return Finding(
         cause=cause,
         number=sign.number,
@@ -163,15 +239,16 @@ class _Part:
     classes: Array
 
 
-def _predictions(case: Case) -> Array:
-    """Return the classes that the converted network predicts after T steps."""
+def _right(case: Case) -> Array:
+    """Say which images the converted network classifies correctly after T steps."""
 
     def predict(images: Array, labels: Array) -> _Part:  # noqa: ARG001 - nothing is judged
         run = run_snn(case.snn, case.snn.preprocess(images), case.T)
         return _Part(images=len(images), classes=run.logits[-1].argmax(axis=-1))
 
     found = parts(predict, case.data, BATCH, None, None)
-    return np.concatenate([part.classes for part in found])
+    classes = np.concatenate([part.classes for part in found])
+    return np.asarray(classes == case.data.labels)
 
 
 def layout(examination: Examination) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from refsnn.doctor import dynamics, levels, wiring
+from refsnn.doctor import dynamics, levels, pooling, weights, wiring
 from refsnn.doctor.case import Case, Sign
 from refsnn.errors import OptionError
 
@@ -16,21 +16,22 @@ class Fault:
 
     Attributes
     ----------
-    made : callable
-        From a case to the broken one; None where there is nothing to break.
+    made : callable or None
+        From a case to the broken one, or to None where there is nothing to break; None
+        if it is not made.
     found : callable
         From a case to the sign of the fault, or None.
-    repaired : callable
-        From a case to the one without it.
+    repaired : callable or None
+        From a case to the one without it; None if it cannot be repaired.
     suggestion : str
         What to do.
     structural : bool
         Whether it is wrong whatever it costs; else only if predictions come right.
     """
 
-    made: Callable[[Case], Case | None]
+    made: Callable[[Case], Case | None] | None
     found: Callable[[Case], Sign | None]
-    repaired: Callable[[Case], Case]
+    repaired: Callable[[Case], Case] | None
     suggestion: str
     structural: bool = True
 
@@ -78,6 +79,22 @@ FAULTS: dict[str, Fault] = {
         suggestion="Give these channels a threshold above 0: more training images, or "
         "one threshold for the layer.",
     ),
+    "other-weights": Fault(
+        made=weights.flip_kernels,
+        found=weights.other_weights,
+        repaired=weights.trained_weights,
+        suggestion="Take the trained network's weights and biases, W theta_in / "
+        "theta_out and b / theta_out, and look for a transposed, permuted, flipped or "
+        "negated array. Weights that were trained or calibrated after conversion are "
+        "other ones, too, where the file names no method that does so.",
+    ),
+    "max-pooling": Fault(
+        made=None,
+        found=pooling.maxima_of_spikes,
+        repaired=None,
+        suggestion="Train with average pooling: the maximum of spikes at every step "
+        "counts neurons that take turns twice. It cannot be repaired in the network.",
+    ),
     "wrong-normalisation": Fault(
         made=dynamics.forget_normalisation,
         found=dynamics.wrong_normalisation,
@@ -96,6 +113,9 @@ FAULTS: dict[str, Fault] = {
 }
 """Every fault by its name."""
 
+MADE = tuple(name for name, fault in FAULTS.items() if fault.made)
+"""Those that :func:`broken` makes."""
+
 
 def broken(case: Case, name: str) -> Case:
     """Break a network.
@@ -105,7 +125,7 @@ def broken(case: Case, name: str) -> Case:
     case : Case
         A case.
     name : str
-        A key of :data:`FAULTS`.
+        One of :data:`MADE`.
 
     Returns
     -------
@@ -117,15 +137,16 @@ def broken(case: Case, name: str) -> Case:
     OptionError
         If there is no such fault, or nothing in the network to break.
     """
-    if name not in FAULTS:
-        expected = f"one of {', '.join(FAULTS)}"
+    make = FAULTS[name].made if name in FAULTS else None
+    if make is None:
+        expected = f"one of {', '.join(MADE)}"
         raise OptionError(where="--break", got=name, expected=expected)
-    made = FAULTS[name].made(case)
+    made = make(case)
     if made is None:
         raise OptionError(
             where=f"--break {name}, network {case.snn.name}, method {case.snn.method}",
             got="nothing to break in this way",
             expected="a network with batch norms, identity shortcuts of other weights "
-            "than 1, or a v(0) that the method fixes, as the fault needs it",
+            "than 1, or a v(0) or weights that the method fixes, as the fault needs it",
         )
     return made

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from refsnn.activations import Clipped
 from refsnn.calibration import mmse_thresholds
 from refsnn.doctor.case import Case, Sign, worst
+from refsnn.doctor.dynamics import start_of
+from refsnn.doctor.projections import put
+from refsnn.methods import METHODS
 from refsnn.network import Population
 from refsnn.neurons import State
 from refsnn.numerics import Array
@@ -113,8 +118,8 @@ def stop_early(case: Case) -> Case:
     return case.at_steps(1)
 
 
-def few_steps(case: Case) -> Sign | None:
-    """Return the number of steps, and the layer that is farthest from its activations.
+def distances(case: Case) -> dict[str, float]:
+    """Compare rates with activations, and mean currents of the readout with logits.
 
     Parameters
     ----------
@@ -123,8 +128,8 @@ def few_steps(case: Case) -> Sign | None:
 
     Returns
     -------
-    Sign or None
-        T itself; whether it is too small is for more steps to show.
+    dict of float
+        Sum of |a - theta N / T| over the sum of |a|, by population, over a few images.
     """
     images = case.data.images[:LOOKED_AT]
     rates: dict[str, Array] = {}
@@ -138,16 +143,58 @@ def few_steps(case: Case) -> Sign | None:
     ) -> None:
         rates[population.name] = state.N / case.T
 
-    run_snn(case.snn, case.snn.preprocess(images), case.T, observe=watch)
-    gaps = {}
+    run = run_snn(case.snn, case.snn.preprocess(images), case.T, observe=watch)
+    rates[case.snn.readout.name] = run.logits[-1] / case.T
     small = Case(ann=case.ann, snn=case.snn, data=case.data.head(LOOKED_AT), T=case.T)
-    totals = small.sums(
-        lambda name, a: np.abs(a - rates[name][: len(a)] * case.snn[name].over("scale"))
+    gaps = small.sums(
+        lambda name, a: np.abs(a - rates[name] * case.snn[name].over("scale")),
+        readout=True,
     )
-    for name, total in totals.items():
-        gaps[name] = float(total.sum() / max(small.activity[name].sum(), 1e-300))
-    found = worst(gaps, "number of steps")
+    sizes = small.sums(lambda name, a: np.abs(a), readout=True)  # noqa: ARG005 - of all
+    return {
+        name: float(gap.sum() / max(sizes[name].sum(), 1e-300))
+        for name, gap in gaps.items()
+    }
+
+
+def few_steps(case: Case) -> Sign | None:
+    """Return the number of steps, and the layer that is farthest from its activations.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    Sign or None
+        T itself; whether it is too small is for more steps to show.
+    """
+    gaps = distances(case)
+    found = worst({p.name: gaps[p.name] for p in case.snn.hidden}, "number of steps")
     return found and Sign(float(case.T), found.layer, found.measures)
+
+
+def departs_first(case: Case) -> str:
+    """Return the layer where the network leaves the trained one.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    str
+        The population, or the readout, whose distance from its activations is most
+        above that of the farthest population it reads.
+    """
+    gaps = distances(case)
+    growth = {
+        p.name: gaps[p.name] - max(gaps.get(q.source, 0.0) for q in p.projections)
+        for p in case.snn.populations
+    }
+    return max(growth, key=lambda name: growth[name])
 
 
 def take_more_steps(case: Case) -> Case:
@@ -164,3 +211,32 @@ def take_more_steps(case: Case) -> Case:
         The repaired one.
     """
     return case.at_steps(LONGER * case.T)
+
+
+def uncalibrated_at(case: Case, T: int) -> Case:
+    """Run another number of steps, without what was calibrated for the first.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+    T : int
+        Number of steps.
+
+    Returns
+    -------
+    Case
+        The case for that many steps; where the method calibrates, with the trained
+        network's biases and the method's first v(0). Weights stay.
+    """
+    longer, method = case.at_steps(T), METHODS.get(case.snn.method)
+    if method is None or not method.calibrated:
+        return longer
+    v0 = start_of(case, method)
+
+    def change(p: Population) -> Population:
+        begun = dataclasses.replace(p, v0=v0) if p.neuron else p
+        none = [False] * len(p.projections)
+        return put(longer, begun, case.expected[p.name], none)
+
+    return longer.changed(change)

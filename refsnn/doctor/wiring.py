@@ -8,6 +8,7 @@ import numpy as np
 
 from refsnn import compare
 from refsnn.doctor.case import Case, Sign, with_weight, worst
+from refsnn.doctor.projections import TINY, distance, flat, masked, put
 from refsnn.layers import BatchNorm
 from refsnn.methods import prepared
 from refsnn.network import (
@@ -21,16 +22,14 @@ from refsnn.numerics import Array
 from refsnn.restored import scales, uncalibrated
 
 CLOSER = 0.5
-"""A weight counts as unfolded if it is this much nearer to that than to the folded."""
+"""A weight counts as unfolded if it is this near to that, relative to its distance from
+the folded one and to its own size."""
 
 SCALE_OFF = 0.01
 """Relative error of a shortcut's weight; calibration leaves shortcuts as they are."""
 
 LOST = 1e-3
 """Share of a layer's activation below which a dead channel is no fault."""
-
-TINY = 1e-300
-"""In place of 0 in a divisor."""
 
 KILLED = 4
 """One channel in so many is killed."""
@@ -108,22 +107,6 @@ def norm_fault(snn: SpikingNetwork, ann: Network) -> compare.Fault:
     return compare.Fault(name="batch norm not folded", change=change)
 
 
-def _put(case: Case, p: Population, model: Population, where: list[bool]) -> Population:
-    """Take some projections, and the bias, from a model of the population."""
-    projections = tuple(
-        with_weight(q, m.op.weight) if take else q
-        for q, m, take in zip(p.projections, model.projections, where, strict=True)
-    )
-    bias = np.zeros(()) if model.bias is None else model.over("bias")
-    bias = bias + (case.shift if p.neuron else 0.0)
-    return dataclasses.replace(p, projections=projections, bias=_flat(bias, p))
-
-
-def _flat(bias: Array, p: Population) -> Array:
-    channels = p.shape[:1]
-    return bias.reshape(channels) if bias.size == channels[0] else bias
-
-
 def leave_norms_out(case: Case) -> Case | None:
     """Put weights in that no batch norm was folded into.
 
@@ -141,12 +124,23 @@ def leave_norms_out(case: Case) -> Case | None:
         return None
     bare = unfolded(case.snn, case.ann)
     return case.changed(
-        lambda p: _put(case, p, bare[p.name], [True] * len(p.projections))
+        lambda p: put(case, p, bare[p.name], [True] * len(p.projections))
     )
 
 
-def _left_out(case: Case) -> dict[str, list[bool]]:
-    """Say of every projection whether its weight is the unfolded one."""
+def left_out(case: Case) -> dict[str, list[bool]]:
+    """Say of every projection whether its weight is the unfolded one.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    dict of list of bool
+        By population, for each of its projections.
+    """
     bare = unfolded(case.snn, case.ann)
     answer = {}
     for p in case.snn.populations:
@@ -154,17 +148,10 @@ def _left_out(case: Case) -> dict[str, list[bool]]:
         plain = bare[p.name].projections
         rows = []
         for q, f, u in zip(p.projections, folded, plain, strict=True):
-            far, near = _distance(q, f), _distance(q, u)
-            rows.append(_distance(u, f) > SCALE_OFF and near < CLOSER * far)
+            far, near = distance(q, f), distance(q, u)
+            rows.append(distance(u, f) > SCALE_OFF and near < CLOSER * min(far, 1))
         answer[p.name] = rows
     return answer
-
-
-def _distance(q: Projection, model: Projection) -> float:
-    """Return the size of a difference of weights, relative to the model's."""
-    gap = float(np.linalg.norm((q.op.weight - model.op.weight).ravel()))
-    size = float(np.linalg.norm(model.op.weight.ravel()))
-    return gap / max(size, TINY)
 
 
 def norms_left_out(case: Case) -> Sign | None:
@@ -184,7 +171,7 @@ def norms_left_out(case: Case) -> Sign | None:
         return None
     numbers = {
         name: max(
-            _distance(q, f)
+            distance(q, f)
             for q, f, bad in zip(
                 case.snn[name].projections,
                 case.expected[name].projections,
@@ -193,7 +180,7 @@ def norms_left_out(case: Case) -> Sign | None:
             )
             if bad
         )
-        for name, rows in _left_out(case).items()
+        for name, rows in left_out(case).items()
         if any(rows)
     }
     return worst(numbers, "relative distance of the weights from the folded ones")
@@ -212,11 +199,11 @@ def fold_norms(case: Case) -> Case:
     Case
         The repaired one.
     """
-    left = _left_out(case)
+    left = left_out(case)
 
     def change(p: Population) -> Population:
         rows = left[p.name]
-        return _put(case, p, case.expected[p.name], rows) if any(rows) else p
+        return put(case, p, case.expected[p.name], rows) if any(rows) else p
 
     return case.changed(change)
 
@@ -335,18 +322,13 @@ def kill_channels(case: Case) -> Case | None:
 
     def change(t: Population) -> Population:
         projections = tuple(
-            with_weight(q, _masked(q, ~killed)) if q.source == p.name else q
+            with_weight(q, masked(q, ~killed)) if q.source == p.name else q
             for q in t.projections
         )
         t = dataclasses.replace(t, projections=projections)
         return dataclasses.replace(t, scale=scale) if t.name == p.name else t
 
     return case.changed(change)
-
-
-def _masked(q: Projection, alive: Array) -> Array:
-    """Return a weight without the columns of dead channels."""
-    return np.asarray(q.op.normalised(alive.astype(float), 1, np.array(1.0)).weight)
 
 
 def _awake(case: Case) -> dict[str, Array]:
@@ -359,8 +341,19 @@ def _awake(case: Case) -> dict[str, Array]:
     return answer
 
 
-def _dead(case: Case) -> dict[str, Array]:
-    """Say which channels' spikes reach nothing, though they are active and wired."""
+def dead(case: Case) -> dict[str, Array]:
+    """Say which channels' spikes reach nothing, though they are active and wired.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    dict of ndarray of bool, shape (C,)
+        By population.
+    """
     wired = uncalibrated(case.ready, _awake(case))
     answer = {}
     for p in case.snn.hidden:
@@ -381,7 +374,7 @@ def _columns(q: Projection, channels: int) -> Array:
     """Say which channels of the source have weights other than 0."""
     answer = np.zeros(channels, dtype=bool)
     for c in range(channels):
-        answer[c] = bool(_masked(q, np.arange(channels) == c).any())
+        answer[c] = bool(masked(q, np.arange(channels) == c).any())
     return answer
 
 
@@ -399,10 +392,10 @@ def dead_channels(case: Case) -> Sign | None:
         Their share of the layer's activation.
     """
     numbers = {}
-    for name, dead in _dead(case).items():
-        if dead.any():
+    for name, channels in dead(case).items():
+        if channels.any():
             activity = case.activity[name]
-            numbers[name] = float(activity[dead].sum() / activity.sum())
+            numbers[name] = float(activity[channels].sum() / activity.sum())
     return worst(numbers, "share of the layer's activation in dead channels")
 
 
@@ -419,10 +412,10 @@ def wake_channels(case: Case) -> Case:
     Case
         The repaired one.
     """
-    dead, awake = _dead(case), _awake(case)
+    asleep, awake = dead(case), _awake(case)
     awake = {
-        name: np.where(dead[name], scale, case.snn[name].scale)
-        if dead[name].any()
+        name: np.where(asleep[name], scale, case.snn[name].scale)
+        if asleep[name].any()
         else case.snn[name].scale
         for name, scale in awake.items()
     }
@@ -430,13 +423,13 @@ def wake_channels(case: Case) -> Case:
 
     def change(p: Population) -> Population:
         models = wired[p.name].projections
-        rows = dead.get(p.name, np.zeros(p.shape[:1], dtype=bool))
+        rows = asleep.get(p.name, np.zeros(p.shape[:1], dtype=bool))
         projections = []
         for q, m in zip(p.projections, models, strict=True):
             weight = q.op.weight
-            columns = dead.get(q.source)
+            columns = asleep.get(q.source)
             if columns is not None and columns.any():
-                weight = weight + _masked(m, columns)
+                weight = weight + masked(m, columns)
             shaped = rows.reshape(-1, *[1] * (weight.ndim - 1))
             projections.append(with_weight(q, np.where(shaped, m.op.weight, weight)))
         bias = None if p.bias is None else p.over("bias")
@@ -444,7 +437,7 @@ def wake_channels(case: Case) -> Case:
             model = wired[p.name].bias
             fresh = 0.0 if model is None else wired[p.name].over("bias")
             shaped = rows.reshape(-1, *[1] * (len(p.shape) - 1))
-            bias = _flat(np.where(shaped, fresh + case.shift, bias), p)
+            bias = flat(np.where(shaped, fresh + case.shift_of(p), bias), p)
             p = dataclasses.replace(p, bias=bias)
         scale = awake.get(p.name, p.scale)
         return dataclasses.replace(p, projections=tuple(projections), scale=scale)

@@ -11,13 +11,12 @@ import numpy as np
 
 from refsnn.calibrate import Progress
 from refsnn.datasets import Images
-from refsnn.errors import OptionError
 from refsnn.evaluate import need_data, parts
-from refsnn.io import content_sha256
 from refsnn.methods import prepared
 from refsnn.network import INPUT, Network, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.propagation.errors import Errors, Graph, errors_of, recursion_residue
+from refsnn.restored import need_made_of
 
 BATCH = 20
 """Images of one thread at once."""
@@ -150,12 +149,7 @@ def propagate(
         If the network is another one's, or takes maxima of spikes.
     """
     need_data(data, snn.classes)
-    if snn.ann_sha256 != content_sha256(ann):
-        raise OptionError(
-            where=f"trained network {ann.name}",
-            got=f"a network with the hash {content_sha256(ann)}",
-            expected=f"{snn.ann_sha256}, of which {snn.name} was made",
-        )
+    need_made_of(snn, ann)
     graph = Graph(prepared(snn, ann), snn)
 
     def of(images: Array, labels: Array) -> Propagation:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from refsnn import architectures
+from refsnn.errors import OptionError
 
 CLASSES = {"cifar10": 10, "cifar100": 100}
 """Classes of each data set."""
@@ -33,13 +34,34 @@ CLIPPED: dict[str, dict[str, type]] = {
 }
 """What it says besides, by its activation."""
 
+AT_LEAST = {"epochs": 1, "batch": 1, "levels": 1, "cutout": 0, "seed": 0}
+ABOVE_0 = ("learning_rate", "lam")
+NOT_BELOW_0 = ("weight_decay",)
+"""Which numbers of a recipe can be used."""
+
+IMAGES = 50_000
+"""Training images of either data set; a batch of more is none."""
+
+
+def _unusable(name: str, value: Any) -> str | None:
+    """Say what a number should be, if it cannot be used."""
+    if name in AT_LEAST and value < AT_LEAST[name]:
+        return f"at least {AT_LEAST[name]}"
+    if name == "batch" and value > IMAGES:
+        return f"at most {IMAGES:,}, the training images"
+    if name in ABOVE_0 and not 0 < value < math.inf:
+        return "a number above 0"
+    if name in NOT_BELOW_0 and not 0 <= value < math.inf:
+        return "a number not below 0"
+    return None
+
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """Read a recipe; leave with what is wrong with it."""
+    """Read a recipe; refuse it with all that is wrong with it."""
     try:
         recipe = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:
-        sys.exit(f"recipe {path}: {error}")
+        raise _refused(path, [str(error)]) from None
     fields = FIELDS | CLIPPED.get(str(recipe.get("activation")), {})
     choices = {
         "architecture": sorted(architectures.ARCHITECTURES),
@@ -58,6 +80,16 @@ def read_recipe(path: Path) -> dict[str, Any]:
             wrong.append(f"{name}: missing")
         elif type(value) is not kinds and (type(value), kinds) != (int, float):
             wrong.append(f"{name}: got {value!r}, expected {kinds.__name__}")
+        elif expected := _unusable(name, value):
+            wrong.append(f"{name}: got {value!r}, expected {expected}")
     if wrong:
-        sys.exit("\n  ".join([f"recipe {path}:", *wrong]))
+        raise _refused(path, wrong)
     return recipe
+
+
+def _refused(path: Path, reasons: list[str]) -> OptionError:
+    return OptionError(
+        where=f"recipe {path}",
+        got="; ".join(reasons),
+        expected="a recipe as README.md beside the scripts describes it",
+    )

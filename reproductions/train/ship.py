@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from door import guarded
 
 from refsnn import datasets, io
+from refsnn.errors import OptionError
 from refsnn.evaluate import ann_predictions
 from refsnn.layers import Conv2d, Linear
 from refsnn.network import Network, Node
@@ -52,24 +54,41 @@ def rounded(ann: Network, bits: int) -> Network:
             return node
         w = node.op.weight
         g = bits - 1 - int(np.frexp(np.abs(w).max())[1])
-        grid = np.ldexp(np.rint(np.ldexp(w, g)), -g).astype(w.dtype)
+        most = 2 ** (bits - 1)
+        integers = np.clip(np.rint(np.ldexp(w, g)), -most, most - 1)
+        grid = np.ldexp(integers, -g).astype(w.dtype)
         return replace(node, op=replace(node.op, weight=grid))
 
     return replace(ann, nodes=tuple(on_grid(node) for node in ann.nodes))
 
 
-def trained(name: str, about: dict[str, Any]) -> dict[str, Any]:
-    """What ``train.py`` wrote down."""
+WRITTEN = ("data_sha256", "recipe", "hours", "selection")
+"""What ``train.py`` writes into every file."""
+
+SINCE = ("machine", "unlike_pytorch")
+"""What earlier versions did not write."""
+
+
+def trained(name: str, about: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """What ``train.py`` wrote down; what it did not from the entry before."""
     recipe = f"reproductions/train/recipes/{name}.toml"
     if not (REPRODUCTIONS.parent / recipe).exists():
         sys.exit(f"{recipe} is missing")
+    if missing := [key for key in WRITTEN if key not in about]:
+        raise OptionError(
+            where=f"network {name}",
+            got=f"no {', '.join(missing)} in its file",
+            expected="a network that train.py exported",
+            do="For a network of others give --origin and --licence.",
+        )
+    since = {key: about.get(key, before.get(key)) for key in SINCE}
     return {
         "data_sha256": about["data_sha256"],
         "recipe": recipe,
         "seed": about["recipe"]["seed"],
         "epochs": about["recipe"]["epochs"],
         "hours": about["hours"],
-        "machine": "2 cores, no GPU, beside other work",
+        **{key: value for key, value in since.items() if value is not None},
         "licence": "BSD-3-Clause",
         "selection": about["selection"],
     }
@@ -84,24 +103,28 @@ def main() -> None:
     parser.add_argument("--licence", help="its licence")
     parser.add_argument("--bits", type=int, help="bits to round each weight to")
     given = parser.parse_args()
+    if given.bits is not None and given.bits < 2:
+        parser.error(f"--bits {given.bits}: expected at least 2")
     ann = io.load_ann(given.file)
     about = dict(ann.provenance)
-    data = given.data or about["data"]
+    data = given.data or about.get("data")
+    if data is None:
+        parser.error("the file does not name its data set: give --data")
     entry = {"data": data, **counted(ann, data)}
     if given.bits:
-        ann, before = rounded(ann, given.bits), entry["correct"]
-        entry |= {**counted(ann, data), "bits": given.bits, "correct_before": before}
+        ann, whole = rounded(ann, given.bits), entry["correct"]
+        entry |= {**counted(ann, data), "bits": given.bits, "correct_before": whole}
+    target, listed = WEIGHTS / given.file.name, WEIGHTS / "networks.json"
+    manifest = json.loads(listed.read_text())
     if given.origin:
         entry |= {"origin": given.origin, "licence": given.licence}
     else:
-        entry |= trained(given.file.stem, about)
+        before = manifest["files"].get(target.name, {})
+        entry |= trained(given.file.stem, about, before)
     about |= {key: value for key, value in entry.items() if key != "recipe"}
-    target = WEIGHTS / given.file.name
     packed = bool(given.bits)
     io.save(replace(ann, provenance=about), target, force=True, compressed=packed)
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
-    listed = WEIGHTS / "networks.json"
-    manifest = json.loads(listed.read_text())
     manifest["files"][target.name] = {"sha256": digest, **entry}
     manifest["files"] = dict(sorted(manifest["files"].items()))
     listed.write_text(json.dumps(manifest, indent=2) + "\n")
@@ -109,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 from augment import augmented, cutout
+from door import guarded
+from machine import machine
 from recipe import CLASSES, read_recipe
 from rich.console import Console
 from rich.progress import track
@@ -39,6 +42,9 @@ NORMALISATION = {  # mean and std of the train splits, as the released codes hav
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
 }
+
+UNLIKE = 0.005
+"""Share of the test images that refsnn and PyTorch may predict differently."""
 
 
 def activation(recipe: dict[str, Any]) -> Activation:
@@ -134,10 +140,15 @@ class Training:
             cycle_momentum=False,
         )
         self.epoch, self.seconds = 0, 0.0
+        self.machines: list[dict[str, Any]] = []
 
     def step(self) -> float:
         """Train an epoch; return the mean loss."""
         clock = time.perf_counter()
+        gpu = torch.cuda.get_device_name() if self.device == "cuda" else None
+        here = machine(torch.get_num_threads(), gpu)
+        if here not in self.machines:
+            self.machines.append(here)
         self.net.train()
         total = 0.0
         count = 0
@@ -172,6 +183,7 @@ class Training:
             "schedule": self.schedule.state_dict(),
             "epoch": self.epoch,
             "seconds": self.seconds,
+            "machines": self.machines,
             "recipe": self.recipe,
         }
         torch.save(state, path.with_suffix(".tmp"))
@@ -186,31 +198,45 @@ class Training:
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
         self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.machines = state.get("machines", [])  # older checkpoints have none
 
-    def export(self, path: Path) -> str:
-        """Write the network and compare its predictions with PyTorch's."""
+    def export(self, path: Path) -> dict[str, Any]:
+        """Write the network, compare its predictions with PyTorch's, tell of both."""
         net = self.net.cpu().to(memory_format=torch.contiguous_format)
         example = torch.from_numpy(self.network.preprocess(self.test.images[:4]))
         mean, std = self.network.mean, self.network.std
         ann = from_torch(net, example, name=self.network.name, mean=mean, std=std)
         foreign = logits_of(net, ann, self.test, "cpu").argmax(axis=1)
         ours = ann_predictions(ann, self.test)
-        correct = int((ours == self.test.labels).sum())
         about = {
             "data": self.recipe["data"],
             "data_sha256": {d.split: d.sha256 for d in (self.train, self.test)},
             "recipe": self.recipe,
             "script": "reproductions/train/train.py",
             "selection": "last epoch; the test split was not looked at",
-            "correct": correct,
+            "correct": int((ours == self.test.labels).sum()),
             "images": len(ours),
+            "unlike_pytorch": int((ours != foreign).sum()),
             "hours": round(self.seconds / 3600, 3),
+            "machine": self.machines,
             "versions": {"refsnn": refsnn.__version__, "torch": torch.__version__},
         }
         io.save(replace(ann, provenance=about), path, force=True)
-        differ = int((ours != foreign).sum())
-        return (
-            f"{correct} of {len(ours)} correct; {differ} predictions unlike PyTorch's"
+        return about
+
+
+def _exported(about: dict[str, Any], report: Callable[..., None]) -> None:
+    """Report an export; leave if refsnn does not compute what PyTorch does."""
+    unlike, images = about["unlike_pytorch"], about["images"]
+    report(
+        export=f"{about['correct']} of {images} correct; {unlike} predictions unlike "
+        "PyTorch's"
+    )
+    if unlike > UNLIKE * images:
+        sys.exit(
+            f"{unlike} of {images} predictions of the exported network are unlike "
+            f"PyTorch's, more than {UNLIKE:.1%}: do not use it. It is not the network "
+            "that was trained, or rounding decides too much in it."
         )
 
 
@@ -225,6 +251,8 @@ def main() -> None:
         "--epochs", type=int, help="stop after so many in this call; it can go on"
     )
     given = parser.parse_args()
+    if given.epochs is not None and given.epochs < 1:
+        parser.error(f"--epochs {given.epochs}: expected at least 1")
     recipe = read_recipe(given.recipe)
     name = given.recipe.stem
     given.out.mkdir(parents=True, exist_ok=True)
@@ -247,8 +275,8 @@ def main() -> None:
             training.save(checkpoint)
             report(loss=round(loss, 4), hours=round(training.seconds / 3600, 3))
         if training.epoch == recipe["epochs"]:
-            report(export=training.export(given.out / f"{name}.h5"))
+            _exported(training.export(given.out / f"{name}.h5"), report)
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main)

@@ -1,0 +1,69 @@
+"""The fault of maxima of spikes in place of maxima of activations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refsnn.doctor.case import BATCH, Case, Sign, worst
+from refsnn.doctor.levels import LOOKED_AT
+from refsnn.network import INPUT, Population
+from refsnn.neurons import State
+from refsnn.numerics import Array
+from refsnn.run import run_ann, run_snn
+
+
+def maxima_of_spikes(case: Case) -> Sign | None:
+    """Look for max pooling behind neurons: neurons that take turns count double.
+
+    Parameters
+    ----------
+    case : Case
+        A case.
+
+    Returns
+    -------
+    Sign or None
+        How much more theta times the maxima of spikes, a step, is than the maxima of
+        the trained network's activations, relative to these; of the population whose
+        spikes are pooled.
+    """
+    pools = [
+        (f"{q.source} {p.name} {index}", q)
+        for p in case.snn.populations
+        for index, q in enumerate(p.projections)
+        if q.maxima and q.source != INPUT
+    ]
+    if not pools:
+        return None
+    data = case.data.head(LOOKED_AT)
+    got: dict[str, float] = dict.fromkeys((key for key, _ in pools), 0.0)
+    want = dict(got)
+
+    def add(totals: dict[str, float], name: str, values: Array) -> None:
+        for key, q in pools:
+            if q.source == name:
+                totals[key] += float(q.selected(values).sum())
+
+    def watch(
+        population: Population,
+        start: int,  # noqa: ARG001 - an observer is told everything
+        x: Array,  # noqa: ARG001 - the same
+        s: Array,
+        state: State,  # noqa: ARG001 - the same
+    ) -> None:
+        for step in s:
+            add(got, population.name, step * population.over("scale") / case.T)
+
+    for start in range(0, len(data.labels), BATCH):
+        images = data.images[start : start + BATCH]
+        run_snn(case.snn, case.snn.preprocess(images), case.T, observe=watch)
+        run_ann(
+            case.ready,
+            case.ready.preprocess(images),
+            observe=lambda name, a: add(want, name, a),
+        )
+    excess: dict[str, float] = {}
+    for key, q in pools:
+        more = got[key] / want[key] - 1 if want[key] else 0.0
+        excess[q.source] = max(excess.get(q.source, -np.inf), more)
+    return worst(excess, "relative excess of the maxima of its spikes")
