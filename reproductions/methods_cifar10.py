@@ -1,4 +1,4 @@
-"""Every method on the shipped CIFAR-10 networks, all test images.
+"""Methods on the shipped CIFAR-10 networks, all test images.
 
 python reproductions/methods_cifar10.py
 
@@ -12,6 +12,7 @@ STEPS, RELU = (1, 2, 4, 8, 16, 32), ("opi", "max-norm", "percentile", "rts", "sn
 LONG = (8, 16, 32, 64)
 METHODS = {
     "resnet20_cifar10_qcfs4": (STEPS, ("qcfs", "srp", "srp-v0", "ecl")),
+    "resnet20_cifar10_qcfs8": (STEPS, ("qcfs", "srp", "srp-v0", "ecl")),
     "resnet20_cifar10_pretrained": (LONG, RELU),
     "resnet56_cifar10_pretrained": (LONG, RELU),
     "resnet20_cifar10_clip": (STEPS, ("ecl", "max-norm", "opi")),

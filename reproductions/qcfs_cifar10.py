@@ -1,4 +1,4 @@
-"""QCFS on CIFAR-10 (Bu et al., ICLR 2022, Table 1).
+"""QCFS on CIFAR-10 (Bu et al., ICLR 2022, Table 1), two trained networks.
 
 python reproductions/qcfs_cifar10.py
 """
@@ -8,9 +8,9 @@ from refsnn.reproduce import Reproduction, Run, main
 REPRODUCTION = Reproduction(
     title="QCFS on CIFAR-10, ResNet-20",
     data="cifar10",
-    runs=(
+    runs=tuple(
         Run(
-            network="resnet20_cifar10_qcfs4",
+            network=f"resnet20_cifar10_qcfs{levels}",
             method="qcfs",
             steps=(1, 2, 4, 8, 16, 32, 64),
             rows={
@@ -20,8 +20,9 @@ REPRODUCTION = Reproduction(
                 "arch": "ResNet-20",
                 "method": "QCFS",
             },
-            note="50 epochs here, 300 in the paper; L = 4 here, not given there",
-        ),
+            note=f"50 epochs here, 300 in the paper; L = {levels} here, not given there",
+        )
+        for levels in (4, 8)
     ),
 )
 
