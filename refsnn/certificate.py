@@ -75,6 +75,26 @@ class Ranges:
         g: Array = np.ldexp(1.0, -q)
         return g
 
+    def fits(self, q: Array) -> bool:
+        """Say whether everything that is added up is a multiple of 2^-q.
+
+        Parameters
+        ----------
+        q : ndarray of int64, shape (C,)
+            Bits behind the point of each channel, which may be fewer than the grid's.
+
+        Returns
+        -------
+        bool
+            Whether it is. A current that the image causes can be any multiple of the
+            grid, if there is one.
+        """
+        p = self.population
+        if p.fed_by_image:
+            return p.grid is not None and bool((self.q <= q).all())
+        scaled = (np.ldexp(rows, q[:, None]) for rows in _terms(p))
+        return all(bool((rows == np.rint(rows)).all()) for rows in scaled)
+
     def sums(self) -> Array:
         """Bound the sub-sums of a step, the thresholds and v(0).
 
@@ -231,22 +251,28 @@ def _finest(rows: Array) -> Array:
 
 def _operands(p: Population) -> list[Array]:
     """List what is added and compared, each as rows of a channel."""
-    C = p.shape[0]
+    compared = p.neuron.potentials.values() if p.neuron else ()
+    return [*_terms(p), *(_rows(value, p.shape[0]) for value in compared)]
 
-    def rows(value: Array) -> Array:
-        value = np.asarray(value, dtype=np.float64)
-        return (
-            np.broadcast_to(value, (C,)).reshape(C, 1)
-            if value.ndim == 0
-            else value.reshape(C, -1)
-        )
 
+def _terms(p: Population) -> list[Array]:
+    """List what is added and subtracted, each as rows of a channel."""
     values = [q.op.weight for q in p.projections if q.source != INPUT]
     if p.bias is not None and not p.fed_by_image:
         values.append(p.bias)
     if p.neuron:
-        values += [p.theta, p.v0, *p.neuron.potentials.values()]
-    return [rows(value) for value in values]
+        values += [p.theta, p.v0]
+    return [_rows(value, p.shape[0]) for value in values]
+
+
+def _rows(value: Array, C: int) -> Array:
+    """Return a value's elements by channel, shape (C, n)."""
+    value = np.asarray(value, dtype=np.float64)
+    return (
+        np.broadcast_to(value, (C,)).reshape(C, 1)
+        if value.ndim == 0
+        else value.reshape(C, -1)
+    )
 
 
 def _faults(p: Population) -> list[str]:

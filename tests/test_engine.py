@@ -286,6 +286,32 @@ def test_many_channels(neuron: str, rng: np.random.Generator) -> None:
     assert all(rates)
 
 
+class FewBits:
+    """Draws multiples of 1/16."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+
+    def normal(self, *how: object) -> np.ndarray:
+        return np.rint(self.rng.normal(*how) * 16) / 16
+
+    def uniform(self, *how: object) -> np.ndarray:
+        return np.rint(self.rng.uniform(*how) * 16) / 16
+
+
+@pytest.mark.parametrize("neuron", NEURONS)
+def test_weights_of_few_bits_need_no_filter(
+    neuron: str, rng: np.random.Generator
+) -> None:
+    """Where potentials lie on thresholds all the time; both round to integers."""
+    snn = wide(FewBits(rng), NEURONS[neuron])
+    plans = prepared(snn, 6, resolve(snn, 6)).plans
+    assert all(plans[p.name].numbers.whole for p in snn.hidden[1:])
+    got = all_equal(snn, snn.preprocess(images(7, 9, snn.input_shape)), 6)
+    assert set(got.marked) <= {snn.hidden[0].name}
+    assert all(int(s.sum()) for s in got.spikes.values())
+
+
 @pytest.mark.parametrize("T", [3, 6])
 def test_blocks_of_steps_change_nothing(
     T: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch

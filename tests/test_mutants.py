@@ -266,6 +266,18 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "reach = (n + 1) // 4",
         ("test_engine.py::test_neurons_on_the_edge_of_the_bound",),
     ),
+    "filter: terms of many bits taken for integers": (
+        "certificate",
+        "return all(bool((rows == np.rint(rows)).all()) for rows in scaled)",
+        "return True",
+        ("test_engine.py::test_neurons_on_the_edge_of_the_bound",),
+    ),
+    "filter: integers whose thresholds are not": (
+        "engine/plan",
+        "grid = chosen.q if chosen.whole else p.grid",
+        "grid = p.grid",
+        ("test_engine.py::test_weights_of_few_bits_need_no_filter",),
+    ),
     "two thresholds: doubts of one": (
         "kernels/decisions",
         "near = b.or_(_near(v, u, theta, reach), _near(v, u, level, reach))",

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from refsnn.arithmetic import resolve
-from refsnn.engine.network import Engine, prepared
 from refsnn.run import run_snn
 
-from .common import BATCH, T, layer, seeded, some_images, spikes
+from .common import filled, layer, seeded, some_images, spikes
 
 SIZES = {16: 32, 32: 16, 64: 32, 128: 16, 256: 8, 512: 4}
 """Rows and columns of maps by their channels, as ResNets have them."""
@@ -23,11 +19,8 @@ class Layers:
     def setup(self, channels: int, rate: float) -> None:
         """Prepare, put spikes into the source, run once, which compiles."""
         shape = (channels, SIZES[channels], SIZES[channels])
-        snn = layer(channels, SIZES[channels])
-        x = np.zeros((BATCH, 1, *shape[1:]))
-        known = prepared(snn, T, resolve(snn, T))
-        self.engine = Engine(known, x, T, {}, keeping=False)
-        self.engine.put("from", spikes(shape, rate).reshape(T, BATCH, *shape))
+        self.snn = layer(channels, SIZES[channels])
+        self.engine = filled(self.snn, spikes(shape, rate))
         self.engine.fire("to")
 
     def time_fire(self, channels: int, rate: float) -> None:

@@ -6,10 +6,12 @@ import numpy as np
 
 from refsnn import datasets
 from refsnn.architectures import build
+from refsnn.arithmetic import resolve
+from refsnn.engine.network import Engine, prepared
 from refsnn.errors import RefsnnError
-from refsnn.layers import Conv2d, Linear
+from refsnn.layers import Conv2d, Linear, LinearMap, SumPool
 from refsnn.network import INPUT, Population, Projection, SpikingNetwork
-from refsnn.neurons import IF
+from refsnn.neurons import IF, Neuron
 from refsnn.passes import (
     activations_to_neurons,
     canonical_form,
@@ -95,32 +97,66 @@ def dense_macs(snn: SpikingNetwork) -> int:
 
 def layer(channels: int, size: int) -> SpikingNetwork:
     """A 3x3 convolution between two populations, snapped."""
-    shape = (channels, size, size)
-    head = np.random.default_rng(1).standard_normal((10, channels * size * size))
-    first = np.full((channels, 1, 1, 1), 0.5)
-    sources: list[tuple[str, object]] = [
-        (INPUT, Conv2d(weight=first)),
-        ("from", convolution(channels)),
-        ("to", Linear(weight=head / channels)),
-    ]
-    populations = tuple(
+    return between(convolution(channels), (channels, size, size))
+
+
+def between(
+    op: LinearMap,
+    shape: tuple[int, ...],
+    *,
+    pool: tuple[SumPool, ...] = (),
+    emits: Neuron | None = None,
+    reads: Neuron | None = None,
+    target: str = "float64",
+) -> SpikingNetwork:
+    """A projection between the populations ``from`` and ``to``, snapped."""
+    synapses = Projection(source="from", op=op, pool=pool)
+    behind = op.out_shape(synapses.pooled_shape(shape))
+    head = np.random.default_rng(1).standard_normal((10, int(np.prod(behind))))
+    first = Conv2d(weight=np.full((shape[0], 1, 1, 1), 0.5))
+    populations = (
         Population(
-            name=name,
-            shape=(10,) if name == "out" else shape,
-            neuron=None if name == "out" else IF(),
-            projections=(Projection(source=source, op=op),),
-        )
-        for name, (source, op) in zip(("from", "to", "out"), sources, strict=True)
+            name="from",
+            shape=shape,
+            neuron=emits or IF(),
+            projections=(Projection(source=INPUT, op=first),),
+        ),
+        Population(
+            name="to", shape=behind, neuron=reads or IF(), projections=(synapses,)
+        ),
+        Population(
+            name="out",
+            shape=(10,),
+            neuron=None,
+            projections=(Projection(source="to", op=Linear(weight=head / shape[0])),),
+        ),
     )
     return snap(
         SpikingNetwork(
             name="layer",
-            input_shape=(1, size, size),
+            input_shape=(1, *shape[1:]),
             classes=10,
             mean=np.zeros(1),
             std=np.ones(1),
             populations=populations,
             canonical=True,
             method="benchmark",
-        )
+        ),
+        target,
     )
+
+
+def filled(
+    snn: SpikingNetwork,
+    s: np.ndarray,
+    *,
+    gates: dict[str, np.ndarray] | None = None,
+    keeping: bool = False,
+) -> Engine:
+    """A network of `between`, which the caller keeps, in the engine; with spikes."""
+    carrier = (snn.certificate or {})["accumulator"]
+    known = prepared(snn, T, resolve(snn, T, carrier=carrier))
+    x = np.random.default_rng(0).random((BATCH, *snn.input_shape))
+    engine = Engine(known, x, T, gates or {}, keeping=keeping)
+    engine.put("from", s.reshape(T, BATCH, *snn["from"].shape))
+    return engine

@@ -34,7 +34,8 @@ whether they wrap.
 For those of the others nothing wraps: q is chosen so that the static bound on |u| (see
 :mod:`refsnn.certificate`) leaves |u'| + h and both thresholds below 2^30, channel by
 channel. Sums of a step may be added in any order, since integers modulo 2^32 do not
-mind. A population whose operands are multiples of 2^-q anyway needs no filter. If h
+mind. A population whose terms are multiples of 2^-q anyway, as those of weights of few
+bits, needs no filter: its potentials are integers, so thresholds round to them. If h
 could exceed 2^-6 theta, too many would be marked, and float64 is used.
 """
 
@@ -72,6 +73,11 @@ class Numbers:
     dtype: type
     q: Array
     filtered: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether sums are exact integers, and thresholds can be rounded to them."""
+        return self.dtype is np.int32 and not self.filtered
 
     def of(self, values: Array, *, down: bool = False) -> Array:
         """Express potentials in these numbers.
@@ -127,8 +133,8 @@ def numbers(r: Ranges, T: int, terms: int, carrier: str) -> Numbers:
     if room <= 0 or not np.isfinite(reach).all():
         return Numbers(dtype=np.float64, q=none, filtered=False)
     q = np.frexp(room / reach.max(axis=1))[1].astype(np.int64) - 1
-    if r.population.grid is not None and (r.q <= q).all():
-        return Numbers(dtype=np.int32, q=r.q, filtered=False)
+    if r.fits(q):
+        return Numbers(dtype=np.int32, q=q, filtered=False)
     if (np.ldexp(1.0, q - FINE) < most).any():
         return Numbers(dtype=np.float64, q=none, filtered=False)
     return Numbers(dtype=np.int32, q=q, filtered=True)

@@ -423,8 +423,9 @@ class _Layout:
     ) -> tuple[dict[str, Array], dict[str, int]]:
         """Express everything that a part adds and compares in some numbers."""
         p, neuron = self.p, cast(Any, self.p.neuron)
-        if p.grid is not None and neuron is not None:
-            neuron = neuron.on_grid(p.grid)
+        grid = chosen.q if chosen.whole else p.grid
+        if grid is not None and neuron is not None:
+            neuron = neuron.on_grid(grid)
         one, strides = np.array(1.0), dict[str, tuple[int, int]]()
         dual, gated = isinstance(neuron, DualThresholdIF), isinstance(neuron, GatedIF)
         start, strides["start"] = self._placed(p.v0, chosen)
