@@ -152,11 +152,13 @@ def rows(quick: bool, threads: int) -> list[dict[str, Any]]:
     if not quick:
         wide = seeded("resnet18", 0.05)
         cases += [("resnet18, seeded, 5%", wide, T, 16) for T in (4, 8)]
+        both = seeded("resnet18", share, dual=True)
+        cases += [("resnet18, seeded, 10%, dual thresholds", both, 4, 16)]
         narrow = convert(io.load_ann(TRAINED), "qcfs")
         label = "resnet20, trained (QCFS, L = 4)"
         cases += [(label, narrow, T, batch) for T, batch in ((4, 16), (8, 16), (8, 1))]
-        both = convert(io.load_ann(TRAINED), "ecl")
-        cases += [("the same, dual thresholds (ECL)", both, T, 16) for T in (4, 8)]
+        ecl = convert(io.load_ann(TRAINED), "ecl")
+        cases += [("the same, dual thresholds (ECL)", ecl, T, 16) for T in (4, 8)]
         cases += [("vgg16, seeded, 10%", seeded("vgg16-single", share), 4, 16)]
     answers = []
     for label, snn, T, batch in cases:

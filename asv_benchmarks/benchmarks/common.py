@@ -11,7 +11,7 @@ from refsnn.engine.network import Engine, prepared
 from refsnn.errors import RefsnnError
 from refsnn.layers import Conv2d, Linear, LinearMap, SumPool
 from refsnn.network import INPUT, Population, Projection, SpikingNetwork
-from refsnn.neurons import IF, Neuron
+from refsnn.neurons import IF, PRESETS, Neuron
 from refsnn.passes import (
     activations_to_neurons,
     canonical_form,
@@ -43,11 +43,11 @@ def convolution(channels: int, seed: int = 0) -> Conv2d:
     return Conv2d(weight=weight / (3 * np.sqrt(channels)), padding=(1, 1))
 
 
-def seeded(name: str, share: float) -> SpikingNetwork:
+def seeded(name: str, share: float, *, dual: bool = False) -> SpikingNetwork:
     """Seeded weights; thresholds of which activations reach a share on average.
 
-    The mean of min(a / theta, 1) over a layer's activations a is the share, which IF
-    neurons' rates then are near to.
+    The mean of min(a / theta, 1) over a layer's activations a is the share, which the
+    rates of IF neurons, or of those with ECL's two thresholds, then are near to.
     """
     ann = fold_batchnorm(build(name, classes=10, input_shape=(3, 32, 32), seed=1))
     x = ann.preprocess(some_images(2, ann.input_shape))
@@ -60,9 +60,12 @@ def seeded(name: str, share: float) -> SpikingNetwork:
 
     run_ann(ann, x, observe=watch)
     clipped = set_thresholds(ann, thetas)
-    return snap(
-        canonical_form(activations_to_neurons(clipped, lambda theta: (IF(), theta / 2)))
-    )
+
+    def neuron(theta: np.ndarray) -> tuple[Neuron, np.ndarray]:
+        model = PRESETS["fast-snn"].neuron(theta) if dual else IF()
+        return model, theta / 2
+
+    return snap(canonical_form(activations_to_neurons(clipped, neuron)))
 
 
 def threshold(a: np.ndarray, share: float) -> float:
