@@ -157,6 +157,7 @@ def judged(
                 "run": d.run.label,
                 "network": d.run.network,
                 "T": d.T,
+                "answered": list(d.answered),
                 "tables": d.energy(),
             }
             for d in done
