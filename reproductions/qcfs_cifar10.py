@@ -5,6 +5,7 @@ python reproductions/qcfs_cifar10.py
 
 from refsnn.reproduce import Reproduction, Run, main
 
+NOTE = "50 epochs here, 300 in the paper; L = {} here, not given there"
 REPRODUCTION = Reproduction(
     title="QCFS on CIFAR-10, ResNet-20",
     data="cifar10",
@@ -20,7 +21,7 @@ REPRODUCTION = Reproduction(
                 "arch": "ResNet-20",
                 "method": "QCFS",
             },
-            note=f"50 epochs here, 300 in the paper; L = {levels} here, not given there",
+            note=NOTE.format(levels),
         )
         for levels in (4, 8)
     ),

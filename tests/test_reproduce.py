@@ -210,7 +210,7 @@ def test_the_edge_of_a_tolerance() -> None:
 
 def test_rows_and_what_is_not_run(root: Path, tmp_path: Path) -> None:
     answer = reproduce(root, "small", tmp_path / "o", limit=40)
-    rows = {(row["method"], row["T"]): row for row in answer["rows"]}
+    rows = {(row["method"] or row["run"], row["T"]): row for row in answer["rows"]}
     assert rows[("QCFS", 4)]["verdict"] == "reproduced"
     assert rows[("QCFS", 4)]["images"] == 40
     assert rows[("QCFS", 32)]["verdict"] == "not run"
@@ -243,7 +243,8 @@ def test_a_second_t_that_may_be_meant_is_judged_too(root, tmp_path) -> None:
     assert [row["note"].startswith("ours at T = 4; ") for row in rows] == [False, True]
     correct = answer["runs"][0]["correct"]
     assert [row["ours"] for row in rows] == [100 * correct[t - 1] / 40 for t in (2, 4)]
-    assert [row["T"] for row in answer["rows"] if row["method"] == "qcfs"] == [1]
+    alone = [row for row in answer["rows"] if row["published"] is None]
+    assert [row["T"] for row in alone if row["run"] == "qcfs"] == [1]
 
 
 def test_a_published_number_changed_by_nine_points(root: Path, tmp_path: Path) -> None:
@@ -368,7 +369,7 @@ def test_a_run_without_rows_that_cannot_be_made_is_said(root, tmp_path, capsys) 
         "))\n"
     )
     answer = reproduce(root, "gone", tmp_path / "o", limit=20)
-    missing = [row for row in answer["rows"] if row["arch"] == "nothere"]
+    missing = [row for row in answer["rows"] if row["network"] == "nothere"]
     assert [row["verdict"] for row in missing] == ["not run", "not run"]
     other = next(row for row in answer["rows"] if row["T"] == 4 and row["paper"])
     assert other["note"] == "T = 4 is not among the steps that are run"
@@ -448,7 +449,9 @@ def test_runs_are_recorded_one_after_the_other(root: Path, tmp_path: Path) -> No
     how = {"limit": 30}
     one = reproduce(root, "whole", out, only=["*/rts/4"], **how)
     assert [run["T"] for run in one["runs"]] == [4]
-    verdicts = {(row["method"], row["T"]): row["verdict"] for row in one["rows"]}
+    verdicts = {
+        (row["method"] or row["run"], row["T"]): row["verdict"] for row in one["rows"]
+    }
     assert verdicts["rts", 4] == "nothing published"
     assert verdicts["rts", 8] == verdicts["QCFS", 2] == "not run"
     kept.record(root, one, out)
@@ -547,7 +550,7 @@ def test_recorded_results_are_judged_without_a_run(root, tmp_path, monkeypatch) 
     assert {key: got[key] for key in want} == json.loads(json.dumps(want))
     small = from_recorded(root, "small")
     assert {row["verdict"] for row in small["rows"]} == {"not run"}
-    notes = {row["method"]: row["note"] for row in small["rows"]}
+    notes = {row["method"] or row["run"]: row["note"] for row in small["rows"]}
     assert notes["QCFS"] == "not recorded; run it: refsnn reproduce small"
     assert "train.py" in notes["ECL"]
 

@@ -212,22 +212,23 @@ def _print(answer: dict[str, Any]) -> None:
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:.2f}"
 
-    rows = [
-        (
-            f"{row['paper']} {row['method']} {row['arch']}".strip(),
-            str(row["T"]),
-            number(row["published"]),
-            number(row["ours"]),
-            number(row["loss_published"]),
-            number(row["loss_ours"]),
-            number(row["tolerance"]),
-            row["verdict"],
-        )
-        for row in answer["rows"]
-    ]
     head = ("", "T", "published", "ours", "loss", "our loss", "tolerance", "verdict")
-    if rows:
-        common.table(answer["title"], head, rows)
+    for network in dict.fromkeys(row["network"] for row in answer["rows"]):
+        rows = [
+            (
+                f"{row['paper']} {row['method']} {row['arch']}".strip() or row["run"],
+                str(row["T"]),
+                number(row["published"]),
+                number(row["ours"]),
+                number(row["loss_published"]),
+                number(row["loss_ours"]),
+                number(row["tolerance"]),
+                row["verdict"],
+            )
+            for row in answer["rows"]
+            if row["network"] == network
+        ]
+        common.table(f"{answer['title']}: {network}", head, rows)
     _print_counts(answer)
     for note in dict.fromkeys(row["note"] for row in answer["rows"] if row["note"]):
         common.show(f"  {note}")

@@ -132,7 +132,7 @@ def _runs(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         empty: dict[str, Any] = {"trained": None, "accuracies": {}, "mark": ""}
         empty["missing"] = True
-        place = (row["method"], row["arch"])
+        place = (row["run"], row["network"])
         mine = runs.setdefault(place, {"label": place[0], "network": place[1], **empty})
         mine["mark"] = row["mark"] or mine["mark"]
         mine["missing"] &= row["verdict"] == "not run"
@@ -213,10 +213,9 @@ def _published(
         mine = [
             row
             for row in rows
-            if d.run.rows
+            if (row["network"], row["run"]) == (d.run.network, d.run.label)
             and isinstance(row["T"], int)
             and row["published"] is not None
-            and all(row[key] == value for key, value in d.run.rows.items())
         ]
         if mine:
             xs = [float(row["T"]) for row in mine]

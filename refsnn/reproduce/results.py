@@ -138,7 +138,8 @@ def judged(
     rows = []
     for number, run in enumerate(declaration.runs):
         mine = [d for d in done if d.run is run]
-        rows += rows_of(run, mine, missing.get(number), published, known)
+        judged = rows_of(run, mine, missing.get(number), published, known)
+        rows += [layout(run, row) for row in judged]
     return {
         "format": "refsnn-reproduction",
         "version": 1,
@@ -147,7 +148,7 @@ def judged(
         "complete": not missing,
         **result,
         "architectures": judge_counts(root, result.get("counted", [])),
-        "rows": [layout(row) for row in rows],
+        "rows": rows,
         "claims": [
             dataclasses.asdict(claim)
             for claim in decide(declaration.claims, done, load_claims(root), known)

@@ -125,8 +125,8 @@ def _unpublished(run: Run, T: str) -> Published:
         paper="",
         table="",
         dataset=run.rows.get("dataset", ""),
-        arch=run.network,
-        method=run.label,
+        arch="",
+        method="",
         params="",
         T=T,
         accuracy=float("nan"),
@@ -136,11 +136,13 @@ def _unpublished(run: Run, T: str) -> Published:
     )
 
 
-def layout(row: Judged) -> dict[str, Any]:
+def layout(run: Run, row: Judged) -> dict[str, Any]:
     """Lay out a verdict as JSON.
 
     Parameters
     ----------
+    run : Run
+        What stands beside the row.
     row : Judged
         The verdict.
 
@@ -163,6 +165,8 @@ def layout(row: Judged) -> dict[str, Any]:
         "published": p.accuracy if known else None,
         "confidence": p.confidence,
         "source": p.source,
+        "network": run.network,
+        "run": run.label,
         "ours": ours and round(ours.accuracy, 4),
         "difference": round(ours.accuracy - p.accuracy, 4) if ours and known else None,
         "loss_published": row.loss_published and round(row.loss_published, 4),
