@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import operator
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +27,10 @@ from refsnn.run import SpikingRun, processors, run_ann, run_snn
 
 BATCH = 50
 """Images that one thread simulates at once; no result depends on it."""
+
+
+HAPPENED = ("data", "T", "snn", "observing")
+"""Keys of a result whose integers its digest is of."""
 
 
 class OfImages(Protocol):
@@ -373,11 +379,14 @@ def result(
     -------
     dict
         JSON values. Equal runs are equal apart from ``seconds``, ``versions``,
-        ``impl`` and ``schedule``.
+        ``impl`` and ``schedule``. ``digest`` is the SHA-256 of what happened, the
+        JSON of the keys :data:`HAPPENED`, sorted, without spaces. ``converted_for`` is
+        the T of a method that depends on it: results at an earlier t are not its
+        results at that T.
     """
     ann_macs = tally.images * ann.macs() if ann else None
     whole = {"spikes": tally.spikes, "negative": tally.negative, "synops": tally.synops}
-    return {
+    found = {
         "format": "refsnn-result",
         "version": 1,
         "network": {"name": snn.name, "sha256": sha256},
@@ -389,6 +398,7 @@ def result(
         "method": snn.method,
         "set": dict(snn.options),
         "T": len(tally.correct),
+        "converted_for": snn.T,
         "images": tally.images,
         **_numbers(snn, arithmetic or resolve(snn, len(tally.correct))),
         "ann": {"correct": tally.ann_correct, "macs": ann_macs} if ann else None,
@@ -399,6 +409,12 @@ def result(
         },
         **_observing(snn, tally),
         "energy": energy(snn, tally, ann_macs),
+    }
+    happened = {key: found[key] for key in HAPPENED if key in found}
+    text = json.dumps(happened, sort_keys=True, separators=(",", ":"))
+    return {
+        **found,
+        "digest": hashlib.sha256(text.encode()).hexdigest(),
         "impl": impl,
         "schedule": schedule,
         "versions": {**versions(), "engine": _engine(snn, tally, engine)},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,11 +101,14 @@ def test_a_result_has_the_documented_shape(refsnn) -> None:
         refsnn("run", QCFS, "--method", "qcfs", *FEW, "--json", "-").out
     )
     assert list(result) == [
-        *("format", "version", "network", "data", "method", "set", "T", "images"),
-        *("mode", "carrier", "certificate", "ann", "snn", "energy", "impl"),
-        *("schedule", "versions", "seconds"),
+        *("format", "version", "network", "data", "method", "set", "T"),
+        *("converted_for", "images", "mode", "carrier", "certificate", "ann", "snn"),
+        *("energy", "digest", "impl", "schedule", "versions", "seconds"),
     ]
     assert (result["format"], result["version"]) == ("refsnn-result", 1)
+    happened = {key: result[key] for key in ("data", "T", "snn")}
+    text = json.dumps(happened, sort_keys=True, separators=(",", ":"))
+    assert result["digest"] == hashlib.sha256(text.encode()).hexdigest()
     ann = io.load_ann(QCFS)
     assert result["network"] == {"name": ann.name, "sha256": io.content_sha256(ann)}
     test = datasets.load("digits", "test")
@@ -174,12 +179,27 @@ def test_no_choice_changes_a_result(refsnn, choice: tuple[str, ...]) -> None:
     assert untimed(got.out) == untimed(want.out)
 
 
+def test_a_network_for_one_t_is_shown_at_that_t(refsnn, tmp_path: Path) -> None:
+    """Its answers at earlier steps are no results of the method at those T."""
+    command = ("run", RELU, "-m", "rts", "--set", "samples=40", "-T", "8")
+    said = refsnn(*command, "--limit", "20", "--report", tmp_path / "page")
+    assert re.findall(r"SNN, T = (\d+)", said.out) == ["8", "8"]  # accuracy and energy
+    assert "rts converts for one T" in said.out
+    page = (tmp_path / "page" / "report.html").read_text()
+    assert re.findall(r"<td>T = (\d+)</td>", page) == ["8", "8"]
+    assert "The network was converted for T = 8." in page
+    assert json.loads((tmp_path / "page" / "result.json").read_text())[
+        "converted_for"
+    ] == (8)
+
+
 def test_the_ordered_mode_gives_the_same_integers(refsnn) -> None:
     command = ("run", RELU, "--method", "max-norm", *FEW, "--json", "-")
     exact = json.loads(refsnn(*command).out)
     ordered = json.loads(refsnn(*command, "--mode", "ordered").out)
     assert (ordered["mode"], ordered["certificate"]) == ("ordered", None)
     assert ordered["snn"] == exact["snn"]
+    assert ordered["digest"] == exact["digest"]
 
 
 def test_converting_first_gives_the_same_run(refsnn, tmp_path: Path) -> None:

@@ -109,10 +109,10 @@ def run(
     )
     common.write_json(answer, json)
     common.write_report(
-        report, snn, images, answer, marks(T), impl=impl.value, **numbers
+        report, snn, images, answer, marks(answer), impl=impl.value, **numbers
     )
     if json != "-":
-        print_result(answer, marks(T))
+        print_result(answer, marks(answer))
 
 
 def _refuse(name: str, got: str, expected: str) -> None:

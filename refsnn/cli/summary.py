@@ -40,6 +40,8 @@ def print_result(result: dict[str, Any], steps: Sequence[int]) -> None:
     _print_accuracy(result, steps)
     _print_counts(result)
     _print_energy(result, steps)
+    show("Digest of images, predictions, spikes and operations, sha256:")
+    show(f"  {result['digest']}")
 
 
 def _print_method(result: dict[str, Any]) -> None:
@@ -90,6 +92,11 @@ def _print_accuracy(result: dict[str, Any], steps: Sequence[int]) -> None:
         ann = result["ann"]["correct"]
         rows.insert(0, ("ANN", ann, percent(ann, images)))
     table("Accuracy", ("", "correct", "accuracy"), rows)
+    if result["converted_for"]:
+        show(
+            f"  {result['method']} converts for one T: at others it makes other "
+            "networks, so convert for each"
+        )
     show("")
 
 
@@ -147,18 +154,21 @@ def _print_energy(result: dict[str, Any], steps: Sequence[int]) -> None:
         show(f"  {name}: {entry.source}; {entry.status}.")
 
 
-def marks(T: int) -> list[int]:
+def marks(result: dict[str, Any]) -> list[int]:
     """Choose the T to show: powers of two, and the last.
 
     Parameters
     ----------
-    T : int
-        Number of steps.
+    result : dict
+        A ``refsnn-result``.
 
     Returns
     -------
     list of int
-        Ascending.
+        Ascending; of a network that was converted for one T that alone.
     """
+    T: int = result["T"]
+    if result["converted_for"]:
+        return [T]
     powers = [2**k for k in range(T.bit_length()) if 2**k <= T]
     return sorted({*powers[-6:], T})

@@ -90,7 +90,8 @@ def accuracy(result: Mapping[str, Any]) -> Figure:
             axes.axhline(ann, color=COLOURS[1], linestyle="--", label="trained network")
         log_steps(axes, len(correct))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
-        axes.set_xlabel("t (steps)")
+        T = result["converted_for"]
+        axes.set_xlabel("t (steps)" + (f", network converted for T = {T}" if T else ""))
         axes.set_ylabel("accuracy")
         axes.legend(loc="lower right")
         return figure
