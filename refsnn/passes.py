@@ -408,6 +408,45 @@ def round_to_grids(snn: SpikingNetwork, grids: Mapping[str, Array]) -> SpikingNe
     return dataclasses.replace(snn, populations=populations)
 
 
+def round_weights(snn: SpikingNetwork, bits: int) -> SpikingNetwork:
+    """Round weights to integers of few bits times a power of two for each channel.
+
+    ::
+
+        W'[c] = rint(W[c] 2^q) 2^-q,   |rint(W[c] 2^q)| <= 2^(bits - 1) - 1
+
+    with the largest such q of each output channel c of each projection, halves to even.
+    Weights from the image, biases, thresholds and v(0) stay: the image's current is
+    analog, and the others are added or compared once, not stored for each synapse.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        A network in canonical form, before it is rounded to grids.
+    bits : int
+        Bits of a weight, sign included.
+
+    Returns
+    -------
+    SpikingNetwork
+        Another network, its name ending in ``-w`` and the bits.
+    """
+    snn.need_canonical()
+    most = 2 ** (bits - 1) - 1
+
+    def rounded(projection: Projection) -> Projection:
+        weight = np.abs(projection.op.weight.astype(np.float64))
+        largest = weight.reshape(len(weight), -1).max(axis=1)
+        q = bits - 1 - np.frexp(largest)[1].astype(np.int64)
+        return _rounded(projection, q - (np.rint(np.ldexp(largest, q)) > most))
+
+    populations = tuple(
+        dataclasses.replace(p, projections=tuple(map(rounded, p.projections)))
+        for p in snn.populations
+    )
+    return dataclasses.replace(snn, name=f"{snn.name}-w{bits}", populations=populations)
+
+
 def _on_grid(p: Population, q: Array) -> Population:
     shaped = per_channel(q, p.shape, where=f"population {p.name}, grid")
 

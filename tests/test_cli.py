@@ -179,6 +179,26 @@ def test_no_choice_changes_a_result(refsnn, choice: tuple[str, ...]) -> None:
     assert untimed(got.out) == untimed(want.out)
 
 
+def test_weights_of_few_bits_are_certified(refsnn, tmp_path: Path) -> None:
+    net = tmp_path / "net.h5"
+    how = ("-m", "qcfs", "-T", "8", "--weight-bits", "8", "-o", net)
+    said = refsnn("convert", QCFS, *how, "--snap", "int32")
+    assert said.code == 0, said.err
+    assert "Changes by rounding" in said.out
+    snn = io.load_snn(net)
+    assert (snn.name, snn.mode) == ("digits_qcfs-w8-i32", "exact")
+    result = json.loads(refsnn("run", net, *FEW, "--json", "-").out)
+    assert result["versions"]["engine"]["name"] == "event"
+    for more, expected in (
+        (("--snap", "none"), "another --snap"),
+        (("--weight-bits", "1"), "greater than or equal to"),
+    ):
+        said = refsnn("convert", QCFS, *how, "--force", *more)
+        assert (said.code, expected in said.err) == (2, True)
+    said = refsnn("convert", QCFS, "-m", "qcfs", "--weight-bits", "8", "-o", net)
+    assert (said.code, "--weight-bits: got no -T" in said.err) == (2, True)
+
+
 def test_a_network_for_one_t_is_shown_at_that_t(refsnn, tmp_path: Path) -> None:
     """Its answers at earlier steps are no results of the method at those T."""
     command = ("run", RELU, "-m", "rts", "--set", "samples=40", "-T", "8")

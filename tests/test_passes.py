@@ -34,10 +34,12 @@ from refsnn.layers import (
 )
 from refsnn.network import INPUT, Network, Node
 from refsnn.neurons import IF
+from refsnn.numerics import bits_behind_point
 from refsnn.passes import (
     activations_to_neurons,
     canonical_form,
     fold_batchnorm,
+    round_weights,
     set_thresholds,
 )
 from refsnn.run import run_ann, run_snn
@@ -50,6 +52,55 @@ def test_canonical_form_normalises_everything() -> None:
         assert (p.scale == lam).all()
         assert (p.v0 == 0.5).all()
         assert (p.neuron.theta_neg == -0.25 / lam).all()
+
+
+@pytest.mark.parametrize(
+    ("bits", "row", "want"),
+    [
+        (3, [1.0, 0.5, -0.3, 0.2], [1.0, 0.5, -0.5, 0.0]),  # 3 / 2 holds 1, 3 / 4 not
+        (3, [0.75, -0.4, 0.125, 0.0], [0.75, -0.5, 0.0, 0.0]),  # halves to even
+        (3, [0.9, 0.3, 0.0, 0.0], [1.0, 0.5, 0.0, 0.0]),  # 3.6 / 4 would be 4 / 4
+        (2, [7.0, -3.0, 2.0, 4.0], [8.0, 0.0, 0.0, 0.0]),  # 4 is a half: to even
+        (8, [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]),
+        (8, [127.0, 0.5, 1.0, -127.0], [127.0, 0.0, 1.0, -127.0]),
+    ],
+)
+def test_weights_of_few_bits_by_hand(
+    bits: int, row: list[float], want: list[float]
+) -> None:
+    snn = canonical_form(activations_to_neurons(exact_net(0), dual_rule))
+    q, *others = snn.readout.projections
+    weight = np.zeros_like(q.op.weight)
+    weight[:, :4], weight[0] = row, 5.0  # channels do not see each other
+    q = dataclasses.replace(q, op=dataclasses.replace(q.op, weight=weight))
+    readout = dataclasses.replace(snn.readout, projections=(q, *others))
+    made = dataclasses.replace(snn, populations=(*snn.hidden, readout))
+    got = round_weights(made, bits).readout.projections[0].op.weight
+    assert got[1:, :4].tolist() == [want] * (len(got) - 1)
+    assert not got[1:, 4:].any()
+
+
+@pytest.mark.parametrize("bits", [2, 5, 8])
+def test_weights_of_few_bits_are_integers_of_them(bits: int) -> None:
+    snn = canonical_form(
+        activations_to_neurons(
+            fold_batchnorm(random_net(5, ACTIVATIONS["qcfs"])), dual_rule
+        )
+    )
+    small = round_weights(snn, bits)
+    assert small.name == f"{snn.name}-w{bits}"
+    for old, new in zip(snn.populations, small.populations, strict=True):
+        assert (new.bias is None) == (old.bias is None)
+        for was, now in zip(old.projections, new.projections, strict=True):
+            before, after = was.op.weight, now.op.weight
+            if was.source == INPUT:
+                assert after is before
+                continue
+            for w, v in zip(before.reshape(len(before), -1), after, strict=True):
+                largest, most = np.abs(w).max(), 2 ** (bits - 1) - 1
+                q = bits_behind_point(v).max()
+                assert np.abs(v).max() * 2.0**q <= most
+                assert np.abs(v.ravel() - w).max() <= largest / (most + 0.5)
 
 
 @pytest.mark.parametrize("kind", ACTIVATIONS)

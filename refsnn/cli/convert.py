@@ -13,7 +13,8 @@ from refsnn.cli import arguments, common
 from refsnn.differences import differences
 from refsnn.errors import OptionError
 from refsnn.network import Network, SpikingNetwork
-from refsnn.snap import changes, snap
+from refsnn.passes import round_weights
+from refsnn.snap import T_MAX, changes, snap
 
 Snap = StrEnum("Snap", ["float64", "float32", "int32", "none"])
 
@@ -50,6 +51,16 @@ def convert(
             "--static", help="Snap for every input, not for what training images show."
         ),
     ] = False,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--weight-bits",
+            min=2,
+            max=16,
+            help="Round weights to integers of so many bits, sign included, times a "
+            "power of two for each channel, before they are snapped.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing file.")
     ] = False,
@@ -65,17 +76,20 @@ def convert(
         raise OptionError(
             where=f"--out {out}", got="the trained network", expected="another file"
         )
-    narrow = snapped.value in {"float32", "int32"}
-    if narrow and T is None:
+    if bits and snapped.value == "none":
         raise OptionError(
-            where=f"--snap {snapped.value}", got="no -T", expected="the number of steps"
+            where="--weight-bits", got="--snap none", expected="another --snap"
         )
-    exact = snapped.value == "float64"
+    changed = bits is not None or snapped.value in {"float32", "int32"}
+    if changed and T is None:
+        option = "--weight-bits" if bits else f"--snap {snapped.value}"
+        raise OptionError(where=option, got="no -T", expected="the number of steps")
+    exact = snapped.value == "float64" and bits is None
     snn = common.converted(
         network, method, T, options, data, max_pool=max_pool, exact=exact
     )
-    if narrow and T is not None:
-        snn = _narrow(network, snn, snapped.value, T, data, static)
+    if changed and T is not None:
+        snn = _rounded(network, snn, snapped.value, T, data, static, bits)
     io.save(snn, out, force=force)
     for line in snn.describe().splitlines():
         common.show(line)
@@ -90,19 +104,24 @@ def convert(
     common.show(f"wrote {out}, sha256 {io.content_sha256(snn)}")
 
 
-def _narrow(
+def _rounded(
     network: Network,
     snn: SpikingNetwork,
     target: str,
     T: int,
     data: str | None,
     static: bool,
+    bits: int | None,
 ) -> SpikingNetwork:
-    """Snap for float32 or int32, and say what that changed."""
+    """Round to few bits, for float32 or int32, and say what that changed."""
     name = common.data_name(network, data)
     sample = datasets.load(name, "train").head(SNAP_IMAGES)
+    before = round_weights(snn, bits) if bits else snn
     with common.progress("snapping"):
-        after = snap(snn, target, T=T, images=None if static else sample.images)
+        if target == "float64":
+            after = snap(before, T=max(T, T_MAX))
+        else:
+            after = snap(before, target, T=T, images=None if static else sample.images)
     rows = [
         (
             name,

@@ -85,8 +85,9 @@ FAULTS: dict[str, Fault] = {
         repaired=weights.trained_weights,
         suggestion="Take the trained network's weights and biases, W theta_in / "
         "theta_out and b / theta_out, and look for a transposed, permuted, flipped or "
-        "negated array. Weights that were trained or calibrated after conversion are "
-        "other ones, too, where the file names no method that does so.",
+        "negated array. Weights that were trained, calibrated or rounded to few bits "
+        "after conversion are other ones, too, where the file does not name a method "
+        "that does so.",
     ),
     "max-pooling": Fault(
         made=None,
