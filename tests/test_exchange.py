@@ -463,6 +463,7 @@ def test_keras_layers_without_counterpart_are_listed(tmp_path: Path) -> None:
         "p (MaxPooling2D): padding in pooling",
         "slope (ReLU): a slope or threshold",
         "lost (Conv2D): no tensors kernel in the file",
+        "Another activation: train with ReLU or a clip in its place.",
     ):
         assert part in text
 

@@ -13,6 +13,42 @@ from refsnn.numerics import Array, Shape
 from refsnn.records import Ints, Tensor, frozen, json_values, plain_text
 
 
+def channel_values(where: str, field: str, given: Any, channels: int) -> Array:
+    """Return one number for each channel of the image, or refuse what is none.
+
+    Parameters
+    ----------
+    where : str
+        The network, for the error.
+    field : str
+        What the numbers are.
+    given : array_like, shape (C,)
+        The numbers.
+    channels : int
+        C.
+
+    Returns
+    -------
+    ndarray of float64, shape (C,)
+        The numbers.
+
+    Raises
+    ------
+    ShapeError
+        If they are more or fewer.
+    """
+    kind = Tensor(dims=("C",), optional=False, unit="")
+    numbers = kind.normalise(given, f"{where}, {field}")
+    value = frozen(np.asarray(numbers, dtype=np.float64))
+    if value.shape != (channels,):
+        raise ShapeError(
+            where=where,
+            got=f"{field} {value.tolist()}",
+            expected=f"{channels} numbers, one for each input channel",
+        )
+    return value
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
     """What a trained and a spiking network have in common.
@@ -48,15 +84,7 @@ class Model:
         object.__setattr__(self, "input_shape", shape)
         object.__setattr__(self, "classes", classes)
         for field in ("mean", "std"):
-            kind = Tensor(dims=("C",), optional=False, unit="")
-            given = kind.normalise(getattr(self, field), f"{where}, {field}")
-            value = frozen(np.asarray(given, dtype=np.float64))
-            if value.shape != shape[:1]:
-                raise ShapeError(
-                    where=where,
-                    got=f"{field} {value.tolist()}",
-                    expected=f"{shape[0]} numbers, one for each input channel",
-                )
+            value = channel_values(where, field, getattr(self, field), shape[0])
             object.__setattr__(self, field, value)
         if not (self.std > 0).all():
             raise DomainError(
