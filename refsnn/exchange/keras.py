@@ -432,6 +432,11 @@ def from_keras(
         With a reason for every layer that has no counterpart.
     DataError, FormatError
         If the file is missing, no HDF5 or no Keras model.
+
+    Warns
+    -----
+    UserWarning
+        If mean and std are hardly those of pixels divided by 255.
     """
     tree = read(path, foreign=True)
     text = tree.attributes["/"].get("model_config")
@@ -459,7 +464,7 @@ def from_keras(
         ) from None
     refuse(f"Keras model {path}", walk.reasons, walk.kinds)
     classes = walk.shapes[walk.nodes[-1].name][0]
-    return Network(
+    network = Network(
         name=name,
         input_shape=walk.shapes["input"],
         classes=classes,
@@ -468,3 +473,5 @@ def from_keras(
         nodes=tuple(walk.nodes),
         provenance=provenance or {},
     )
+    network.warn_of_normalisation()
+    return network

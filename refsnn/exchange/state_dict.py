@@ -144,6 +144,11 @@ def from_state_dict(
     ------
     ConversionError
         With every key that is missing, left over or of another shape.
+
+    Warns
+    -----
+    UserWarning
+        If mean and std are hardly those of pixels divided by 255.
     """
     where = f"state dict for {architecture}"
     network = _skeleton(tensors, architecture, input_shape)
@@ -178,13 +183,15 @@ def from_state_dict(
         (pair for end, pair in NORMALISATION.items() if architecture.endswith(end)),
         (network.mean, network.std),
     )
-    return dataclasses.replace(
+    network = dataclasses.replace(
         network.with_ops(ops),
         name=name,
         mean=np.asarray(defaults[0] if mean is None else mean),
         std=np.asarray(defaults[1] if std is None else std),
         provenance={"architecture": architecture, **(provenance or {})},
     )
+    network.warn_of_normalisation()
+    return network
 
 
 def _source(architecture: str) -> str:

@@ -318,6 +318,11 @@ def from_torch(
         With a reason for every layer that has no counterpart; or if the model cannot
         be traced (control flow that depends on values); or if the logits differ by
         more than 1e-5 of the largest one, both evaluated in float64.
+
+    Warns
+    -----
+    UserWarning
+        If mean and std are hardly those of pixels divided by 255.
     """
     where = f"model {name}"
     _need_images(where, model, example)
@@ -344,6 +349,7 @@ def from_torch(
         provenance=provenance or {},
     )
     _need_agreement(where, model, example.double().numpy(), network)
+    network.warn_of_normalisation()
     return network
 
 

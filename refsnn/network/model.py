@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,6 +93,27 @@ class Model:
             )
         provenance = json_values(self.provenance, f"{where}, provenance")
         object.__setattr__(self, "provenance", provenance)
+
+    def warn_of_normalisation(self) -> None:
+        """Warn of mean and std that are hardly those of pixels divided by 255.
+
+        For the functions that bring a trained network in, which call this themselves.
+
+        Warns
+        -----
+        UserWarning
+            If a mean lies outside [0, 1], or a std above 1.
+        """
+        usual = ((self.mean >= 0) & (self.mean <= 1) & (self.std <= 1)).all()
+        if not usual:
+            warnings.warn(
+                f"network {self.name}: mean {self.mean.tolist()}, std "
+                f"{self.std.tolist()}: its input is (x/255 - mean) / std, so a mean is "
+                "expected from 0 to 1, a std up to 1; divide those of pixels 0 to 255 "
+                "by 255",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def preprocess(self, images: Array) -> Array:
         """Turn images into the analog input of the network.
