@@ -424,6 +424,12 @@ def test_unusable_examples_are_refused(name: str) -> None:
     assert TRACED not in str(error.value)
 
 
+def test_a_normalisation_of_pixels_to_255_is_warned_of() -> None:
+    std = [51.6] * 3
+    with pytest.warns(UserWarning, match=r"51\.6.* divide those of pixels 0 to 255 by"):
+        from_torch(classifier(nn.ReLU()), IMAGES, std=std)
+
+
 def test_a_model_of_half_precision_is_taken() -> None:
     model = classifier(nn.ReLU()).half()
     ann = from_torch(model, IMAGES.half())

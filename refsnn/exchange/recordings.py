@@ -14,6 +14,7 @@ import numpy as np
 from refsnn import io
 from refsnn.errors import DataError, printable
 from refsnn.numerics import Array
+from refsnn.trace import Trace
 
 _UNREADABLE = (
     *(ValueError, OSError, KeyError, EOFError, MemoryError),
@@ -22,7 +23,9 @@ _UNREADABLE = (
 """What damaged, encrypted and oversized archives raise."""
 
 
-def load_recording(path: str | os.PathLike[str]) -> dict[str, Array]:
+def load_recording(
+    path: str | os.PathLike[str], like: Trace | None = None
+) -> dict[str, Array]:
     """Read spikes from a trace file or an ``.npz``.
 
     Parameters
@@ -30,6 +33,8 @@ def load_recording(path: str | os.PathLike[str]) -> dict[str, Array]:
     path : path-like
         A file of the format ``refsnn-trace``, or an ``.npz`` of arrays (T, B, *S) whose
         names are populations. Nothing is unpickled.
+    like : Trace, optional
+        What a trace has to be of: its images and T. (An ``.npz`` does not say.)
 
     Returns
     -------
@@ -39,11 +44,19 @@ def load_recording(path: str | os.PathLike[str]) -> dict[str, Array]:
     Raises
     ------
     DataError
-        If the file is neither, or an array holds no spikes.
+        If the file is neither, an array holds no spikes, or the trace is of other
+        images or another T.
     """
     file = Path(path)
     if not zipfile.is_zipfile(file):
         trace = io.load_trace(file)
+        run = (trace.input_sha256, trace.T)
+        if like is not None and run != (like.input_sha256, like.T):
+            raise DataError(
+                where=str(file),
+                got=f"T = {trace.T}, images {trace.input_sha256}",
+                expected=f"T = {like.T}, images {like.input_sha256}",
+            )
         return {name: recorded.spikes for name, recorded in trace.populations.items()}
     try:
         with np.load(file, allow_pickle=False) as arrays:
