@@ -505,13 +505,14 @@ def test_keras_layers_without_counterpart_are_listed(tmp_path: Path) -> None:
         "MaxPooling2D", "p", ["in"], pool_size=[2, 2], strides=[2, 2], padding="same"
     )
     k.layer("ReLU", "slope", ["in"], max_value=None, negative_slope=0.2, threshold=0.0)
+    k.layer("Rescaling", "scaled", ["in"], scale=1 / 255, offset=0.0)
     size = {"filters": 2, "kernel_size": [3, 3]}
     k.layer("Conv2D", "lost", ["in"], activation="relu", **size, **plain)
     k.layer("Flatten", "flat", ["a"])
     with pytest.raises(ConversionError) as error:
         from_keras(k.save(tmp_path / "k.h5", "keras 2"))
     text = str(error.value)
-    assert "5 layers without a counterpart" in text
+    assert "6 layers without a counterpart" in text
     for part in (
         "a (Conv2D): the activation tanh",
         "leaky (LeakyReLU): no layer in scope",
@@ -519,6 +520,7 @@ def test_keras_layers_without_counterpart_are_listed(tmp_path: Path) -> None:
         "slope (ReLU): a slope or threshold",
         "lost (Conv2D): no tensors kernel in the file",
         "Another activation: train with ReLU or a clip in its place.",
+        "leave it out, and give it as mean and std",
     ):
         assert part in text
 

@@ -13,6 +13,8 @@ REMEDIES: dict[str, str] = {
     r"|(hard|log)?sigmoid|tanh|softplus|softsign": "Another activation: train with "
     "ReLU or a clip in its place.",
     r"(log)?softmax": "A final softmax: leave it out, the largest logit is the same.",
+    r"rescaling|normalization": "A normalisation of the image: leave it out, and give "
+    "it as mean and std.",
     r"((group|layer|instance|rms)norm(alization)?|localresponsenorm)([123]d)?": (
         "Another normalisation: train with batch normalisation in its place."
     ),

@@ -88,10 +88,7 @@ def normalisation(traced: fx.GraphModule, shape: Shape) -> Normalisation | None:
     steps = tuple(_steps(image))
     if not any(_is_arithmetic(node) for node in steps):
         return None
-    run = fx.Interpreter(traced, garbage_collect_values=False)
-    value = torch.tensor(PROBES).reshape(-1, 1, 1, 1)
-    run.run(value.expand(-1, *shape).contiguous())
-    y = run.env[steps[-1]].double().numpy()
+    y = _computed(traced, steps[-1], shape)
     offset, *others = y.reshape(len(PROBES), shape[0], -1)
     gain, again = others[0] - offset, others[1] - others[0]
     same = np.abs(again - gain) <= AGREEMENT * np.abs(gain)
@@ -102,6 +99,19 @@ def normalisation(traced: fx.GraphModule, shape: Shape) -> Normalisation | None:
     return Normalisation(
         steps=steps, constants=constants, mean=-offset / gain, std=1 / gain
     )
+
+
+def _computed(traced: fx.GraphModule, last: fx.Node, shape: Shape) -> Array:
+    """Evaluate a model on the probes, up to a node."""
+    run = fx.Interpreter(traced)
+    images = torch.tensor(PROBES).reshape(-1, 1, 1, 1).expand(-1, *shape)
+    run.args_iter = iter([images.contiguous()])
+    for node in traced.graph.nodes:
+        run.env[node] = run.run_node(node)
+        if node is last:
+            break
+    values: Array = run.env[last].double().numpy()
+    return values
 
 
 def _steps(node: fx.Node) -> Iterator[fx.Node]:
