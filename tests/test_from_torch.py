@@ -492,6 +492,25 @@ def test_normalisation_inside_the_model_is_told_as_mean_and_std(name: str) -> No
     np.testing.assert_allclose(run_ann(ann, x), want, atol=1e-4)
 
 
+class Careful(nn.Module):
+    """Looks at its input before it normalises, as transforms of images do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not isinstance(x, torch.Tensor):
+            raise TypeError("no tensor")
+        return (x - torch.tensor(USUAL[0])[:, None, None]) / 0.25
+
+
+def test_normalisation_that_cannot_be_traced_is_told_too() -> None:
+    first = (Through(), Computes(lambda x, *_: 2 * x.relu(), 1.0), Branching())
+    with pytest.raises(ConversionError, match=rf"{TRACED}.$"):
+        from_torch(nn.Sequential(*first), IMAGES)
+    model = nn.Sequential(Careful(), classifier(nn.ReLU()))
+    want = rf"{TRACED}. 0 \(Careful\) normalises. Give .* mean=\[0.485, 0.456, 0.406\]"
+    with pytest.raises(ConversionError, match=rf"{want}, std=\[0.25, 0.25, 0.25\]"):
+        from_torch(model, IMAGES)
+
+
 OTHERS = {
     "a negative gain": lambda m, x: (m.mean - x) / m.std,
     "a quotient": lambda m, x: 1 / (x + 3),

@@ -21,7 +21,12 @@ from refsnn.errors import ConversionError, DomainError, RefsnnError, ShapeError
 from refsnn.exchange.reasons import Reason, need, refuse
 from refsnn.exchange.torch_activations import recognised, spiking_mode
 from refsnn.exchange.torch_layers import MODULES, At, Op, handler
-from refsnn.exchange.torch_normalisation import normalisation
+from refsnn.exchange.torch_normalisation import (
+    Scale,
+    normalisation,
+    normalises,
+    told,
+)
 from refsnn.layers import Conv2d, Input
 from refsnn.network import Network, Node
 from refsnn.network.model import channel_values
@@ -331,9 +336,10 @@ def from_torch(
     example = example.detach().cpu().clone()
     with torch.inference_mode(mode=False), torch.no_grad():
         model = _copied(where, model)
-        walk = _walked(where, model, example.clone())
+        walk = _walked(where, model, example.clone(), (mean, std))
     if walk.reasons:
-        do = f"{_instead(walk, mean, std)} {_spiking(model)}".strip()
+        do = told(walk.inside.scale, (mean, std)) if walk.inside else ""
+        do = f"{do} {_spiking(model)}".strip()
         refuse(where, walk.reasons, walk.kinds, do)
     last = walk.nodes[-1].name
     output = next(n for n in walk.traced.graph.nodes if n.op == "output").args[0]
@@ -374,18 +380,6 @@ def _need_images(where: str, model: object, example: object) -> None:
         raise ShapeError(where=where, got=got, expected=expected, do=do)
 
 
-def _instead(walk: _Walk, mean: Array, std: Array) -> str:
-    """Say how a normalisation inside the model is given instead."""
-    if walk.inside is None:
-        return ""
-    both = walk.inside.behind(mean, std)
-    texts = [", ".join(f"{number:.6g}" for number in numbers) for numbers in both]
-    return (
-        f"Give the normalisation as mean=[{texts[0]}], std=[{texts[1]}] (of pixels "
-        "divided by 255), and pass the model without it, and examples behind it."
-    )
-
-
 def _spiking(model: nn.Module) -> str:
     """Name the modules that are activations but for a switch to spikes."""
     modes = {name: spiking_mode(module) for name, module in model.named_modules()}
@@ -406,14 +400,24 @@ def _copied(where: str, model: nn.Module) -> nn.Module:
         ) from error
 
 
-def _walked(where: str, model: nn.Module, example: torch.Tensor) -> _Walk:
+def _walked(where: str, model: nn.Module, example: torch.Tensor, scale: Scale) -> _Walk:
     takes = f"a model that takes the example, {example.dtype} {tuple(example.shape)}"
     with _refused(where, takes, lambda: _fitting(model, example)):
         model(example.clone())
     traced = "a model that torch.fx can trace"
-    do = "Control flow that depends on values cannot be traced."
-    with _refused(where, traced, lambda: do):
+    with _refused(where, traced, lambda: _untraced(model, example, scale)):
         return _Walk(model, example)
+
+
+def _untraced(model: nn.Module, example: torch.Tensor, scale: Scale) -> str:
+    """Say what cannot be traced, and which module might do without."""
+    do = "Control flow that depends on values cannot be traced."
+    for name, module in model.named_modules():
+        inside = normalises(module, example.shape[1])
+        if inside is not None:
+            kind = type(module).__name__
+            return f"{do} {name} ({kind}) normalises. {told(inside, scale)}"
+    return do
 
 
 @contextmanager

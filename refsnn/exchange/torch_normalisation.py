@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import fx
+from torch import fx, nn
 
 from refsnn.numerics import Array, Shape
 
@@ -22,11 +22,15 @@ METHODS = {name + end for name in ("add", "sub", "mul", "div") for end in ("", "
 PASSED = {"clone", "contiguous", "float"}
 """Methods that may stand between."""
 
-PROBES = (0.0, 1.0, 2.0)
+PROBES = (0.0, 1.0, -1.0)
 """Images of one value each, which show gain and offset, and that there is no more."""
 
 AGREEMENT = 1e-4
 """Largest difference between the gains that two probes show, relative to the gain."""
+
+
+Scale = tuple[Array, Array]
+"""Mean and std, of shape (C,) each."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,33 +43,44 @@ class Normalisation:
         What computes it, in order.
     constants : tuple of torch.fx.Node
         What computes its constants, and nothing else.
-    mean, std : ndarray, shape (C,)
-        In the units of the example.
+    scale : tuple of ndarray, shape (C,)
+        Mean and std in the units of the example.
     """
 
     steps: tuple[fx.Node, ...]
     constants: tuple[fx.Node, ...]
-    mean: Array
-    std: Array
+    scale: Scale
 
-    def behind(self, mean: Array, std: Array) -> tuple[Array, Array]:
-        """Return mean and std of both normalisations together.
 
-        ::
+def told(inside: Scale, before: Scale) -> str:
+    """Say how a normalisation inside a model is given instead.
 
-            ((p - mean) / std - m) / s = (p - (mean + std m)) / (std s)
+    ::
 
-        Parameters
-        ----------
-        mean, std : ndarray, shape (C,)
-            The normalisation in front of the model, of pixels p divided by 255.
+        ((p - mean) / std - m) / s = (p - (mean + std m)) / (std s)
 
-        Returns
-        -------
-        mean, std : ndarray, shape (C,)
-            Of pixels divided by 255.
-        """
-        return mean + std * self.mean, std * self.std
+    Parameters
+    ----------
+    inside : tuple of ndarray, shape (C,)
+        Mean m and std s inside the model.
+    before : tuple of ndarray, shape (C,)
+        Mean and std in front of it, of pixels p divided by 255.
+
+    Returns
+    -------
+    str
+        What to do.
+    """
+    m, s = inside
+    mean, std = before
+    texts = [
+        ", ".join(f"{number:.6g}" for number in numbers)
+        for numbers in (mean + std * m, std * s)
+    ]
+    return (
+        f"Give the normalisation as mean=[{texts[0]}], std=[{texts[1]}] (of pixels "
+        "divided by 255), and pass the model without it, and examples behind it."
+    )
 
 
 def normalisation(traced: fx.GraphModule, shape: Shape) -> Normalisation | None:
@@ -89,23 +104,61 @@ def normalisation(traced: fx.GraphModule, shape: Shape) -> Normalisation | None:
     if not any(_is_arithmetic(node) for node in steps):
         return None
     y = _computed(traced, steps[-1], shape)
-    offset, *others = y.reshape(len(PROBES), shape[0], -1)
-    gain, again = others[0] - offset, others[1] - others[0]
-    same = np.abs(again - gain) <= AGREEMENT * np.abs(gain)
-    if not same.all() or np.ptp(y, axis=(2, 3)).any() or not (gain > 0).all():
+    scale = _scale(y)
+    if scale is None:
         return None
-    gain, offset = gain[:, 0], offset[:, 0]
     constants = tuple(_constants(nodes, image, steps))
-    return Normalisation(
-        steps=steps, constants=constants, mean=-offset / gain, std=1 / gain
-    )
+    return Normalisation(steps=steps, constants=constants, scale=scale)
+
+
+def normalises(module: nn.Module, channels: int) -> Scale | None:
+    """Say which normalisation a module computes that cannot be traced.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A module of others.
+    channels : int
+        C of the image.
+
+    Returns
+    -------
+    tuple of ndarray, shape (C,), or None
+        Mean and std; None if it computes something else or leaves images as they are,
+        or is one of PyTorch's.
+    """
+    if type(module).__module__.startswith("torch.nn"):
+        return None
+    images = _images((channels, 2, 2))
+    try:
+        seen = module(images)
+        return None if torch.equal(seen, images) else _scale(seen.double().numpy())
+    except Exception:  # noqa: BLE001 - code of others, tried out
+        return None
+
+
+def _images(shape: Shape) -> torch.Tensor:
+    """Return an image of each probe's value, shape (3, C, H, W)."""
+    value = torch.tensor(PROBES).reshape(-1, 1, 1, 1)
+    return value.expand(-1, *shape).contiguous()
+
+
+def _scale(y: Array) -> Scale | None:
+    """Read mean and std from what the probes became, (3, C, H, W)."""
+    if y.ndim != 4 or np.ptp(y, axis=(2, 3)).any():
+        return None
+    offset, above, below = y[:, :, 0, 0]
+    gain = above - offset
+    same = np.abs(offset - below - gain) <= AGREEMENT * np.abs(gain)
+    if not same.all() or not (gain > 0).all():
+        return None
+    return -offset / gain, 1 / gain
 
 
 def _computed(traced: fx.GraphModule, last: fx.Node, shape: Shape) -> Array:
     """Evaluate a model on the probes, up to a node."""
     run = fx.Interpreter(traced)
-    images = torch.tensor(PROBES).reshape(-1, 1, 1, 1).expand(-1, *shape)
-    run.args_iter = iter([images.contiguous()])
+    run.args_iter = iter([_images(shape)])
     for node in traced.graph.nodes:
         run.env[node] = run.run_node(node)
         if node is last:
