@@ -34,7 +34,8 @@ def load_recording(
         A file of the format ``refsnn-trace``, or an ``.npz`` of arrays (T, B, *S) whose
         names are populations. Nothing is unpickled.
     like : Trace, optional
-        What a trace has to be of: its images and T. (An ``.npz`` does not say.)
+        What the recording has to be of: its populations, and, of a trace, which says
+        so, its images and T.
 
     Returns
     -------
@@ -44,20 +45,35 @@ def load_recording(
     Raises
     ------
     DataError
-        If the file is neither, an array holds no spikes, or the trace is of other
-        images or another T.
+        If the file is neither, an array holds no spikes, or it is of something else.
     """
     file = Path(path)
-    if not zipfile.is_zipfile(file):
-        trace = io.load_trace(file)
-        run = (trace.input_sha256, trace.T)
-        if like is not None and run != (like.input_sha256, like.T):
-            raise DataError(
-                where=str(file),
-                got=f"T = {trace.T}, images {trace.input_sha256}",
-                expected=f"T = {like.T}, images {like.input_sha256}",
-            )
-        return {name: recorded.spikes for name, recorded in trace.populations.items()}
+    found = _archived(file) if zipfile.is_zipfile(file) else _traced(file, like)
+    strange = [name for name in found if like and name not in like.populations]
+    if like is not None and (strange or not found):
+        raise DataError(
+            where=str(file),
+            got=f"populations {', '.join(strange)}" if strange else "no population",
+            expected=f"some of {', '.join(like.populations)}",
+        )
+    return found
+
+
+def _traced(file: Path, like: Trace | None) -> dict[str, Array]:
+    """Read spikes from a trace file."""
+    trace = io.load_trace(file)
+    run = (trace.input_sha256, trace.T)
+    if like is not None and run != (like.input_sha256, like.T):
+        raise DataError(
+            where=str(file),
+            got=f"T = {trace.T}, images {trace.input_sha256}",
+            expected=f"T = {like.T}, images {like.input_sha256}",
+        )
+    return {name: recorded.spikes for name, recorded in trace.populations.items()}
+
+
+def _archived(file: Path) -> dict[str, Array]:
+    """Read spikes from an ``.npz``."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
