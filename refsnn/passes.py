@@ -343,12 +343,14 @@ def _reordered(ann: Network, node: Node, paths: list[_Path]) -> str:
     op, linear = node.op, ", ".join(node.inputs)
     pointwise = all(path.op is None or _is_pointwise(path.op) for path in paths)
     if isinstance(op, (MaxPool, Flatten)) and _leads_to_activations(ann, node):
-        do = (
-            f"Swap {node.name} and the ReLU behind it: with the ReLU first, directly "
-            f"behind {linear}, the function is the same"
+        kind, spikes = "ReLU", ""  # a clip may be one of flattened features
+        if isinstance(op, MaxPool):
+            spikes = "; then ask for max pooling of spikes by max_pool_on_spikes=True"
+            kind = "activation"
+        return (
+            f"Swap {node.name} and the {kind} behind it: with the {kind} first, "
+            f"directly behind {linear}, the function is the same{spikes}."
         )
-        spikes = "; max pooling of spikes is then asked for by max_pool_on_spikes=True"
-        return f"{do}{spikes if isinstance(op, MaxPool) else ''}."
     if isinstance(op, (AvgPool, GlobalAvgPool)) and pointwise:
         return (
             f"Put the pooling in front of the 1x1 convolutions of {linear}: averages "
@@ -365,11 +367,9 @@ def _reordered(ann: Network, node: Node, paths: list[_Path]) -> str:
 
 def _is_pointwise(op: LinearMap) -> bool:
     """Whether a layer computes each output pixel from the pixel at its place."""
-    return (
-        isinstance(op, Conv2d)
-        and op.weight.shape[2:] == (1, 1)
-        and (op.stride == (1, 1) and not any(op.padding))
-    )
+    if not isinstance(op, Conv2d) or op.weight.shape[2:] != (1, 1):
+        return False
+    return op.stride == (1, 1) and not any(op.padding)
 
 
 def _leads_to_activations(ann: Network, node: Node) -> bool:

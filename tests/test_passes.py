@@ -172,7 +172,11 @@ FC8 = Linear(weight=np.ones((2, 8)))
 SQUARE = Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1))
 SAME = "the function is the same"
 SWAPPED = {  # as refused, what is said, and the order that it asks for
-    "max": ((WIDE, MAX, ReLU(), Flatten(), FC8), f"Swap maxpool1 .*{SAME}; max", 1),
+    "max": (
+        (WIDE, MAX, ReLU(), Flatten(), FC8),
+        f"Swap maxpool1 .*{SAME}; then ask for max",
+        1,
+    ),
     "max twice": ((SQUARE, MAX, MaxPool(), ReLU(), GAP, FC1), f"Swap.*{SAME}", None),
     "flatten": ((CONV, Flatten(), ReLU(), FC), f"Swap flatten1 .*{SAME}", 1),
     "average": ((CONV, CLIP, WIDE, POOL, ReLU(), Flatten(), FC8), f"1x1.*{SAME}", 2),
