@@ -16,7 +16,12 @@ from refsnn.methods import METHODS, Context, Method, NoOptions, SampleOptions
 from refsnn.network import Network, SpikingNetwork
 from refsnn.neurons import IF
 from refsnn.numerics import Array
-from refsnn.passes import activations_to_neurons, canonical_form, set_thresholds
+from refsnn.passes import (
+    activations_to_neurons,
+    canonical_form,
+    need_linear_output,
+    set_thresholds,
+)
 from refsnn.run import need_network, need_steps
 from refsnn.snap import T_MAX, snap
 
@@ -92,7 +97,9 @@ def need_fit(
             where=f"network {ann.name}, method {name}",
             got=f"the activations {', '.join(unfit)}",
             expected=f"{' or '.join(cls.op for cls in method.accepts(settings))} only",
+            do=_others(ann),
         )
+    need_linear_output(ann)
     ann = method.rewritten(ann, settings)
     clipped = {node.name: np.array(1.0) for node in ann.activations}
     activations_to_neurons(
@@ -100,6 +107,12 @@ def need_fit(
         lambda theta: (IF(), theta),
         max_pool_on_spikes=max_pool_on_spikes,
     )
+
+
+def _others(ann: Network) -> str:
+    """Name the methods that take all activations of a network."""
+    names = [n for n, m in METHODS.items() if not m.unfit(ann, m.options())]
+    return f"Methods for these activations: {', '.join(names)}." if names else ""
 
 
 def needs_images(name: str, options: Mapping[str, Any]) -> bool:

@@ -188,14 +188,8 @@ def activations_to_neurons(
     ConversionError
         If the graph is not made of populations joined by linear maps.
     """
+    need_linear_output(ann)
     output = ann.nodes[-1]
-    if output in ann.activations:
-        _refuse(
-            ann,
-            output,
-            f"an output behind the activation {output.op.op}",
-            "a network that ends in a conv2d or linear layer",
-        )
     if not max_pool_on_spikes:
         _refuse_max_pool(ann)
     populations = [_population(ann, node, rule) for node in ann.activations]
@@ -217,6 +211,31 @@ def activations_to_neurons(
         populations=(*populations, readout),
         canonical=False,
     )
+
+
+def need_linear_output(ann: Network) -> None:
+    """Refuse a network that ends in an activation.
+
+    Parameters
+    ----------
+    ann : Network
+        A trained network, best as the user has it: the activation is named.
+
+    Raises
+    ------
+    ConversionError
+        If the last node is an activation.
+    """
+    output = ann.nodes[-1]
+    if output in ann.activations:
+        _refuse(
+            ann,
+            output,
+            f"an output behind the activation {output.op.op}",
+            "a network that ends in a conv2d or linear layer",
+            do="Leave it out: a logit that is the largest behind it, and neither 0 "
+            "nor clipped, is the largest without it too.",
+        )
 
 
 def _refuse_max_pool(ann: Network) -> None:
@@ -301,6 +320,7 @@ def _paths(ann: Network, node: Node) -> tuple[list[_Path], Array | None]:
             f"{op.op} directly behind the linear layers of {linear}",
             "an activation between two linear layers, and pooling or flatten only "
             "between an activation and the next linear layer",
+            do=_reordered(ann, node, paths),
         )
     if isinstance(op, LinearMap):
         paths = [dataclasses.replace(path, op=op) for path in paths]
@@ -316,6 +336,50 @@ def _paths(ann: Network, node: Node) -> tuple[list[_Path], Array | None]:
         dataclasses.replace(path, pool=path.pool + pool, flat=path.flat or flat)
         for path in paths
     ], None
+
+
+def _reordered(ann: Network, node: Node, paths: list[_Path]) -> str:
+    """Say how to repair a layer that stands directly behind linear ones."""
+    op, linear = node.op, ", ".join(node.inputs)
+    pointwise = all(path.op is None or _is_pointwise(path.op) for path in paths)
+    if isinstance(op, (MaxPool, Flatten)) and _leads_to_activations(ann, node):
+        kind, spikes = "ReLU", ""  # a clip may be one of flattened features
+        if isinstance(op, MaxPool):
+            spikes = "; then ask for max pooling of spikes by max_pool_on_spikes=True"
+            kind = "activation"
+        return (
+            f"Swap {node.name} and the {kind} behind it: with the {kind} first, "
+            f"directly behind {linear}, the function is the same{spikes}."
+        )
+    if isinstance(op, (AvgPool, GlobalAvgPool)) and pointwise:
+        return (
+            f"Put the pooling in front of the 1x1 convolutions of {linear}: averages "
+            "of what they compute are what they compute of averages, so the function "
+            "is the same (behind global pooling they are linear layers)."
+        )
+    if isinstance(op, (LinearMap, Flatten)):
+        return (
+            f"Train with a ReLU behind {linear}, or multiply the two linear layers out "
+            "into one."
+        )
+    return f"Train with a ReLU directly behind {linear}: that is another function."
+
+
+def _is_pointwise(op: LinearMap) -> bool:
+    """Whether a layer computes each output pixel from the pixel at its place."""
+    if not isinstance(op, Conv2d) or op.weight.shape[2:] != (1, 1):
+        return False
+    return op.stride == (1, 1) and not any(op.padding)
+
+
+def _leads_to_activations(ann: Network, node: Node) -> bool:
+    """Whether all that reads a node are activations, perhaps behind more pooling."""
+    readers = [ann[name] for name in ann.consumers[node.name]]
+    return bool(readers) and all(
+        reader in ann.activations
+        or (isinstance(reader.op, MaxPool) and _leads_to_activations(ann, reader))
+        for reader in readers
+    )
 
 
 def _pool(ann: Network, node: Node) -> tuple[tuple[MaxPool | SumPool, ...], bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -246,6 +247,60 @@ def test_state_dict_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "wrote" in capsys.readouterr().out
 
 
+NEITHER = ("PK\x05\x06" + 18 * "\x00").encode("latin-1")  # an archive of nothing
+
+
+def test_files_of_pytorch_are_recognised(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "new.pt", "w") as archive:  # as torch.save writes
+        archive.writestr("new/data.pkl", b"\x80\x02}q\x00.")
+    old = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
+    (tmp_path / "old.pt").write_bytes(old)
+    (tmp_path / "other.zip").write_bytes(NEITHER)
+    (tmp_path / "other.pkl").write_bytes(b"\x80\x02}q\x00.     ")
+    for name in ("new.pt", "old.pt", "other.zip", "other.pkl"):
+        path, out = str(tmp_path / name), str(tmp_path / "o.h5")
+        for command in (["run", path, "-T", "2"], ["import", path, "-o", out]):
+            with pytest.raises(SystemExit, match="2"):
+                main(command)
+            said = capsys.readouterr().err
+            assert "expected an HDF5 file" in said
+            for way in ("refsnn import --arch", "refsnn.exchange.from_torch"):
+                assert (way in said) == name.endswith(".pt")
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "warned"),
+    [
+        ([125.3, 123.0, 113.9], [51.6, 51.6, 51.6], True),
+        ([0.5, 0.5, -0.1], [0.2, 0.2, 0.2], True),
+        ([0.5, 0.5, 0.5], [0.2, 0.2, 1.01], True),
+        ([0.0, 0.5, 1.0], [1 / 255, 0.2, 1.0], False),
+    ],
+)
+def test_a_normalisation_of_pixels_to_255_is_warned_of(
+    tmp_path: Path, mean: list[float], std: list[float], warned: bool
+) -> None:
+    """Where a trained network comes in, and its file is read."""
+    tensors = state_dict(architectures.build("resnet20-a", classes=10))
+    k, kept = tmp_path / "k.h5", []
+    two_convolutions().save(k, "keras 2")
+    for make in (
+        lambda: from_state_dict(tensors, "resnet20-a", mean=mean, std=std),
+        lambda: from_keras(k, mean=mean, std=std),
+        lambda: io.load_ann(tmp_path / "net.h5"),
+    ):
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            kept.append(make())
+        texts = [str(warning.message) for warning in seen]
+        assert len(texts) == warned
+        assert all("divide those of pixels 0 to 255 by 255" in text for text in texts)
+        assert all(warning.category is UserWarning for warning in seen)
+        io.save(kept[0], tmp_path / "net.h5", force=True)
+
+
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> Any:
@@ -450,19 +505,22 @@ def test_keras_layers_without_counterpart_are_listed(tmp_path: Path) -> None:
         "MaxPooling2D", "p", ["in"], pool_size=[2, 2], strides=[2, 2], padding="same"
     )
     k.layer("ReLU", "slope", ["in"], max_value=None, negative_slope=0.2, threshold=0.0)
+    k.layer("Rescaling", "scaled", ["in"], scale=1 / 255, offset=0.0)
     size = {"filters": 2, "kernel_size": [3, 3]}
     k.layer("Conv2D", "lost", ["in"], activation="relu", **size, **plain)
     k.layer("Flatten", "flat", ["a"])
     with pytest.raises(ConversionError) as error:
         from_keras(k.save(tmp_path / "k.h5", "keras 2"))
     text = str(error.value)
-    assert "5 layers without a counterpart" in text
+    assert "6 layers without a counterpart" in text
     for part in (
         "a (Conv2D): the activation tanh",
         "leaky (LeakyReLU): no layer in scope",
         "p (MaxPooling2D): padding in pooling",
         "slope (ReLU): a slope or threshold",
         "lost (Conv2D): no tensors kernel in the file",
+        "Another activation: train with ReLU or a clip in its place.",
+        "leave it out, and give it as mean and std",
     ):
         assert part in text
 

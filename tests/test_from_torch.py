@@ -23,7 +23,7 @@ from torch.nn import functional  # noqa: E402
 from refsnn import architectures, io  # noqa: E402
 from refsnn.activations import QCFS, Clip, ReLU  # noqa: E402
 from refsnn.convert import need_fit  # noqa: E402
-from refsnn.errors import ConversionError, DataError  # noqa: E402
+from refsnn.errors import ConversionError, DataError, RefsnnError  # noqa: E402
 from refsnn.exchange import from_torch as imported  # noqa: E402
 from refsnn.exchange import read_state_dict, to_torch  # noqa: E402
 from refsnn.exchange.torch_activations import recognised  # noqa: E402
@@ -325,14 +325,205 @@ def test_every_layer_without_counterpart_is_listed() -> None:
         assert part in text
 
 
+def classifier(*layers: nn.Module) -> nn.Module:
+    """A convolution, layers that keep its shape, and a linear layer."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), *layers, nn.Flatten(), nn.Linear(256, 2)
+    )
+
+
+ANOTHER = "train with ReLU or a clip"
+NORMED = "train with batch normalisation"
+OUT_OF_SCOPE = {
+    "gelu": (nn.GELU(), ANOTHER),
+    "silu": (nn.SiLU(), ANOTHER),
+    "leaky": (nn.LeakyReLU(), ANOTHER),
+    "prelu": (nn.PReLU(), ANOTHER),
+    "group norm": (nn.GroupNorm(2, 4), NORMED),
+    "instance norm": (nn.InstanceNorm2d(4), NORMED),
+    "softmax": (nn.Softmax(1), "leave it out, the largest logit is the same"),
+    "transposed": (nn.ConvTranspose2d(4, 4, 1), None),
+    "function": (Computes(lambda x, *_: functional.silu(x), 1.0), ANOTHER),
+    "sigmoid": (Computes(lambda x, *_: x.sigmoid(), 1.0), ANOTHER),
+    "norm": (Computes(lambda x, *_: functional.group_norm(x, 2), 1.0), NORMED),
+}
+
+
+@pytest.mark.parametrize("name", OUT_OF_SCOPE)
+def test_layers_out_of_scope_have_remedies(name: str) -> None:
+    layer, remedy = OUT_OF_SCOPE[name]
+    with pytest.raises(ConversionError) as error:
+        from_torch(classifier(layer), torch.randn(1, 3, 8, 8))
+    text = str(error.value)
+    assert "1 layers without a counterpart" in text
+    assert "layers that are input, conv2d, linear, batchnorm, relu, clip" in text
+    for sentence in {ANOTHER, NORMED, "the largest logit"} - {remedy}:
+        assert (sentence in text) == (sentence in (remedy or ""))
+    assert (remedy or "add only") in text
+    assert "spiking mode" not in text
+
+
+def test_spiking_mode_is_named_where_it_is_on() -> None:
+    for layer, want in (
+        (Quantised(1.5, 4, T=8), r"1 \(T = 8\)"),
+        (SpikeOrRectify(), r"1 \(use_spike = True\)"),
+    ):
+        model = classifier(layer, nn.ReLU(), Quantised(1.5, 4))
+        message = f"In spiking mode: {want}; with 0 each is an activation"
+        for size in (8, 9):  # the model takes the first, not the second
+            with pytest.raises(ConversionError, match=message):
+                from_torch(model, torch.randn(1, 3, size, size))
+
+
+class SpikeOrRectify(nn.Module):
+    """A switch, as in the calibration code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.use_spike = True
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x > 0).to(x.dtype) if self.use_spike else x.relu()
+
+
 class Branching(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.mean((2, 3)) if x.sum() > 0 else x.sum((2, 3))
 
 
+TRACED = "Control flow that depends on values cannot be traced"
+
+
 def test_control_flow_on_values_is_refused() -> None:
-    with pytest.raises(ConversionError, match=r"torch\.fx can trace"):
+    with pytest.raises(ConversionError, match=rf"torch\.fx can trace.*{TRACED}"):
         from_torch(Branching(), torch.randn(1, 3, 4, 4))
+
+
+IMAGES = torch.rand(2, 3, 8, 8)
+UNUSABLE = {
+    "numpy": (classifier(), IMAGES.numpy(), "numpy.ndarray as example.*a torch.Tensor"),
+    "no module": ({"weight": 1}, IMAGES, r"builtins.dict as model.*a torch.nn.Module"),
+    "pixels": (classifier(), IMAGES.to(torch.uint8), "uint8.*normalised float32 image"),
+    "no batch": (classifier(), IMAGES[0], r"shape \(3, 8, 8\).*example\[None\]"),
+    "no image": (classifier(), IMAGES[:0], r"shape \(0, 3, 8, 8\)"),
+    "half": (classifier().half(), IMAGES, r"model's dtype, torch.float16, or"),
+    "double": (classifier().double(), IMAGES, r"model's dtype, torch.float64, or"),
+    "other size": (
+        classifier(),
+        torch.rand(2, 3, 9, 8),
+        "of the size that it was made",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_unusable_examples_are_refused(name: str) -> None:
+    model, example, message = UNUSABLE[name]
+    with pytest.raises(RefsnnError, match=message) as error:
+        imported(model, example, mean=[0.5] * 3, std=[0.2] * 3)
+    assert TRACED not in str(error.value)
+
+
+def test_a_normalisation_of_pixels_to_255_is_warned_of() -> None:
+    std = [51.6] * 3
+    with pytest.warns(UserWarning, match=r"51\.6.* divide those of pixels 0 to 255 by"):
+        from_torch(classifier(nn.ReLU()), IMAGES, std=std)
+
+
+def test_a_model_of_half_precision_is_taken() -> None:
+    model = classifier(nn.ReLU()).half()
+    ann = from_torch(model, IMAGES.half())
+    assert (ann["0"].op.weight == model[0].weight.detach().numpy()).all()
+
+
+class Normalised(nn.Module):
+    """Normalises by any function, then classifies."""
+
+    def __init__(self, function: Callable, mean: Any, std: Any) -> None:
+        super().__init__()
+        self.function = function
+        shape = (1, 3, 1, 1)
+        self.register_buffer("mean", torch.tensor(mean).reshape(shape))
+        self.register_buffer("std", torch.tensor(std).reshape(shape))
+        self.net = classifier(nn.ReLU())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(self.function(self, x))
+
+
+USUAL = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+INSIDE = {
+    "buffers": (lambda m, x: (x - m.mean) / m.std, USUAL),
+    "in place": (lambda m, x: x.clone().sub_(m.mean).div_(m.std), USUAL),
+    "indexed": (lambda m, x: (x - m.mean[:, :, :1]) / m.std.view(3, 1, 1), USUAL),
+    "folded": (lambda m, x: x * (1 / m.std) + -m.mean / m.std, USUAL),
+    "numbers": (lambda m, x: torch.sub(x.float(), 0.5).mul(4), ([0.5] * 3, [0.25] * 3)),
+    "from the left": (lambda m, x: 4 * (-0.5 + x), ([0.5] * 3, [0.25] * 3)),
+    "two": (lambda m, x: (2 * x - 1 - m.mean) / m.std, None),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_normalisation_inside_the_model_is_told_as_mean_and_std(name: str) -> None:
+    function, want = INSIDE[name]
+    model = Normalised(function, *USUAL)
+    with pytest.raises(ConversionError) as error:
+        from_torch(model, torch.rand(2, 3, 8, 8))
+    text = str(error.value)
+    assert "1 layers without a counterpart: " in text
+    assert ": normalisation inside the model;" in text
+    found = re.findall(r"\[([^]]*)\]", text)
+    mean, std = (np.array([float(n) for n in part.split(",")]) for part in found)
+    usual = np.array(USUAL)
+    two = ((1 + usual[0]) / 2, usual[1] / 2)
+    np.testing.assert_allclose((mean, std), want or two, rtol=1e-5)
+    # behind pixels that are normalised before: the printed numbers give the same logits
+    with pytest.raises(ConversionError) as error:
+        from_torch(model, torch.randn(2, 3, 8, 8), mean=[0.1] * 3, std=[0.5] * 3)
+    found = re.findall(r"\[([^]]*)\]", str(error.value))
+    mean, std = (np.array([float(n) for n in part.split(",")]) for part in found)
+    pixels = torch.rand(2, 3, 8, 8)
+    ann = from_torch(model.net, pixels, mean=mean, std=std)
+    x = ((pixels.numpy() - ann.mean[:, None, None]) / ann.std[:, None, None]).astype(
+        "f4"
+    )
+    with torch.no_grad():
+        want = model((pixels - 0.1) / 0.5).numpy()
+    np.testing.assert_allclose(run_ann(ann, x), want, atol=1e-4)
+
+
+class Careful(nn.Module):
+    """Looks at its input before it normalises, as transforms of images do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not isinstance(x, torch.Tensor):
+            raise TypeError("no tensor")
+        return (x - torch.tensor(USUAL[0])[:, None, None]) / 0.25
+
+
+def test_normalisation_that_cannot_be_traced_is_told_too() -> None:
+    first = (Through(), Computes(lambda x, *_: 2 * x.relu(), 1.0), Branching())
+    with pytest.raises(ConversionError, match=rf"{TRACED}.$"):
+        from_torch(nn.Sequential(*first), IMAGES)
+    model = nn.Sequential(Careful(), classifier(nn.ReLU()))
+    want = rf"{TRACED}. 0 \(Careful\) normalises. Give .* mean=\[0.485, 0.456, 0.406\]"
+    with pytest.raises(ConversionError, match=rf"{want}, std=\[0.25, 0.25, 0.25\]"):
+        from_torch(model, IMAGES)
+
+
+OTHERS = {
+    "a negative gain": lambda m, x: (m.mean - x) / m.std,
+    "a quotient": lambda m, x: 1 / (x + 3),
+    "a bound": lambda m, x: (x - m.mean).clamp(-9, 9),
+    "a picture": lambda m, x: x - torch.linspace(0, 1, 8),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_arithmetic_on_the_image_is_no_normalisation(name: str) -> None:
+    with pytest.raises(ConversionError) as error:
+        from_torch(Normalised(OTHERS[name], *USUAL), torch.rand(2, 3, 8, 8))
+    assert ("Give the normalisation" in str(error.value)) == (name == "a bound")
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")  # its cost in PyTorch

@@ -392,6 +392,24 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert refsnn("trace", net, "-T", 8, "--samples", 3, "-o", good)[0] == 0
     code, said = refsnn("margin", net, good, "--other", first)
     assert (code, "error: population act1, sample 0, step 3" in said) == (1, True)
+    recording = tmp_path / "r.npz"
+    recorded = {n: p.spikes for n, p in io.load_trace(good).populations.items()}
+    np.savez(recording, **recorded)
+    code, said = refsnn("margin", net, good, "--other", recording)
+    assert (code, "rounding explains" in said) == (0, True)
+    broken = recorded["act1"].copy()
+    broken[2, 0, 0] ^= 1
+    np.savez(recording, act1=broken)
+    code, said = refsnn("margin", net, good, "--other", recording)
+    assert (code, "error: population act1, sample 0, step 3" in said) == (1, True)
+    for arrays, message in (
+        ({"layer1": broken}, "got populations layer1; expected some of act1"),
+        ({}, "got no population"),
+        ({"act1": broken[:7]}, "as in the trace"),
+    ):
+        np.savez(recording, **arrays)
+        code, said = refsnn("margin", net, good, "--other", recording)
+        assert (code, message in said) == (2, True)
     assert (
         refsnn("trace", net, "-T", 7, "--samples", 3, "-o", tmp_path / "7.h5")[0] == 0
     )

@@ -179,6 +179,42 @@ def test_the_command_line_takes_it_by_name(
     with pytest.raises(SystemExit, match="0"):
         main([*how, "--max-pool-on-spikes"])
     assert "maxpool" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="2"):
-        main(["run", str(net), "-T", "2", "--max-pool-on-spikes"])
-    assert "converted already" in capsys.readouterr().err
+    labels = np.arange(3, dtype=np.uint8) % 2
+    for split in ("train", "test"):
+        io.save_images(images(4, 3, SHAPE), labels, tmp_path / f"{split}.h5")
+    name = "--max-pool-on-spikes"
+    more = ("-m", "qcfs", "--data", f"images:{tmp_path}")
+    for command in (
+        ("run", *more),
+        ("errors", *more),
+        ("trace", *more, "-o", str(tmp_path / "trace.h5")),
+        ("certify", *more),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main([command[0], str(ann), "-T", "2", *command[1:]])
+        assert name in capsys.readouterr().err
+        with pytest.raises(SystemExit, match="2"):
+            main([command[0], str(net), "-T", "2", name, *command[3:]])
+        assert "converted already" in capsys.readouterr().err
+        with pytest.raises(SystemExit, match="0"):
+            main([command[0], str(ann), "-T", "2", *command[1:], name])
+
+
+def test_info_gives_the_reason_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    io.save(pooled_ann(), tmp_path / "ann.h5")
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(tmp_path / "ann.h5")])
+    said = capsys.readouterr().out
+    assert "qcfs: yes, with --max-pool-on-spikes: " in said
+    assert said.count("The maximum of spikes is not the spikes of the maximum") == 1
+    average = chain(CONV, CLIP, Flatten(), Linear(weight=np.ones((2, 16))))
+    io.save(average, tmp_path / "b.h5")
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(tmp_path / "b.h5")])
+    said = capsys.readouterr().out
+    assert "max-norm: yes: " in said
+    assert "qcfs: no: network chain, method qcfs: got the activations clip1" in said
+    assert "max-pool" not in said
+    assert said.count("Methods for these activations: ") == 1

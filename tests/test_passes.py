@@ -19,6 +19,7 @@ from nets import (
     simulated_with_thresholds,
 )
 from refsnn.activations import QCFS, Clip, ReLU
+from refsnn.convert import METHODS, need_fit
 from refsnn.errors import ConversionError, OptionError
 from refsnn.layers import (
     Add,
@@ -184,10 +185,17 @@ def chain(*ops: object, input_shape: tuple[int, ...] = (1, 4, 4)) -> Network:
     )
 
 
+def thresholded(ann: Network) -> Network:
+    """Clips in place of all activations."""
+    return set_thresholds(ann, {node.name: np.array(1.0) for node in ann.activations})
+
+
 CONV = Conv2d(weight=np.ones((1, 1, 1, 1)))
 POOL = AvgPool(kernel=(2, 2), stride=(2, 2))
 FC = Linear(weight=np.ones((2, 16)))
 FC4 = Linear(weight=np.ones((2, 4)))
+FC1 = Linear(weight=np.ones((2, 1)))
+STRIDED = Conv2d(weight=np.ones((1, 1, 1, 1)), stride=(2, 2))
 NORM = BatchNorm(gamma=[1], beta=[1], mean=[1], var=[1])
 CLIP = Clip(lam=1.0)
 
@@ -207,6 +215,84 @@ def test_what_is_not_populations_and_linear_maps_is_refused(name: str) -> None:
     ops, message = REFUSED[name]
     with pytest.raises(ConversionError, match=message):
         activations_to_neurons(chain(*ops), lambda theta: (IF(), theta / 2))
+
+
+WIDE = Conv2d(weight=np.arange(2.0).reshape(2, 1, 1, 1) - 0.5, bias=[1.0, -2.0])
+GAP, MAX = GlobalAvgPool(), MaxPool()
+FC8 = Linear(weight=np.ones((2, 8)))
+SQUARE = Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1))
+SAME = "the function is the same"
+SWAPPED = {  # as refused, what is said, and the order that it asks for
+    "max": (
+        (WIDE, MAX, ReLU(), Flatten(), FC8),
+        f"Swap maxpool1 .*{SAME}; then ask for max",
+        1,
+    ),
+    "max twice": ((SQUARE, MAX, MaxPool(), ReLU(), GAP, FC1), f"Swap.*{SAME}", None),
+    "flatten": ((CONV, Flatten(), ReLU(), FC), f"Swap flatten1 .*{SAME}", 1),
+    "average": ((CONV, CLIP, WIDE, POOL, ReLU(), Flatten(), FC8), f"1x1.*{SAME}", 2),
+    "strided": ((STRIDED, POOL, CLIP, GAP, FC1), "that is another function", None),
+    "square": ((SQUARE, POOL, CLIP, Flatten(), FC4), "behind conv2d0: that is", None),
+    "two": ((CONV, SQUARE, CLIP, Flatten(), FC), "ReLU behind conv2d0, or mult", None),
+    "flat two": ((CONV, Flatten(), FC), "ReLU behind conv2d0, or multiply", None),
+}
+
+
+@pytest.mark.parametrize("name", SWAPPED)
+def test_the_order_of_layers_that_would_do_is_named(name: str) -> None:
+    """And where the function is said to be the same, it is."""
+    ops, message, at = SWAPPED[name]
+    ann = chain(*ops)
+    with pytest.raises(ConversionError, match=message) as error:
+        activations_to_neurons(thresholded(ann), lambda theta: (IF(), theta / 2))
+    assert (SAME in str(error.value)) == (SAME in message)
+    if at is None:
+        return
+    swapped = chain(*ops[:at], ops[at + 1], ops[at], *ops[at + 2 :])
+    x = ann.preprocess(images(0, 9)[:, :1, :4, :4].copy())
+    want, got = (run_ann(net, x) for net in (ann, swapped))
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+    activations_to_neurons(
+        thresholded(swapped), lambda theta: (IF(), theta / 2), max_pool_on_spikes=True
+    )
+
+
+def test_global_pooling_in_front_of_a_1x1_convolution_is_the_same() -> None:
+    """Which is then a linear layer."""
+    ann = chain(CONV, ReLU(), WIDE, GAP)
+    with pytest.raises(
+        ConversionError, match=f"{SAME} .behind global pooling they are"
+    ):
+        activations_to_neurons(thresholded(ann), lambda theta: (IF(), theta / 2))
+    flat = Linear(weight=WIDE.weight[:, :, 0, 0], bias=WIDE.bias)
+    x = ann.preprocess(images(0, 9)[:, :1, :4, :4].copy())
+    same_function = chain(CONV, ReLU(), GAP, flat)
+    want, got = (run_ann(net, x) for net in (ann, same_function))
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+    need_fit(same_function, "max-norm")
+
+
+@pytest.mark.parametrize("act", [ReLU(), CLIP, QCFS(lam=1.0)])
+def test_an_output_behind_an_activation_is_named_as_the_user_has_it(
+    act: object,
+) -> None:
+    with pytest.raises(ConversionError, match=f"behind the activation {act.op};"):
+        need_fit(chain(CONV, ReLU(), Flatten(), FC, act), "max-norm")
+
+
+def test_unfit_activations_come_with_the_methods_that_take_them() -> None:
+    ann = chain(CONV, ReLU(), Flatten(), FC)
+    with pytest.raises(ConversionError, match="expected qcfs only") as error:
+        need_fit(ann, "qcfs")
+    _, _, listed = str(error.value).partition("Methods for these activations: ")
+    named = listed.rstrip(".").split(", ")
+    for name in METHODS:
+        if name in named:
+            need_fit(ann, name)
+        else:
+            with pytest.raises(ConversionError, match="got the activations"):
+                need_fit(ann, name)
+    assert {"max-norm", "qcfs"} & set(named) == {"max-norm"}
 
 
 @pytest.mark.parametrize("ops", [(NORM, CLIP, Flatten(), FC), (CONV, CLIP, NORM, FC)])

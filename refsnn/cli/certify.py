@@ -29,13 +29,14 @@ def certify(
     ] = False,
     method: arguments.MethodOption = None,
     options: arguments.SetOption = None,
+    max_pool: arguments.MaxPoolOption = False,
     data: arguments.DataOption = None,
     json: arguments.JsonOption = None,
 ) -> None:
     """Prove that every sum and potential is exact; exit code 1 if it is not."""
     common.need_json_target(json)
     need_steps(T)
-    network = common.spiking(file, method, T, options, data)
+    network = common.spiking(file, method, T, options, data, max_pool=max_pool)
     certificate, seen = certified(network, accumulator.value, T, static=static)
     answer = {
         "network": {"name": network.name, "sha256": io.content_sha256(network)},

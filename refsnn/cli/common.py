@@ -396,6 +396,8 @@ def spiking(
     T: int | None,
     pairs: list[str] | None,
     data: str | None,
+    *,
+    max_pool: bool,
 ) -> SpikingNetwork:
     """Read a converted network, or convert a trained one as the options say.
 
@@ -411,6 +413,8 @@ def spiking(
         ``--set`` texts.
     data : str or None
         The data set asked for.
+    max_pool : bool
+        Whether ``--max-pool-on-spikes`` was given.
 
     Returns
     -------
@@ -419,12 +423,12 @@ def spiking(
     """
     network = load(file)
     if isinstance(network, Network):
-        return converted(network, method, T, pairs, data)
-    if method is not None or pairs:
+        return converted(network, method, T, pairs, data, max_pool=max_pool)
+    if method is not None or pairs or max_pool:
         raise OptionError(
             where=f"network {network.name}",
-            got="--method or --set",
-            expected="neither: it is converted already",
+            got="--method, --set or --max-pool-on-spikes",
+            expected="none of them: it is converted already",
         )
     return network
 

@@ -30,6 +30,7 @@ def errors(
     ] = None,
     method: arguments.MethodOption = None,
     options: arguments.SetOption = None,
+    max_pool: arguments.MaxPoolOption = False,
     data: arguments.DataOption = None,
     limit: arguments.LimitOption = None,
     target: Annotated[
@@ -54,7 +55,7 @@ def errors(
         raise OptionError(
             where="--propagation", got=f"--target {target.value}", expected="own"
         )
-    network = common.spiking(file, method, T, options, data)
+    network = common.spiking(file, method, T, options, data, max_pool=max_pool)
     trained = common.load(ann or file)
     if not isinstance(trained, Network):
         raise OptionError(

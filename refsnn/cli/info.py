@@ -59,23 +59,48 @@ def _show_entry(key: str, value: Any) -> None:
 
 
 def _about_ann(ann: Network) -> dict[str, Any]:
+    verdicts, notes = _methods(ann)
     return {
         "format": "refsnn-ann",
         "parameters": ann.parameters,
         "macs": ann.macs(),
-        "methods": {name: _verdict(ann, name) for name in METHODS},
+        "methods": verdicts,
+        "notes": notes,
         "kernels": _kernels(
             [node.op for node in ann.nodes if isinstance(node.op, LinearMap)]
         ),
     }
 
 
-def _verdict(ann: Network, method: str) -> str:
+def _methods(ann: Network) -> tuple[dict[str, str], dict[str, str]]:
+    """Say which methods take a network, and once what to do about those that do not."""
+    verdicts: dict[str, str] = {}
+    notes: dict[str, str] = {}  # what to do, by where it was first asked for
+    for name, method in METHODS.items():
+        refused = _refusal(ann, name)
+        still = refused and _refusal(ann, name, max_pool=True)
+        if refused is None:
+            verdicts[name] = f"yes: {method.summary}"
+        elif still is None:
+            verdicts[name] = f"yes, with --max-pool-on-spikes: {method.summary}"
+        else:
+            verdicts[name] = f"no: {still.where}: got {still.got}; expected " + (
+                still.expected
+            )
+        why = still or refused
+        if why is not None and why.do and why.do not in notes.values():
+            notes[why.where] = why.do
+    return verdicts, notes
+
+
+def _refusal(
+    ann: Network, method: str, *, max_pool: bool = False
+) -> RefsnnError | None:
     try:
-        need_fit(ann, method)
+        need_fit(ann, method, max_pool_on_spikes=max_pool)
     except RefsnnError as error:
-        return f"no: {error}"
-    return f"yes: {METHODS[method].summary}"
+        return error
+    return None
 
 
 def _about_snn(snn: SpikingNetwork) -> dict[str, Any]:

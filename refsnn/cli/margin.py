@@ -10,7 +10,7 @@ import typer
 
 from refsnn import io
 from refsnn.cli import arguments, common
-from refsnn.errors import OptionError
+from refsnn.exchange.recordings import load_recording
 from refsnn.margin import Verdict, judge, risks
 
 
@@ -19,7 +19,11 @@ def margin(
     trace: Annotated[Path, typer.Argument(help="Trace of it (refsnn trace).")],
     other: Annotated[
         Path | None,
-        typer.Option("--other", help="Trace of another implementation, to be judged."),
+        typer.Option(
+            "--other",
+            help="Recording of another implementation, to be judged: a trace, or .npz "
+            "of arrays (T, B, *S) named by population.",
+        ),
     ] = None,
     fed: Annotated[
         bool,
@@ -39,15 +43,7 @@ def margin(
         found = risks(network, golden)
         judged = {}
         if other is not None:
-            theirs = io.load_trace(other)
-            if (theirs.input_sha256, theirs.T) != (golden.input_sha256, golden.T):
-                raise OptionError(
-                    where=f"--other {other}",
-                    got=f"T = {theirs.T}, images {theirs.input_sha256}",
-                    expected=f"T = {golden.T}, images {golden.input_sha256}",
-                )
-            spikes = {n: recorded.spikes for n, recorded in theirs.populations.items()}
-            judged = judge(network, golden, spikes, fed=fed)
+            judged = judge(network, golden, load_recording(other, golden), fed=fed)
     answer: dict[str, Any] = {
         "network": {"name": network.name, "sha256": golden.network_sha256},
         "populations": {name: dataclasses.asdict(risk) for name, risk in found.items()},

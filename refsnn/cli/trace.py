@@ -28,6 +28,7 @@ def trace(
     ] = False,
     method: arguments.MethodOption = None,
     options: arguments.SetOption = None,
+    max_pool: arguments.MaxPoolOption = False,
     data: arguments.DataOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing file.")
@@ -40,7 +41,7 @@ def trace(
     """
     io.need_target(out, force=force)
     need_steps(T)
-    network = common.spiking(file, method, T, options, data)
+    network = common.spiking(file, method, T, options, data, max_pool=max_pool)
     images = common.test_images(common.data_name(network, data), samples)
     with common.progress("tracing"):
         made = record(

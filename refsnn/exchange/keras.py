@@ -52,6 +52,7 @@ class _Walk:
         # what zero padding, no node of its own, stands in front of, and how wide it is
         self.padded: dict[str, tuple[str, Shape]] = {}
         self.reasons: list[str] = []
+        self.kinds: list[str] = []  # of layers out of scope
         for kind, config, calls in self.layers:
             name = config["name"]
             try:
@@ -65,6 +66,7 @@ class _Walk:
                         else reason
                     )
                     self.reasons.append(f"{name} ({kind}): {why}")
+                    self.kinds.append(getattr(reason, "kind", ""))
                 self.names[name] = "?"
         if self.nodes and not self.reasons:
             self._check_output()
@@ -91,7 +93,7 @@ class _Walk:
             if kind == "InputLayer":
                 self.names[config["name"]] = "input"
                 return
-        need(kind in LAYERS, "no layer in scope")
+        need(kind in LAYERS, "no layer in scope", kind)
         need(config.get("data_format") != "channels_first", "channels first")
         last = LAYERS[kind](self, config, sources)
         self.names[config["name"]] = self._activated(config, last)
@@ -229,7 +231,8 @@ def activation(kind: Any, last: bool) -> Activation | None:
         return ReLU()
     if kind == "relu6":
         return Clip(lam=np.array(6, dtype=np.float32))
-    need(kind == "linear" or (kind == "softmax" and last), f"the activation {kind}")
+    known = kind == "linear" or (kind == "softmax" and last)
+    need(known, f"the activation {kind}", kind)
     return None
 
 
@@ -429,6 +432,11 @@ def from_keras(
         With a reason for every layer that has no counterpart.
     DataError, FormatError
         If the file is missing, no HDF5 or no Keras model.
+
+    Warns
+    -----
+    UserWarning
+        If mean and std are hardly those of pixels divided by 255.
     """
     tree = read(path, foreign=True)
     text = tree.attributes["/"].get("model_config")
@@ -454,9 +462,9 @@ def from_keras(
             got=f"a malformed model_config ({error!r})",
             expected="a model as Keras 2 or 3 writes it",
         ) from None
-    refuse(f"Keras model {path}", walk.reasons)
+    refuse(f"Keras model {path}", walk.reasons, walk.kinds)
     classes = walk.shapes[walk.nodes[-1].name][0]
-    return Network(
+    network = Network(
         name=name,
         input_shape=walk.shapes["input"],
         classes=classes,
@@ -465,3 +473,5 @@ def from_keras(
         nodes=tuple(walk.nodes),
         provenance=provenance or {},
     )
+    network.warn_of_normalisation()
+    return network

@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
+
 from refsnn.errors import ConversionError
+from refsnn.network import OPS
+
+REMEDIES: dict[str, str] = {
+    r"gelu|silu|swish|leakyrelu|prelu|rrelu|elu|selu|celu|glu|mish|hardswish"
+    r"|(hard|log)?sigmoid|tanh|softplus|softsign": "Another activation: train with "
+    "ReLU or a clip in its place.",
+    r"(log)?softmax": "A final softmax: leave it out, the largest logit is the same.",
+    r"rescaling|normalization": "A normalisation of the image: leave it out, and give "
+    "it as mean and std.",
+    r"((group|layer|instance|rms)norm(alization)?|localresponsenorm)([123]d)?": (
+        "Another normalisation: train with batch normalisation in its place."
+    ),
+}
+"""What to do about layers, by patterns of their names."""
 
 
 class Reason(Exception):  # noqa: N818 - one line of a list, not an error of its own
-    """Why a layer has no counterpart."""
+    """Why a layer has no counterpart.
+
+    Parameters
+    ----------
+    why : str
+        What stands in the way.
+    kind : str
+        The layer's class or function, if that is what stands in the way.
+    """
+
+    def __init__(self, why: str, kind: str = "") -> None:
+        super().__init__(why)
+        self.kind = kind
 
 
-def need(ok: bool, why: str) -> None:
+def need(ok: bool, why: str, kind: str = "") -> None:
     """Give a reason unless a condition holds.
 
     Parameters
@@ -18,6 +47,8 @@ def need(ok: bool, why: str) -> None:
         The condition.
     why : str
         What stands in the way.
+    kind : str
+        The layer's class or function, if that is what stands in the way.
 
     Raises
     ------
@@ -25,10 +56,12 @@ def need(ok: bool, why: str) -> None:
         Unless `ok`.
     """
     if not ok:
-        raise Reason(why)
+        raise Reason(why, kind)
 
 
-def refuse(where: str, reasons: list[str]) -> None:
+def refuse(
+    where: str, reasons: list[str], kinds: Collection[str] = (), do: str = ""
+) -> None:
     """Refuse a model if there are reasons.
 
     Parameters
@@ -37,6 +70,10 @@ def refuse(where: str, reasons: list[str]) -> None:
         The model.
     reasons : list of str
         One for each layer that cannot be taken over.
+    kinds : collection of str
+        Classes and functions that are out of scope; for some there is a remedy.
+    do : str
+        What else can be done.
 
     Raises
     ------
@@ -44,8 +81,15 @@ def refuse(where: str, reasons: list[str]) -> None:
         With all of them, unless there are none.
     """
     if reasons:
+        plain = {kind.lower().replace("_", "") for kind in kinds}
+        remedies = [
+            remedy
+            for pattern, remedy in REMEDIES.items()
+            if any(re.fullmatch(pattern, kind) for kind in plain)
+        ]
         raise ConversionError(
             where=where,
             got=f"{len(reasons)} layers without a counterpart: {'; '.join(reasons)}",
-            expected="layers of refsnn.network.OPS only",
+            expected=f"layers that are {', '.join(OPS)} only",
+            do=" ".join([do, *remedies]).strip(),
         )

@@ -14,6 +14,7 @@ import numpy as np
 from refsnn import io
 from refsnn.errors import DataError, printable
 from refsnn.numerics import Array
+from refsnn.trace import Trace
 
 _UNREADABLE = (
     *(ValueError, OSError, KeyError, EOFError, MemoryError),
@@ -22,7 +23,9 @@ _UNREADABLE = (
 """What damaged, encrypted and oversized archives raise."""
 
 
-def load_recording(path: str | os.PathLike[str]) -> dict[str, Array]:
+def load_recording(
+    path: str | os.PathLike[str], like: Trace | None = None
+) -> dict[str, Array]:
     """Read spikes from a trace file or an ``.npz``.
 
     Parameters
@@ -30,6 +33,9 @@ def load_recording(path: str | os.PathLike[str]) -> dict[str, Array]:
     path : path-like
         A file of the format ``refsnn-trace``, or an ``.npz`` of arrays (T, B, *S) whose
         names are populations. Nothing is unpickled.
+    like : Trace, optional
+        What the recording has to be of: its populations, and, of a trace, which says
+        so, its images and T.
 
     Returns
     -------
@@ -39,12 +45,35 @@ def load_recording(path: str | os.PathLike[str]) -> dict[str, Array]:
     Raises
     ------
     DataError
-        If the file is neither, or an array holds no spikes.
+        If the file is neither, an array holds no spikes, or it is of something else.
     """
     file = Path(path)
-    if not zipfile.is_zipfile(file):
-        trace = io.load_trace(file)
-        return {name: recorded.spikes for name, recorded in trace.populations.items()}
+    found = _archived(file) if zipfile.is_zipfile(file) else _traced(file, like)
+    strange = [name for name in found if like and name not in like.populations]
+    if like is not None and (strange or not found):
+        raise DataError(
+            where=str(file),
+            got=f"populations {', '.join(strange)}" if strange else "no population",
+            expected=f"some of {', '.join(like.populations)}",
+        )
+    return found
+
+
+def _traced(file: Path, like: Trace | None) -> dict[str, Array]:
+    """Read spikes from a trace file."""
+    trace = io.load_trace(file)
+    run = (trace.input_sha256, trace.T)
+    if like is not None and run != (like.input_sha256, like.T):
+        raise DataError(
+            where=str(file),
+            got=f"T = {trace.T}, images {trace.input_sha256}",
+            expected=f"T = {like.T}, images {like.input_sha256}",
+        )
+    return {name: recorded.spikes for name, recorded in trace.populations.items()}
+
+
+def _archived(file: Path) -> dict[str, Array]:
+    """Read spikes from an ``.npz``."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}

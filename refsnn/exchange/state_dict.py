@@ -144,6 +144,11 @@ def from_state_dict(
     ------
     ConversionError
         With every key that is missing, left over or of another shape.
+
+    Warns
+    -----
+    UserWarning
+        If mean and std are hardly those of pixels divided by 255.
     """
     where = f"state dict for {architecture}"
     network = _skeleton(tensors, architecture, input_shape)
@@ -174,17 +179,24 @@ def from_state_dict(
             expected="one tensor for each parameter of the architecture",
             do=f"Its keys are those of {_source(architecture)}.",
         )
-    defaults = next(
-        (pair for end, pair in NORMALISATION.items() if architecture.endswith(end)),
-        (network.mean, network.std),
-    )
-    return dataclasses.replace(
+    usual = _usual_scale(architecture, network)
+    network = dataclasses.replace(
         network.with_ops(ops),
         name=name,
-        mean=np.asarray(defaults[0] if mean is None else mean),
-        std=np.asarray(defaults[1] if std is None else std),
+        mean=np.asarray(usual[0] if mean is None else mean),
+        std=np.asarray(usual[1] if std is None else std),
         provenance={"architecture": architecture, **(provenance or {})},
     )
+    network.warn_of_normalisation()
+    return network
+
+
+def _usual_scale(architecture: str, network: Network) -> tuple[Any, Any]:
+    """Return mean and std that an architecture's networks were trained with."""
+    for ending, pair in NORMALISATION.items():
+        if architecture.endswith(ending):
+            return pair
+    return network.mean, network.std
 
 
 def _source(architecture: str) -> str:

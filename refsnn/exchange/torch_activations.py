@@ -62,14 +62,48 @@ def recognised(module: nn.Module) -> Activation | str | None:
         The activation; ``"identity"`` for a module that returns its input; None if it
         is neither. PyTorch's own modules, and any with two parameters, are neither.
     """
-    numbers = [*module.parameters(), *module.buffers()]
-    if type(module).__module__.startswith("torch.nn") or len(numbers) > 1:
+    numbers = _numbers(module)
+    if numbers is None:
         return None
     probe = copy.deepcopy(module).double().eval()
     for candidate, scale in _candidates(module, numbers):
         if _computes(probe, candidate, scale):
             return candidate or "identity"
     return None
+
+
+def _numbers(module: nn.Module) -> list[torch.Tensor] | None:
+    """Return what may be a clip; None for what is taken for no activation."""
+    numbers = [*module.parameters(), *module.buffers()]
+    plain = type(module).__module__.startswith("torch.nn")
+    return None if plain or len(numbers) > 1 else numbers
+
+
+def spiking_mode(module: nn.Module) -> str:
+    """Say which number or switch keeps a module from computing an activation.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Any module.
+
+    Returns
+    -------
+    str
+        Such as ``T = 8``, if with 0 (or False) in its place :func:`recognised` knows
+        the module, and else does not: so the QCFS, SRP and COS repositories, and the
+        calibration code, switch to spikes. Empty otherwise.
+    """
+    if _numbers(module) is None or recognised(module) is not None:
+        return ""
+    for name, value in vars(module).items():
+        if name == "training" or type(value) not in (int, bool) or value <= 0:
+            continue
+        off = copy.deepcopy(module)
+        vars(off)[name] = type(value)(0)
+        if recognised(off) is not None:
+            return f"{name} = {value}"
+    return ""
 
 
 def _candidates(

@@ -6,7 +6,8 @@ import copy
 import dataclasses
 import operator
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,19 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from refsnn.activations import Activation
-from refsnn.errors import ConversionError, RefsnnError
+from refsnn.errors import ConversionError, DomainError, RefsnnError, ShapeError
 from refsnn.exchange.reasons import Reason, need, refuse
-from refsnn.exchange.torch_activations import recognised
+from refsnn.exchange.torch_activations import recognised, spiking_mode
 from refsnn.exchange.torch_layers import MODULES, At, Op, handler
+from refsnn.exchange.torch_normalisation import (
+    Scale,
+    normalisation,
+    normalises,
+    told,
+)
 from refsnn.layers import Conv2d, Input
 from refsnn.network import Network, Node
+from refsnn.network.model import channel_values
 from refsnn.numerics import Array, Shape
 from refsnn.run import run_ann
 
@@ -89,6 +97,7 @@ class _Walk:
         graph = _Tracer(self.found).trace(model)
         self.traced = fx.GraphModule(model, graph)
         _Run(self.traced).run(example)
+        self.inside = normalisation(self.traced, tuple(example.shape[1:]))
         self.nodes: list[Node] = []
         self.names: dict[fx.Node, str] = {}
         self.strided: dict[fx.Node, _Strided] = {}
@@ -97,13 +106,17 @@ class _Walk:
             for name, module in model.named_modules()
             if _is_hooked(module)
         ]
+        self.kinds: list[str] = []  # of layers out of scope
         for node in graph.nodes:
             try:
+                if self._is_inside(node):
+                    continue
                 changed = ", ".join(node.meta.get("changed", ()))
                 need(not changed, f"{changed} is changed in place and read again")
                 self._visit(node)
             except (Reason, RefsnnError, TypeError) as reason:
                 self.reasons.append(f"{self._label(node)}: {reason}")
+                self.kinds.append(getattr(reason, "kind", ""))
                 self.names[node] = "?"  # what follows is judged too
 
     def _label(self, node: fx.Node) -> str:
@@ -111,6 +124,18 @@ class _Walk:
             kind = type(self.traced.get_submodule(str(node.target))).__name__
             return f"{node.target} ({kind})"
         return f"{node.name} ({getattr(node.target, '__name__', node.target)})"
+
+    def _is_inside(self, node: fx.Node) -> bool:
+        """Pass the image through a normalisation; one reason stands for all of it."""
+        if self.inside is None:
+            return False
+        steps = self.inside.steps
+        if node == steps[0]:
+            names = ", ".join(step.name for step in steps)
+            self.reasons.append(f"{names}: normalisation inside the model")
+        if node in steps:
+            self.names[node] = self.nodes[0].name
+        return node in steps or node in self.inside.constants
 
     def _visit(self, node: fx.Node) -> None:
         if node.op == "placeholder":
@@ -152,8 +177,8 @@ class _Walk:
             found = self.found[module]
             need(
                 found is not None,
-                "computes no layer or activation in scope (one in spiking mode, such "
-                "as T > 0, is none)",
+                "computes no layer or activation in scope",
+                type(module).__name__,
             )
             op = found if isinstance(found, Activation) else None
         self._append(node, str(node.target), op, inputs)
@@ -291,17 +316,31 @@ def from_torch(
 
     Raises
     ------
+    DomainError, ShapeError
+        If the example holds no normalised images, or mean and std no numbers of
+        channels.
     ConversionError
         With a reason for every layer that has no counterpart; or if the model cannot
         be traced (control flow that depends on values); or if the logits differ by
         more than 1e-5 of the largest one, both evaluated in float64.
+
+    Warns
+    -----
+    UserWarning
+        If mean and std are hardly those of pixels divided by 255.
     """
     where = f"model {name}"
+    _need_images(where, model, example)
+    mean = channel_values(where, "mean", np.asarray(mean), example.shape[1])
+    std = channel_values(where, "std", np.asarray(std), example.shape[1])
     example = example.detach().cpu().clone()
     with torch.inference_mode(mode=False), torch.no_grad():
         model = _copied(where, model)
-        walk = _walked(where, model, example.clone())
-    refuse(where, walk.reasons)
+        walk = _walked(where, model, example.clone(), (mean, std))
+    if walk.reasons:
+        do = told(walk.inside.scale, (mean, std)) if walk.inside else ""
+        do = f"{do} {_spiking(model)}".strip()
+        refuse(where, walk.reasons, walk.kinds, do)
     last = walk.nodes[-1].name
     output = next(n for n in walk.traced.graph.nodes if n.op == "output").args[0]
     if walk.names[output] != last:
@@ -310,13 +349,42 @@ def from_torch(
         name=name,
         input_shape=tuple(example.shape[1:]),
         classes=_shape(output)[0],
-        mean=np.asarray(mean),
-        std=np.asarray(std),
+        mean=mean,
+        std=std,
         nodes=tuple(walk.nodes),
         provenance=provenance or {},
     )
     _need_agreement(where, model, example.double().numpy(), network)
+    network.warn_of_normalisation()
     return network
+
+
+def _need_images(where: str, model: object, example: object) -> None:
+    """Refuse a model that is no module, and an example that is no batch of images."""
+    for what, given, cls, expected in (
+        ("model", model, nn.Module, "a torch.nn.Module"),
+        ("example", example, torch.Tensor, "a torch.Tensor (B, C, H, W)"),
+    ):
+        if not isinstance(given, cls):
+            kind = type(given)
+            got = f"a {kind.__module__}.{kind.__qualname__} as {what}"
+            raise DomainError(where=where, got=got, expected=expected)
+    images: Any = example
+    got = f"an example of {images.dtype}, shape {tuple(images.shape)}"
+    expected = "normalised float32 images (B, C, H, W)"
+    if not images.is_floating_point():
+        do = "Pixels 0..255 become such: ((pixels / 255) - mean) / std."
+        raise DomainError(where=where, got=got, expected=expected, do=do)
+    if images.ndim != 4 or not images.numel():
+        do = "Add the axis of the batch: example[None]." * (images.ndim == 3)
+        raise ShapeError(where=where, got=got, expected=expected, do=do)
+
+
+def _spiking(model: nn.Module) -> str:
+    """Name the modules that are activations but for a switch to spikes."""
+    modes = {name: spiking_mode(module) for name, module in model.named_modules()}
+    names = ", ".join(f"{name} ({mode})" for name, mode in modes.items() if mode)
+    return f"In spiking mode: {names}; with 0 each is an activation." if names else ""
 
 
 def _copied(where: str, model: nn.Module) -> nn.Module:
@@ -332,19 +400,52 @@ def _copied(where: str, model: nn.Module) -> nn.Module:
         ) from error
 
 
-def _walked(where: str, model: nn.Module, example: torch.Tensor) -> _Walk:
-    try:
+def _walked(where: str, model: nn.Module, example: torch.Tensor, scale: Scale) -> _Walk:
+    takes = f"a model that takes the example, {example.dtype} {tuple(example.shape)}"
+    with _refused(where, takes, lambda: _fitting(model, example)):
+        model(example.clone())
+    traced = "a model that torch.fx can trace"
+    with _refused(where, traced, lambda: _untraced(model, example, scale)):
         return _Walk(model, example)
+
+
+def _untraced(model: nn.Module, example: torch.Tensor, scale: Scale) -> str:
+    """Say what cannot be traced, and which module might do without."""
+    do = "Control flow that depends on values cannot be traced."
+    for name, module in model.named_modules():
+        inside = normalises(module, example.shape[1])
+        if inside is not None:
+            kind = type(module).__name__
+            return f"{do} {name} ({kind}) normalises. {told(inside, scale)}"
+    return do
+
+
+@contextmanager
+def _refused(where: str, expected: str, do: Callable[[], str]) -> Iterator[None]:
+    """Turn what a model raises into a refusal."""
+    try:
+        yield
     except ConversionError:
         raise
-    except Exception as error:  # code of others, traced
+    except Exception as error:  # code of others
         cause = error.__cause__ or error
+        got = f"{type(cause).__name__}: {_first_line(cause)}"
         raise ConversionError(
-            where=where,
-            got=f"{type(cause).__name__}: {_first_line(cause)}",
-            expected="a model that torch.fx can trace and that takes the example",
-            do="Control flow that depends on values cannot be traced.",
+            where=where, got=got, expected=expected, do=do()
         ) from error
+
+
+def _fitting(model: nn.Module, example: torch.Tensor) -> str:
+    """Say which example a model would take."""
+    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if not kinds or example.dtype in kinds:
+        do = "Give images (B, C, H, W) of the size that it was made for."
+        return f"{do} {_spiking(model)}".strip()
+    names = " or ".join(sorted(str(kind) for kind in kinds))
+    return (
+        f"Give images (B, C, H, W) of the model's dtype, {names}, or make both "
+        "float32: model.float(), example.float()."
+    )
 
 
 def _first_line(error: BaseException) -> str:

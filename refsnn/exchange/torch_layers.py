@@ -319,5 +319,5 @@ def handler(target: Any) -> Callable[..., Op]:
         If it is no layer in scope.
     """
     if target not in FUNCTIONS:
-        raise Reason("no layer in scope")
+        raise Reason("no layer in scope", getattr(target, "__name__", str(target)))
     return FUNCTIONS[target]

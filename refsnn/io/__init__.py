@@ -182,7 +182,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     Warns
     -----
     UserWarning
-        If the file carries no hash.
+        If the file carries no hash, or a trained network's mean and std are hardly
+        those of pixels divided by 255.
     """
     tree = read(Path(path))
     root = Cursor(tree)
@@ -209,6 +210,8 @@ def load(path: str | os.PathLike[str]) -> Any:
             sha256,
             "The file was changed after it was written, or damaged.",
         )
+    if isinstance(content, Network):
+        content.warn_of_normalisation()
     return content
 
 

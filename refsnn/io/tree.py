@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import secrets
+import zipfile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,6 +46,17 @@ RULES: dict[str, str] = {
 """What each rule asks for."""
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+"""What files of PyTorch begin with that are no archive, those before version 1.6."""
+
+TORCH_FILE = (
+    "A file of PyTorch, which is not unpickled. A state dict of a published "
+    "architecture: refsnn import --arch, which says how its tensors become an .npz. An "
+    "architecture of your own: load it in PyTorch and give the model to "
+    "refsnn.exchange.from_torch."
+)
+"""What to do with a file of PyTorch."""
 
 FILTERS = {
     h5py.h5z.FILTER_DEFLATE,
@@ -269,7 +281,8 @@ def read(path: Path, *, foreign: bool = False) -> Tree:
     if head != SIGNATURE:
         if SIGNATURE.startswith(head):
             refuse("RSN-H5-003", where, f"a file of {len(head)} bytes")
-        refuse("RSN-H5-001", where, f"a file that begins with {head!r}")
+        do = TORCH_FILE * _is_of_torch(path)
+        refuse("RSN-H5-001", where, f"a file that begins with {head!r}", do=do)
     tree = Tree(source=where)
     try:
         with h5py.File(path, "r", locking="best-effort") as file:
@@ -280,6 +293,18 @@ def read(path: Path, *, foreign: bool = False) -> Tree:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         refuse("RSN-H5-003", where, text)
     return tree
+
+
+def _is_of_torch(path: Path) -> bool:
+    """Whether ``torch.save`` wrote a file: an archive with a pickle, or as before."""
+    try:
+        with path.open("rb") as stream:
+            if stream.read(len(TORCH_MAGIC)) == TORCH_MAGIC:
+                return True
+        with zipfile.ZipFile(path) as archive:
+            return any(n.split("/")[-1] == "data.pkl" for n in archive.namelist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return False
 
 
 def _read_group(

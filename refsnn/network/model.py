@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,42 @@ import numpy as np
 from refsnn.errors import DomainError, ShapeError
 from refsnn.numerics import Array, Shape
 from refsnn.records import Ints, Tensor, frozen, json_values, plain_text
+
+
+def channel_values(where: str, field: str, given: Any, channels: int) -> Array:
+    """Return one number for each channel of the image, or refuse what is none.
+
+    Parameters
+    ----------
+    where : str
+        The network, for the error.
+    field : str
+        What the numbers are.
+    given : array_like, shape (C,)
+        The numbers.
+    channels : int
+        C.
+
+    Returns
+    -------
+    ndarray of float64, shape (C,)
+        The numbers.
+
+    Raises
+    ------
+    ShapeError
+        If they are more or fewer.
+    """
+    kind = Tensor(dims=("C",), optional=False, unit="")
+    numbers = kind.normalise(given, f"{where}, {field}")
+    value = frozen(np.asarray(numbers, dtype=np.float64))
+    if value.shape != (channels,):
+        raise ShapeError(
+            where=where,
+            got=f"{field} {value.tolist()}",
+            expected=f"{channels} numbers, one for each input channel",
+        )
+    return value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,15 +85,7 @@ class Model:
         object.__setattr__(self, "input_shape", shape)
         object.__setattr__(self, "classes", classes)
         for field in ("mean", "std"):
-            kind = Tensor(dims=("C",), optional=False, unit="")
-            given = kind.normalise(getattr(self, field), f"{where}, {field}")
-            value = frozen(np.asarray(given, dtype=np.float64))
-            if value.shape != shape[:1]:
-                raise ShapeError(
-                    where=where,
-                    got=f"{field} {value.tolist()}",
-                    expected=f"{shape[0]} numbers, one for each input channel",
-                )
+            value = channel_values(where, field, getattr(self, field), shape[0])
             object.__setattr__(self, field, value)
         if not (self.std > 0).all():
             raise DomainError(
@@ -64,6 +93,27 @@ class Model:
             )
         provenance = json_values(self.provenance, f"{where}, provenance")
         object.__setattr__(self, "provenance", provenance)
+
+    def warn_of_normalisation(self) -> None:
+        """Warn of mean and std that are hardly those of pixels divided by 255.
+
+        For the functions that bring a trained network in, which call this themselves.
+
+        Warns
+        -----
+        UserWarning
+            If a mean lies outside [0, 1], or a std above 1.
+        """
+        usual = ((self.mean >= 0) & (self.mean <= 1) & (self.std <= 1)).all()
+        if not usual:
+            warnings.warn(
+                f"network {self.name}: mean {self.mean.tolist()}, std "
+                f"{self.std.tolist()}: its input is (x/255 - mean) / std, so a mean is "
+                "expected from 0 to 1, a std up to 1; divide those of pixels 0 to 255 "
+                "by 255",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def preprocess(self, images: Array) -> Array:
         """Turn images into the analog input of the network.
