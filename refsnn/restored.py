@@ -9,6 +9,7 @@ import numpy as np
 
 from refsnn.activations import Clipped
 from refsnn.errors import OptionError
+from refsnn.grids import round_to_grids
 from refsnn.io import content_sha256
 from refsnn.network import INPUT, Network, Population, SpikingNetwork
 from refsnn.neurons import IF, Neuron
@@ -16,7 +17,6 @@ from refsnn.numerics import Array
 from refsnn.passes import (
     activations_to_neurons,
     canonical_form,
-    round_to_grids,
     set_thresholds,
 )
 from refsnn.run import image_currents, implementation, run_ann

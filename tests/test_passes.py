@@ -21,6 +21,7 @@ from nets import (
 from refsnn.activations import QCFS, Clip, ReLU
 from refsnn.convert import METHODS, need_fit
 from refsnn.errors import ConversionError, OptionError
+from refsnn.grids import round_weights
 from refsnn.layers import (
     Add,
     AvgPool,
@@ -40,7 +41,6 @@ from refsnn.passes import (
     activations_to_neurons,
     canonical_form,
     fold_batchnorm,
-    round_weights,
     set_thresholds,
 )
 from refsnn.run import run_ann, run_snn

@@ -12,8 +12,8 @@ from refsnn import datasets, io
 from refsnn.cli import arguments, common
 from refsnn.differences import differences
 from refsnn.errors import OptionError
+from refsnn.grids import round_weights
 from refsnn.network import Network, SpikingNetwork
-from refsnn.passes import round_weights
 from refsnn.snap import T_MAX, changes, snap
 
 Snap = StrEnum("Snap", ["float64", "float32", "int32", "none"])
