@@ -345,7 +345,7 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_compare.py::test_the_first_difference",),
     ),
     "any explanation will do": (
-        "compare/explanations",
+        "compare/trial",
         "return total == 0",
         "return total >= 0",
         ("test_compare.py::test_what_fits_most_samples_is_no_explanation",),
