@@ -475,7 +475,7 @@ def flipped(spikes: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
     return other
 
 
-MANY = images(1, 60)
+MANY = images(1, 25)
 
 
 @pytest.mark.parametrize(

@@ -335,7 +335,8 @@ class Trial:
                 one = faulted(base, {name: fault})
                 if one and name not in fitting and self._fits(name, one):
                     fitting[name] = fault
-        if len(fitting) == len(faulty) > 1:
+        different = len({fault.name for fault in fitting.values()}) > 1
+        if len(fitting) == len(faulty) and different:
             combined = faulted(base, fitting)
             if combined is not None:
                 yield combined
