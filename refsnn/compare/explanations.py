@@ -180,7 +180,8 @@ def explain(
         trial.second_round(more)
         fits += [Fit(kind=one.kind, name=one.name) for one in trial.accepted]
         if not fits:
-            return nearly or _best(trial, best, found)
+            named = nearly or _best(trial, best, found)
+            return dataclasses.replace(named, tried=tuple(tried))
     return _exact(fits, tried, found)
 
 

@@ -248,6 +248,7 @@ class Trial:
             self._conventions(self.plain, profiles),
             self._handling(again=again),
             self._faults(self.plain, (*FAULTS, *more)),
+            self._combined((*FAULTS, *more)),
         )
         return self._search(candidates)
 
@@ -322,24 +323,32 @@ class Trial:
             yield self.plain.but("state-not-reset", "state-not-reset", rounds=2)
 
     def _faults(self, base: Changed, faults: Sequence[Fault]) -> Iterator[Changed]:
-        """Put faults into the populations that answer wrongly; at last, several."""
-        faulty = [n for n in self.few.responding() if not self._fits(n, base)]
+        """Put each fault into the populations that answer wrongly."""
         differing = compare(self.scene.golden, self.scene.other).populations
         layers = [name for name, steps in differing.items() if steps.any()]
-        fitting: dict[str, Fault] = {}
+        suspects = self._faulty(base) or layers[:1]
         for fault in faults:
-            every = faulted(base, dict.fromkeys(faulty or layers[:1], fault))
-            if every is not None:
-                yield every
-            for name in faulty:
-                one = faulted(base, {name: fault})
-                if one and name not in fitting and self._fits(name, one):
+            changed = faulted(base, dict.fromkeys(suspects, fault))
+            if changed is not None:
+                yield changed
+
+    def _combined(self, faults: Sequence[Fault]) -> Iterator[Changed]:
+        """Put into each wrong population the fault that sets it right."""
+        faulty = self._faulty(self.plain)
+        fitting: dict[str, Fault] = {}
+        for name, fault in itertools.product(faulty, faults):
+            if name not in fitting:
+                one = faulted(self.plain, {name: fault})
+                if one is not None and self._fits(name, one):
                     fitting[name] = fault
         different = len({fault.name for fault in fitting.values()}) > 1
-        if len(fitting) == len(faulty) and different:
-            combined = faulted(base, fitting)
-            if combined is not None:
-                yield combined
+        changed = faulted(self.plain, fitting) if different else None
+        if changed is not None and len(fitting) == len(faulty):
+            yield changed
+
+    def _faulty(self, base: Changed) -> list[str]:
+        """Name the populations that answer the recorded spikes wrongly."""
+        return [name for name in self.few.responding() if not self._fits(name, base)]
 
     def _fits(self, name: str, changed: Changed) -> bool:
         """Say whether a population answers the recorded spikes as it should."""
