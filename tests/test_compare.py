@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from nets import images, random_net
-from refsnn import io
+from refsnn import cli, io
 from refsnn.compare import FAULTS, UNDOINGS, compare, distance, explain
 from refsnn.compare.explanations import ROUNDED, WORTH
 from refsnn.compare.faults import profiles
@@ -515,3 +516,39 @@ def test_explained_up_to_rounding(snn, profile: dict, why: str) -> None:
     many = explain(golden, flipped(spikes, most + 9), snn)
     assert many.name == f"unexplained: best is {name}"
     assert many.verdict == "unexplained"
+
+
+@pytest.mark.parametrize(
+    ("count", "verdict", "said"),
+    [
+        (0, "exact", "explained by: decay=0.9 ("),
+        (
+            3,
+            "up to rounding",
+            "explained up to rounding: decay=0.9 (3 of {differing:,} left: sums are "
+            "not exact under a leak) (",
+        ),
+        (999, "unexplained", "unexplained: best is decay=0.9, which leaves 175 of "),
+    ],
+)
+def test_verdicts_on_the_command_line(
+    count: int, verdict: str, said: str, tmp_path, capsys
+) -> None:
+    golden = record(SNN, MANY, T)
+    leaky = dataclasses.replace(SNN, profile=Profile(decay=0.9))
+    spikes = spikes_of(leaky, SNN.preprocess(MANY), T)[0]
+    other = flipped(spikes, min(count, 7 * len(MANY))) if count else spikes
+    io.save(SNN, tmp_path / "net.h5")
+    io.save_trace(golden, tmp_path / "golden.h5")
+    np.savez(tmp_path / "mine.npz", **other)
+    files = [str(tmp_path / name) for name in ("golden.h5", "mine.npz", "net.h5")]
+    answer = tmp_path / "answer.json"
+    with pytest.raises(SystemExit) as end:
+        cli.main(["compare", *files[:2], "--net", files[2], "--json", str(answer)])
+    assert end.value.code == 1
+    found = json.loads(answer.read_text())["explanation"]
+    assert found["verdict"] == verdict
+    differing = compare(golden, other).differing
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(said.format(differing=differing))
+    assert last.endswith(f"({len(found['tried'])} candidates tried)")
