@@ -74,8 +74,8 @@ class Changed:
         """
         return dataclasses.replace(
             self,
-            kind=f"{self.kind}; {kind}" if self.kind else kind,
-            name=f"{self.name}; {name}" if self.name else name,
+            kind="; ".join(filter(None, (self.kind, kind))),
+            name="; ".join(filter(None, (self.name, name))),
             **changes,  # type: ignore[arg-type]  # its own fields
         )
 
@@ -104,7 +104,9 @@ def under(base: Changed, name: str, profile: Profile) -> Changed | None:
             neuron_under(cast(Neuron, p.neuron), profile)
     except DomainError:
         return None
-    return base.but(name, name, snn=dataclasses.replace(base.snn, profile=profile))
+    changed = dataclasses.replace(base, kind=name, name=name)  # a fault comes behind
+    snn = dataclasses.replace(base.snn, profile=profile)
+    return changed.but(base.kind, base.name, snn=snn)
 
 
 def faulted(base: Changed, faults: Mapping[str, Fault]) -> Changed | None:
