@@ -294,7 +294,7 @@ class Trial:
     def _search(self, candidates: Iterable[Changed]) -> bool:
         """Try candidates, up to the first that is accepted unless all are asked for."""
         for changed in candidates:
-            if self._accept(changed):
+            if changed.name not in self.tried and self._accept(changed):
                 self.accepted.append(changed)
                 if not self.every:
                     break
