@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from nets import images, random_net
-from refsnn import io
+from refsnn import cli, io
 from refsnn.compare import FAULTS, UNDOINGS, compare, distance, explain
+from refsnn.compare.explanations import ROUNDED, WORTH
 from refsnn.compare.faults import profiles
+from refsnn.compare.trial import MOST_TRIALS
+from refsnn.conformance import network_arrays, play
+from refsnn.conformance.adapters.numpy import Adapter
 from refsnn.convert import convert
 from refsnn.errors import DataError
 from refsnn.exchange.recordings import from_monitor, load_recording, recording
@@ -267,10 +272,13 @@ def test_what_nothing_explains_is_said_to_be_unexplained() -> None:
     rng = np.random.default_rng(0)
     other = {n: rng.integers(0, 2, s.shape, dtype=np.int8) for n, s in WANT.items()}
     found = explain(GOLDEN, other, SNN)
-    assert found.name.startswith("unexplained: best is ")
+    differing = compare(GOLDEN, other).differing
+    assert (found.name, found.verdict) == ("unexplained", "unexplained")
     assert not found.accepted
-    assert found.remaining > 0
-    assert len(found.tried) > 5
+    assert found.remaining == found.differing == differing
+    assert f"every candidate leaves more than 50% of {differing:,}" in str(found)
+    assert 100 < len(found.tried) <= MOST_TRIALS
+    assert len(set(found.tried)) == len(found.tried)
 
 
 def test_rounding_explains_only_where_it_can_occur() -> None:
@@ -358,6 +366,8 @@ def test_what_fits_most_samples_is_no_explanation() -> None:
     found = explain(golden, other, SNN)
     assert found.name == "unexplained: best is reset=to-zero"
     assert found.remaining == left > 0
+    assert str(found).startswith(f"{found.name}, which leaves {left:,} of ")
+    assert left <= WORTH * found.differing
 
 
 def test_rounding_does_not_excuse_what_was_not_judged() -> None:
@@ -376,3 +386,169 @@ def test_masks_that_were_ignored_are_named() -> None:
     assert golden.masks
     other, _ = spikes_of(srp, srp.preprocess(IMAGES), T, masks={})
     assert explain(golden, other, srp).name == "mask ignored"
+
+
+# -- the population that the image feeds ---------------------------------------------
+
+
+def by_hand(snn, golden, times: float) -> dict[str, np.ndarray]:
+    """Spikes of a float32 simulator that adds the first bias so many times."""
+    adapter = Adapter()
+    adapter.load(network_arrays(snn))
+    act1 = golden.populations["act1"]
+    held = 1 if snn["act1"].grid is not None else 0
+    x = act1.input_current + (times - held) * snn["act1"].over("bias")
+    fed = dataclasses.replace(act1, input_current=x.astype(np.float32))
+    populations = {**golden.populations, "act1": fed}
+    return play(adapter, snn, dataclasses.replace(golden, populations=populations))[0]
+
+
+@pytest.mark.parametrize(
+    ("times", "name"), [(0, "bias missing in act1"), (2, "bias added twice in act1")]
+)
+def test_the_first_bias_in_a_float32_simulator(times: int, name: str) -> None:
+    assert compare(GOLDEN, by_hand(SNN, GOLDEN, 1)).identical
+    found = explain(GOLDEN, by_hand(SNN, GOLDEN, times), SNN)
+    assert (found.name, found.verdict) == (name, "exact")
+
+
+@pytest.mark.parametrize(
+    ("times", "name"),
+    [(0, "bias missing in act1"), (2, "bias added twice in act1")],
+)
+def test_the_first_bias_without_a_grid(times: int, name: str) -> None:
+    plain = convert(random_net(3), "qcfs", exact=False)
+    golden = record(plain, IMAGES, T)
+    populations = tuple(
+        dataclasses.replace(p, bias=times * p.bias) if p.name == "act1" else p
+        for p in plain.populations
+    )
+    broken = dataclasses.replace(plain, populations=populations)
+    found = explain(golden, spikes_of(broken, plain.preprocess(IMAGES), T)[0], plain)
+    assert (found.name, found.verdict) == (name, "exact")
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"), [(True, "already holds the bias"), (False, "does not hold")]
+)
+def test_faults_of_the_image_say_what_to_check(grid: bool, said: str) -> None:
+    snn = SNN if grid else convert(random_net(3), "qcfs", exact=False)
+    golden = record(snn, IMAGES, T)
+    dark = spikes_of(snn, 0.4 * snn.preprocess(IMAGES)[:, ::-1] - 0.3, T)[0]
+    found = explain(golden, dark, snn)
+    assert found.verdict == "unexplained"
+    assert said in found.why
+    assert found.why in str(found)
+    later = {**golden_spikes(golden), "act4": dark["act4"]}
+    assert not explain(golden, later, snn).why
+
+
+def golden_spikes(golden) -> dict[str, np.ndarray]:
+    return {name: recorded.spikes for name, recorded in golden.populations.items()}
+
+
+# -- two mistakes, and rounding ------------------------------------------------------
+
+TIED = dataclasses.replace(SNN, populations=tuple(map(with_ties, SNN.populations)))
+EVERYWHERE = "v(0) = 0 in act1, act2, act3, act4, act5"
+
+
+@pytest.mark.parametrize("field", ["reset=to-zero", "tie=>", "layer_delay=1"])
+def test_another_start_under_another_convention(field: str) -> None:
+    golden = record(TIED, IMAGES, T)
+    key, value = field.split("=", maxsplit=1)
+    silent = tuple(
+        dataclasses.replace(p, v0=np.array(0.0)) if p.neuron else p
+        for p in TIED.populations
+    )
+    started = dataclasses.replace(TIED, populations=silent)
+    other = under(started, **{key: int(value) if value.isdigit() else value})
+    found = explain(golden, other, TIED)
+    assert (found.verdict, found.remaining) == ("exact", 0)
+    assert found.name == f"{field}; {EVERYWHERE}"
+    assert len(found.tried) <= MOST_TRIALS
+
+
+def flipped(spikes: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """Change spikes of the last population in the last step, which nothing follows."""
+    other = {name: s.copy() for name, s in spikes.items()}
+    other["act5"].reshape(-1)[-count:] ^= 1
+    return other
+
+
+MANY = images(1, 25)
+
+
+@pytest.mark.parametrize(
+    ("snn", "profile", "why"),
+    [
+        (SNN, {"decay": 0.9}, "not exact under a leak"),
+        (SNN, {"reset": "to-zero"}, ""),
+        (
+            convert(random_net(3), "qcfs", exact=False),
+            {"reset": "to-zero"},
+            "not certified for float32",
+        ),
+        (
+            dataclasses.replace(SNN, profile=Profile(tie=">"), mode="ordered"),
+            {"tie": ">", "reset": "to-zero"},
+            "nothing is proved",
+        ),
+    ],
+)
+def test_explained_up_to_rounding(snn, profile: dict, why: str) -> None:
+    golden = record(snn, MANY, T)
+    changed = dataclasses.replace(snn, profile=Profile(**profile))
+    spikes = spikes_of(changed, snn.preprocess(MANY), T, mode="ordered")[0]
+    ((key, value),) = profile.items() - dataclasses.asdict(snn.profile).items()
+    name = f"{key}={value}"
+    most = int(ROUNDED * compare(golden, spikes).differing)
+    assert most > 3
+    few = explain(golden, flipped(spikes, 3), snn)
+    assert (few.name, few.verdict) == (
+        (name, "up to rounding")
+        if why
+        else (f"unexplained: best is {name}", "unexplained")
+    )
+    assert few.remaining == 3
+    assert not few.accepted
+    assert why in few.why
+    many = explain(golden, flipped(spikes, most + 9), snn)
+    assert many.name == f"unexplained: best is {name}"
+    assert many.verdict == "unexplained"
+
+
+@pytest.mark.parametrize(
+    ("count", "verdict", "said"),
+    [
+        (0, "exact", "explained by: decay=0.9 ("),
+        (
+            3,
+            "up to rounding",
+            "explained up to rounding: decay=0.9 (3 of {differing:,} left: sums are "
+            "not exact under a leak) (",
+        ),
+        (999, "unexplained", "unexplained: best is decay=0.9, which leaves 175 of "),
+    ],
+)
+def test_verdicts_on_the_command_line(
+    count: int, verdict: str, said: str, tmp_path, capsys
+) -> None:
+    golden = record(SNN, MANY, T)
+    leaky = dataclasses.replace(SNN, profile=Profile(decay=0.9))
+    spikes = spikes_of(leaky, SNN.preprocess(MANY), T)[0]
+    other = flipped(spikes, min(count, 7 * len(MANY))) if count else spikes
+    io.save(SNN, tmp_path / "net.h5")
+    io.save_trace(golden, tmp_path / "golden.h5")
+    np.savez(tmp_path / "mine.npz", **other)
+    files = [str(tmp_path / name) for name in ("golden.h5", "mine.npz", "net.h5")]
+    answer = tmp_path / "answer.json"
+    with pytest.raises(SystemExit) as end:
+        cli.main(["compare", *files[:2], "--net", files[2], "--json", str(answer)])
+    assert end.value.code == 1
+    found = json.loads(answer.read_text())["explanation"]
+    assert found["verdict"] == verdict
+    differing = compare(golden, other).differing
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(said.format(differing=differing))
+    assert last.endswith(f"({len(found['tried'])} candidates tried)")

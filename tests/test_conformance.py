@@ -15,8 +15,10 @@ import pytest
 from nets import dual_rule, images, random_net
 from refsnn import cli, io
 from refsnn.certificate import certify
-from refsnn.compare import compare, explain
+from refsnn.compare import Explanation, Fit, compare, explain
 from refsnn.conformance import (
+    Score,
+    agreed,
     check,
     conform,
     find_adapter,
@@ -24,6 +26,8 @@ from refsnn.conformance import (
     names,
     network_arrays,
     play,
+    story,
+    tally,
     vector,
     vectors,
     write,
@@ -263,6 +267,77 @@ def test_wrong_adapters_are_named(wrong, name: str, why: str) -> None:
     assert score.first is not None
 
 
+class Started(HardReset):
+    """Two defaults of other simulators at once."""
+
+    def reset(self, batch):
+        super().reset(batch)
+        self.v = {name: 0 * v for name, v in self.v.items()}
+
+
+def test_two_mistakes_in_one_adapter() -> None:
+    score = judge(Started, vector("digits-qcfs"))
+    why = "reset=to-zero; v(0) = 0 in act1, act2, act3, act4"
+    assert (score.explanation.name, score.explanation.verdict) == (why, "exact")
+    assert score.explanation.fits[0].kind == "reset=to-zero; v(0) = 0"
+
+
+def test_one_name_for_what_one_mistake_does_everywhere() -> None:
+    scores = list(conform(Late, quick=True))
+    first = [score.explanation.name for score in scores]
+    assert "recording-delay of second by 1" in first
+    one = agreed(scores)
+    assert {score.explanation.name for score in one} == {"layer_delay=1"}
+    assert all(
+        set(new.explanation.fits) == set(old.explanation.fits)
+        for new, old in zip(one, scores, strict=True)
+    )
+    assert tally(one) == {"layer_delay=1": len(names(quick=True))}
+    assert story(one) == f"all {len(names(quick=True))} explained by layer_delay=1"
+
+
+def scored(*kinds: str, verdict: str = "exact") -> Score:
+    """A failed vector, by the kinds of its explanations."""
+    fits = tuple(Fit(kind=kind, name=f"{kind} in a") for kind in kinds)
+    why = Explanation(
+        name=fits[0].name if fits else "x",
+        remaining=0,
+        tried=(),
+        verdict=verdict,
+        differing=1,
+        fits=fits,
+    )
+    return Score(name="v", about="", status="failed", differing=1, explanation=why)
+
+
+def test_what_explains_the_most_goes_first() -> None:
+    broken = Score(name="e", about="", status="failed", reason="no device")
+    passed = Score(name="p", about="", status="passed")
+    mixed = [
+        scored("late", "delay"),
+        scored("delay"),
+        scored("tie", "strict"),
+        scored("strict", "tie"),
+        scored("tie", "strict", "delay"),
+        scored(verdict="unexplained"),
+        scored(verdict="up to rounding"),
+        broken,
+        passed,
+    ]
+    one = agreed(mixed)
+    assert [s.explanation and s.explanation.fits[:1] for s in one[:5]] == [
+        (Fit(kind=kind, name=f"{kind} in a"),)
+        for kind in ("delay", "delay", "tie", "tie", "delay")
+    ]
+    assert one[0].explanation.name == "delay in a"
+    assert story(one) == (
+        "3 explained by delay, 2 explained by tie, 1 explained by x up to rounding, "
+        "1 unexplained, 1 failed without a spike that differs"
+    )
+    assert story([passed]) == story([broken]) == ""
+    assert story([scored("tie")]) == "1 explained by tie"
+
+
 def test_batch_norms_that_were_not_folded_are_named() -> None:
     v = vector("batch-norm")
     golden, made = stored(v), Unfolded()
@@ -421,12 +496,16 @@ def test_conform_on_the_command_line(tmp_path: Path, capsys) -> None:
     assert code == 0
     assert f"{target}: {len(names(quick=True))} passed" in out
     file = tmp_path / "r.json"
-    code, _, _ = run(
+    code, out, _ = run(
         capsys, "conform", "test_conformance:Strict", "--quick", "--json", str(file)
     )
     assert code == 1
     answer = json.loads(file.read_text())
     assert answer["counts"]["failed"] > 5
+    failed = answer["counts"]["failed"]
+    assert answer["explained"] == {"tie=>": failed}
+    assert out.count("explained by: tie=>\n") == failed
+    assert out.endswith(f"\nall {failed} explained by tie=>\n")
     tie = next(v for v in answer["vectors"] if v["name"] == "tie")
     assert tie["explanation"]["name"] == "tie=>"
     assert tie["first"]["step"] >= 1
@@ -470,6 +549,7 @@ def test_the_pytest_plugin(tmp_path: Path) -> None:
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "explanation: threshold x2" in done.stdout
+    assert "refsnn: all 21 explained by threshold x2\n" in done.stdout
     assert "1 passed, 2 skipped, 1 xfailed" in done.stdout
     assert "20 failed" in done.stdout
 

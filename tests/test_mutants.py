@@ -345,10 +345,22 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_compare.py::test_the_first_difference",),
     ),
     "any explanation will do": (
-        "compare/explanations",
+        "compare/trial",
         "return total == 0",
         "return total >= 0",
         ("test_compare.py::test_what_fits_most_samples_is_no_explanation",),
+    ),
+    "everything is rounded": (
+        "compare/explanations",
+        "        if why:\n",
+        "        if True:\n",
+        ("test_compare.py::test_explained_up_to_rounding",),
+    ),
+    "the rarest explanation goes first": (
+        "conformance/agreement",
+        "(-counts[kind], place[kind])",
+        "(counts[kind], place[kind])",
+        ("test_conformance.py::test_what_explains_the_most_goes_first",),
     ),
     "every recording is late": (
         "compare/undo",

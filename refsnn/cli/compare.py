@@ -54,7 +54,8 @@ def compare(
 ) -> None:
     """Show where a recording first differs from a trace, and what explains it.
 
-    Exit code 1 if a spike differs, explained or not.
+    Exit code 1 if a spike differs, explained or not; how far it is explained is the
+    verdict of --json.
     """
     common.need_json_target(json)
     _need_figure(figure)
@@ -111,8 +112,10 @@ def _answer(found: Comparison, why: Explanation | None) -> dict[str, Any]:
         "misshapen": {name: list(shape) for name, shape in found.misshapen.items()},
         "explanation": why
         and {
+            "verdict": why.verdict,
             "name": why.name,
             "remaining": why.remaining,
+            "why": why.why,
             "tried": list(why.tried),
         },
     }
@@ -152,11 +155,8 @@ def _print(
         common.show("")
         common.show(_first(found))
     if why is not None:
-        verb = "explained by" if why.accepted else why.name.split(":")[0]
-        what = why.name if why.accepted else f"{why.name.split(': ')[1]}, which leaves "
-        what += "" if why.accepted else f"{why.remaining:,} of {found.differing:,}"
-        common.show(f"{verb}: {what} ({len(why.tried)} candidates tried)")
-        if not why.accepted and not asked:
+        common.show(f"{why} ({len(why.tried)} candidates tried)")
+        if why.verdict == "unexplained" and not asked:
             common.show("give the network (--net) to try conventions and faults too")
 
 

@@ -11,7 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from refsnn.cli import arguments, common
-from refsnn.conformance import STATUSES, Score, find_adapter, names, stored
+from refsnn.conformance import (
+    STATUSES,
+    Score,
+    agreed,
+    find_adapter,
+    names,
+    stored,
+    story,
+    tally,
+)
 from refsnn.conformance import conform as conformed
 
 app = typer.Typer(help="Write or check the conformance vectors.", no_args_is_help=True)
@@ -40,12 +49,14 @@ def conform(
         for score in conformed(made, quick=quick):
             scores.append(score)
             told(len(scores), total)
+    scores = agreed(scores)
     counts = Counter(score.status for score in scores)
     answer: dict[str, Any] = {
         "format": "refsnn-conformance",
         "version": 1,
         "adapter": adapter,
         "counts": {status: counts[status] for status in STATUSES},
+        "explained": tally(scores),
         "vectors": [dataclasses.asdict(score) for score in scores],
     }
     common.write_json(answer, json)
@@ -61,6 +72,9 @@ def _print(adapter: str, scores: list[Score], counts: Counter[str]) -> None:
     summary = ", ".join(f"{counts[s]} {s}" for s in STATUSES if counts[s])
     common.show("")
     common.show(f"{adapter}: {summary}")
+    said = story(scores)
+    if said:
+        common.show(said)
 
 
 def _why(score: Score) -> str:
@@ -74,8 +88,7 @@ def _why(score: Score) -> str:
             f"{first.want}"
         )
     if score.explanation is not None:
-        verb = "explained by " if score.explanation.accepted else ""
-        parts.append(f"{verb}{score.explanation.name}")
+        parts.append(str(score.explanation))
     if score.run:
         runs = {"again": "the same batch behind a reset", "alone": "a batch of one"}
         parts.insert(0, f"in {runs[score.run]}")

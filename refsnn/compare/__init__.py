@@ -4,7 +4,13 @@
 accounts for all of them.
 """
 
-from refsnn.compare.explanations import Explanation, explain, explain_neurons
+from refsnn.compare.explanations import (
+    VERDICTS,
+    Explanation,
+    Fit,
+    explain,
+    explain_neurons,
+)
 from refsnn.compare.faults import FAULTS, Fault
 from refsnn.compare.first import Comparison, First, compare, distance
 from refsnn.compare.undo import UNDOINGS
@@ -12,10 +18,12 @@ from refsnn.compare.undo import UNDOINGS
 __all__ = [
     "FAULTS",
     "UNDOINGS",
+    "VERDICTS",
     "Comparison",
     "Explanation",
     "Fault",
     "First",
+    "Fit",
     "compare",
     "distance",
     "explain",

@@ -1,41 +1,59 @@
 """Which known convention or fault makes the reference emit another's spikes.
 
-An explanation is accepted only if nothing differs any more: of a recording, when it is
-undone; of the dynamics, when the reference is run again under it.
+An explanation is exact only if nothing differs any more: of a recording, when it is
+undone; of the dynamics, when the reference is run again under it. If sums may round
+under a candidate, and it leaves less than :data:`ROUNDED` of the differences, it is
+named too, up to rounding.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from refsnn.arithmetic import Arithmetic
-from refsnn.compare.faults import FAULTS, Fault, profiles
-from refsnn.compare.first import compare
+from refsnn.compare.faults import Fault, profiles
+from refsnn.compare.first import Comparison, compare
+from refsnn.compare.trial import Scene, Told, Trial
 from refsnn.compare.undo import UNDOINGS
 from refsnn.errors import DomainError
 from refsnn.margin import judge, need_network_of
-from refsnn.network import INPUT, SpikingNetwork
+from refsnn.network import SpikingNetwork
 from refsnn.neurons import IF, Neuron, initial_state, under, unroll
 from refsnn.numerics import Array
 from refsnn.profile import REFSNN, Profile
-from refsnn.recording import spikes_of
-from refsnn.run import Simulation, implementation
 from refsnn.trace import Trace
-
-SAMPLES = 4
-"""Samples that candidates are tried on before the best is run on all."""
 
 FEW_BITS = 24
 """Bits of binary32: below them no rounding, in any order, explains a difference."""
 
-MOST_TRIALS = len(UNDOINGS) + len(list(profiles(REFSNN))) + len(FAULTS) + 3
-"""About how many candidates there are."""
+ROUNDED = 1e-3
+"""Share of the differences, below which rounding may have made what is left."""
 
-Told = Callable[[int, int], None]
+WORTH = 0.5
+"""Share of the differences: a candidate that leaves more is not offered as the best."""
+
+EARLY = 4
+"""First steps, in which a wrong current of the image shows."""
+
+VERDICTS = ("exact", "rounding", "up to rounding", "unexplained")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A candidate that leaves nothing.
+
+    Attributes
+    ----------
+    kind : str
+        The convention or fault.
+    name : str
+        The same, and where.
+    """
+
+    kind: str
+    name: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,87 +63,53 @@ class Explanation:
     Attributes
     ----------
     name : str
-        The convention or fault, or ``unexplained: `` and the best candidate.
+        The convention or fault; ``unexplained``, with the best candidate if one leaves
+        at most :data:`WORTH` of the differences.
     remaining : int
-        Differing spikes that are left under it; 0 if it is accepted. Of rounding:
+        Differing spikes that are left under it; 0 if it is exact. Of rounding:
         neurons behind others that differ, which cannot be judged.
     tried : tuple of str
         Names of what was tried, in order.
+    verdict : str
+        One of :data:`VERDICTS`: ``exact``, nothing differs any more; ``rounding``, of
+        the arithmetic alone, by the margin's bound; ``up to rounding``, of a candidate
+        whose sums may round, and which leaves less than :data:`ROUNDED` of the
+        differences; ``unexplained``.
+    differing : int
+        Differing spikes.
+    why : str
+        Why sums may round; what to check of what is unexplained.
+    fits : tuple of Fit
+        What leaves nothing, in order; the first one alone unless all were asked for.
     """
 
     name: str
     remaining: int
     tried: tuple[str, ...]
+    verdict: str
+    differing: int
+    why: str = ""
+    fits: tuple[Fit, ...] = ()
 
     @property
     def accepted(self) -> bool:
-        """Whether nothing differs any more."""
-        return not self.name.startswith("unexplained")
+        """Whether nothing differs any more, or only by a proved rounding."""
+        return self.verdict in {"exact", "rounding"}
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Scene:
-    """What candidates are tried on: samples, currents, recorded spikes."""
-
-    snn: SpikingNetwork
-    currents: dict[str, Array]
-    other: dict[str, Array]
-    golden: Trace
-
-    def of(self, samples: Array) -> _Scene:
-        """Return the scene with some of the samples."""
-        return _Scene(
-            snn=self.snn,
-            currents={name: x[samples] for name, x in self.currents.items()},
-            other={name: s[:, samples] for name, s in self.other.items()},
-            golden=self.golden.of(samples),
-        )
-
-    def sources(self, name: str) -> set[str]:
-        """Name the populations that a population draws on."""
-        return {q.source for q in self.snn[name].projections} - {INPUT}
-
-    def responding(self) -> list[str]:
-        """Name the populations whose own inputs were recorded."""
-        return [name for name in self.other if self.sources(name) <= self.other.keys()]
-
-    def response(self, name: str, changed: _Changed) -> int:
-        """Count where a population differs, given the recorded spikes as its input."""
-        masks = self.golden.masks
-        scaled = changed.currents(self.currents)
-        ordered, kernel = Arithmetic(mode="ordered"), implementation("kernel")
-        T = self.golden.T
-        simulation = Simulation(changed.snn, scaled, T, ordered, kernel, None, masks)
-        spikes = {source: self.other[source] for source in self.sources(name)}
-        got = simulation.fire(name, T, spikes)
-        return int(np.count_nonzero(got != self.other[name]))
-
-    def remaining(self, changed: _Changed) -> Array:
-        """Count each sample's differences from a run of the changed network."""
-        T = self.golden.T
-        snn = changed.snn if changed.rounds == 1 else _of_any_T(changed.snn)
-        x = changed.currents(self.currents)
-        masks = self.golden.masks if changed.masked else {}
-        got, _ = spikes_of(snn, x, changed.rounds * T, mode="ordered", masks=masks)
-        left = np.zeros(len(self.golden.samples), dtype=np.int64)
-        for name, s in self.other.items():
-            left += (got[name][-T:] != s).sum(axis=(0, *range(2, s.ndim)))
-        return left
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Changed:
-    """A network under a candidate."""
-
-    name: str
-    snn: SpikingNetwork
-    scales: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    rounds: int = 1
-    masked: bool = True
-
-    def currents(self, plain: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the image's currents in the changed network's units."""
-        return {name: x * self.scales.get(name, 1.0) for name, x in plain.items()}
+    def __str__(self) -> str:
+        """Say it in a line."""
+        left = f"{self.remaining:,} of {self.differing:,}"
+        if self.accepted:
+            return f"explained by: {self.name}"
+        if self.verdict == "up to rounding":
+            return f"explained up to rounding: {self.name} ({left} left: {self.why})"
+        said = f"{self.name}, which leaves {left}"
+        if self.name == "unexplained":
+            said = f"unexplained: every candidate leaves more than {WORTH:.0%} of "
+            said += f"{self.differing:,}"
+        if not self.differing:
+            said = "unexplained: the shapes fit in no known order"
+        return f"{said}; {self.why}" if self.why else said
 
 
 def explain(
@@ -135,6 +119,7 @@ def explain(
     *,
     more: Sequence[Fault] = (),
     again: bool = True,
+    every: bool = False,
     progress: Told | None = None,
 ) -> Explanation | None:
     """Look for what turns the reference's spikes into another's.
@@ -142,7 +127,8 @@ def explain(
     Tried in this order: undoings of the recording (:mod:`refsnn.compare.undo`); other
     conventions (:mod:`refsnn.profile`), then faults of single populations
     (:mod:`refsnn.compare.faults`), each by running the reference under it; rounding,
-    where the network has no certificate of 24 bits (:mod:`refsnn.margin`).
+    where the network has no certificate of 24 bits (:mod:`refsnn.margin`); two
+    conventions or faults at once (:mod:`refsnn.compare.trial`).
 
     Parameters
     ----------
@@ -157,6 +143,8 @@ def explain(
     again : bool
         Whether the other simulator may have run before, so that its state may not have
         been reset.
+    every : bool
+        Whether to go on behind the first explanation, for all that are exact.
     progress : callable, optional
         Told how many candidates of how many were tried.
 
@@ -169,175 +157,143 @@ def explain(
     if found.first is None and not found.misshapen:
         return None
     tried: list[str] = []
-    best = (found.differing, "the reference as it is")
-    for name, undo in UNDOINGS.items():
-        tried.append(name)
+    fits, best = _undone(golden, other, tried, found.differing, every=every)
+    if snn is None or found.misshapen or (fits and not every):
+        return _exact(fits, tried, found) or _unexplained(best, tried, found.differing)
+    need_network_of(golden, snn)
+    scene = _scene(golden, other, snn)
+    trial = Trial(scene, tried, progress or _quiet, every=every)
+    trial.first_round(more, again=again)
+    fits += [Fit(kind=one.kind, name=one.name) for one in trial.accepted]
+    if not fits:
+        tried.append("rounding")
+        unjudged = _is_rounding(scene)
+        if unjudged is not None:
+            return Explanation(
+                name="rounding",
+                remaining=unjudged,
+                tried=tuple(tried),
+                verdict="rounding",
+                differing=found.differing,
+            )
+        nearly = _nearly(trial, found)
+        trial.second_round(more)
+        fits += [Fit(kind=one.kind, name=one.name) for one in trial.accepted]
+        if not fits:
+            named = nearly or _best(trial, best, found)
+            return dataclasses.replace(named, tried=tuple(tried))
+    return _exact(fits, tried, found)
+
+
+def _undone(
+    golden: Trace,
+    other: Mapping[str, Array],
+    tried: list[str],
+    differing: int,
+    *,
+    every: bool,
+) -> tuple[list[Fit], tuple[int, str]]:
+    """Undo recordings: what leaves nothing, and what leaves least."""
+    fits, best = [], (differing, "the reference as it is")
+    for kind, undo in UNDOINGS.items():
+        tried.append(kind)
         undone = undo(golden, other)
         if undone is None:
             continue
         if undone.remaining == 0:
-            return Explanation(name=undone.name, remaining=0, tried=tuple(tried))
-        if undone.complete:
+            fits.append(Fit(kind=kind, name=undone.name))
+            if not every:
+                break
+        elif undone.complete:
             best = min(best, (undone.remaining, undone.name))
-    if snn is not None and not found.misshapen:
-        need_network_of(golden, snn)
-        scene = _scene(golden, other, snn)
-        trial = _Trial(scene, best, tried, progress or _quiet)
-        accepted = trial.conventions(again=again) or trial.faults(more)
-        if accepted:
-            return Explanation(name=accepted, remaining=0, tried=tuple(tried))
-        tried.append("rounding")
-        unjudged = _is_rounding(scene)
-        if unjudged is not None:
-            return Explanation(name="rounding", remaining=unjudged, tried=tuple(tried))
-        best = trial.nearest()
+    return fits, best
+
+
+def _exact(
+    fits: Sequence[Fit], tried: Sequence[str], found: Comparison
+) -> Explanation | None:
+    """Name the first of what leaves nothing, if something does."""
+    if not fits:
+        return None
     return Explanation(
-        name=f"unexplained: best is {best[1]}", remaining=best[0], tried=tuple(tried)
+        name=fits[0].name,
+        remaining=0,
+        tried=tuple(tried),
+        verdict="exact",
+        differing=found.differing,
+        fits=tuple(fits),
     )
 
 
-class _Trial:
-    """Trying candidates on a few samples, and what fits there on all."""
+def _nearly(trial: Trial, found: Comparison) -> Explanation | None:
+    """Name the first candidate that leaves as little as rounding may, if sums round."""
+    few = [one for one in trial.nearest() if one[0] < ROUNDED * found.differing]
+    for left, _, changed in sorted(few, key=lambda one: one[1]):
+        why = trial.scene.why_inexact(changed)
+        if why:
+            return Explanation(
+                name=changed.name,
+                remaining=left,
+                tried=tuple(trial.tried),
+                verdict="up to rounding",
+                differing=found.differing,
+                why=why,
+            )
+    return None
 
-    def __init__(
-        self, scene: _Scene, best: tuple[int, str], tried: list[str], told: Told
-    ) -> None:
-        self.scene, self.best, self.tried, self.told = scene, best, tried, told
-        self.close: list[tuple[int, _Changed]] = []
-        self.samples = _worst_samples(scene)
-        self.few = scene.of(self.samples)
-        plain = _Changed(name="", snn=scene.snn)
-        responding = self.few.responding()
-        self.faulty = [n for n in responding if self.few.response(n, plain)]
 
-    def conventions(self, *, again: bool) -> str:
-        """Try other conventions; return the name of the one that is accepted."""
-        for name, profile in profiles(self.scene.snn.profile):
-            changed = _under(self.scene.snn, name, profile)
-            if changed is not None and self._accept(changed):
-                return name
-        if self.scene.golden.masks:
-            unmasked = _Changed(name="mask ignored", snn=self.scene.snn, masked=False)
-            if self._accept(unmasked):
-                return unmasked.name
-        if not again:
-            return ""
-        carried = _Changed(name="state-not-reset", snn=self.scene.snn, rounds=2)
-        return carried.name if self._accept(carried) else ""
+def _best(trial: Trial, best: tuple[int, str], found: Comparison) -> Explanation:
+    """Name what leaves least."""
+    for left, _, changed in trial.nearest()[:1]:
+        best = min(best, (left, changed.name), key=lambda one: one[0])
+    why = _of_the_image(trial.scene.snn, found)
+    return _unexplained(best, trial.tried, found.differing, why)
 
-    def faults(self, more: Sequence[Fault]) -> str:
-        """Try faults of single populations; return the name of what is accepted."""
-        differing = compare(self.scene.golden, self.scene.other).populations
-        layers = [name for name, steps in differing.items() if steps.any()]
-        suspects = self.faulty or layers[:1]
-        fitting: dict[str, Fault] = {}
-        for fault in (*FAULTS, *more):
-            every = _faulted(self.scene.snn, dict.fromkeys(suspects, fault))
-            if every is not None and self._accept(every):
-                return every.name
-            for name in self.faulty:
-                one = _faulted(self.scene.snn, {name: fault})
-                fits = one is not None and self.few.response(name, one) == 0
-                if fits and name not in fitting:
-                    fitting[name] = fault
-        if len(fitting) == len(self.faulty) > 1:
-            combined = _faulted(self.scene.snn, fitting)
-            if combined is not None and self._accept(combined):
-                return combined.name
+
+def _unexplained(
+    best: tuple[int, str], tried: Sequence[str], differing: int, why: str = ""
+) -> Explanation:
+    """Offer the best candidate, if it is worth it."""
+    worth = best[0] <= WORTH * differing and differing > 0
+    return Explanation(
+        name=f"unexplained: best is {best[1]}" if worth else "unexplained",
+        remaining=best[0] if worth else differing,
+        tried=tuple(tried),
+        verdict="unexplained",
+        differing=differing,
+        why=why,
+    )
+
+
+def _of_the_image(snn: SpikingNetwork, found: Comparison) -> str:
+    """Say what to check where the first difference may be the image's current."""
+    first = found.first
+    if first is None or first.step > EARLY or not snn[first.layer].fed_by_image:
         return ""
-
-    def _accept(self, changed: _Changed) -> bool:
-        """Run a candidate on a few samples, and on all if nothing is left of them."""
-        self.tried.append(changed.name)
-        self.told(len(self.tried), MOST_TRIALS)
-        try:
-            left = int(self.few.remaining(changed).sum())
-            if left:
-                self.close.append((left, changed))
-                return False
-            remaining = self.scene.remaining(changed)
-        except DomainError:  # more spikes in a step than a byte holds
-            return False
-        total = int(remaining.sum())
-        if total < self.best[0]:
-            self.best = (total, changed.name)
-        if total:  # tell the next ones from this one
-            worst = np.argmax(remaining)
-            self.samples = np.union1d(self.samples, [worst])
-            self.few = self.scene.of(self.samples)
-        return total == 0
-
-    def nearest(self) -> tuple[int, str]:
-        """Return the best candidate, and what it leaves on all samples."""
-        for _, changed in sorted(self.close, key=lambda pair: pair[0])[:1]:
-            left = int(self.scene.remaining(changed).sum())
-            if left < self.best[0]:
-                self.best = (left, changed.name)
-        return self.best
+    rounded = snn[first.layer].grid is not None
+    held = "already holds the bias" if rounded else "does not hold the bias"
+    return (
+        f"the current of {first.layer} comes from the image, which a trace does not "
+        "hold: check its normalisation, the order of its channels and the kernel, and "
+        f"that the trace's input_current, which {held}, is added at every step"
+    )
 
 
 def _quiet(done: int, total: int) -> None:
     """Tell nobody."""
 
 
-def _scene(golden: Trace, other: Mapping[str, Array], snn: SpikingNetwork) -> _Scene:
+def _scene(golden: Trace, other: Mapping[str, Array], snn: SpikingNetwork) -> Scene:
     currents = {
         name: recorded.input_current
         for name, recorded in golden.populations.items()
         if recorded.input_current is not None
     }
     ordered = {name: other[name] for name in golden.populations if name in other}
-    return _Scene(snn=snn, currents=currents, other=ordered, golden=golden)
+    return Scene(snn=snn, currents=currents, other=ordered, golden=golden)
 
 
-def _under(snn: SpikingNetwork, name: str, profile: Profile) -> _Changed | None:
-    """Put a network under other conventions; None where they are not defined."""
-    if snn.stages.rho:
-        return None
-    try:
-        for p in snn.hidden:
-            under(cast(Neuron, p.neuron), profile)
-    except DomainError:
-        return None
-    return _Changed(name=name, snn=dataclasses.replace(snn, profile=profile))
-
-
-def _faulted(snn: SpikingNetwork, faults: Mapping[str, Fault]) -> _Changed | None:
-    """Put faults into populations; None if one changes nothing there."""
-    populations, scales = [], {}
-    for p in snn.populations:
-        fault = faults.get(p.name)
-        broken = fault.change(p) if fault else p
-        if broken is None:
-            return None
-        populations.append(broken)
-        if fault:
-            scales[p.name] = fault.input_scale
-    by_fault: dict[str, list[str]] = {}
-    for population, fault in faults.items():
-        by_fault.setdefault(fault.name, []).append(population)
-    name = "; ".join(f"{f} in {', '.join(where)}" for f, where in by_fault.items())
-    changed = dataclasses.replace(snn, populations=tuple(populations))
-    return _Changed(name=name, snn=changed, scales=scales)
-
-
-def _of_any_T(snn: SpikingNetwork) -> SpikingNetwork:
-    return dataclasses.replace(snn, T=None)
-
-
-def _worst_samples(scene: _Scene) -> Array:
-    """Choose the first sample that differs, and those that differ most."""
-    size = len(scene.golden.samples)
-    differing = np.zeros(size, dtype=np.int64)
-    for name, s in scene.other.items():
-        d = scene.golden.populations[name].spikes != s
-        differing += d.sum(axis=(0, *range(2, d.ndim)))
-    first = int(np.argmax(differing > 0))
-    most = [int(i) for i in np.argsort(-differing, kind="stable") if i != first]
-    return np.sort([first, *most[: SAMPLES - 1]])
-
-
-def _is_rounding(scene: _Scene) -> int | None:
+def _is_rounding(scene: Scene) -> int | None:
     """Count the neurons that rounding cannot be asked of; None if it is no rounding.
 
     Each neuron is judged at its first difference, if none of its inputs differed
@@ -390,7 +346,7 @@ def explain_neurons(
     model = neuron or IF()
     state = initial_state(np.asarray(v0), x.shape[1:])
     tried: list[str] = []
-    best: tuple[int, str] | None = None
+    differing, best = spikes.size, (spikes.size, "the reference as it is")
     for name, profile in [("", own), *profiles(own)]:
         try:
             got, _ = unroll(under(model, profile), x, state, np.asarray(theta))
@@ -399,12 +355,17 @@ def explain_neurons(
         remaining = int(np.count_nonzero(got != spikes))
         if name:
             tried.append(name)
+        if not name:
+            differing = remaining
         if remaining == 0:
-            found = Explanation(name=name, remaining=0, tried=tuple(tried))
+            found = Explanation(
+                name=name,
+                remaining=0,
+                tried=tuple(tried),
+                verdict="exact",
+                differing=differing,
+                fits=(Fit(kind=name, name=name),),
+            )
             return found if name else None
-        candidate = (remaining, name or "the reference as it is")
-        best = min(best, candidate) if best else candidate
-    left, name = best or (spikes.size, "none")
-    return Explanation(
-        name=f"unexplained: best is {name}", remaining=left, tried=tuple(tried)
-    )
+        best = min(best, (remaining, name))
+    return _unexplained(best, tried, differing)

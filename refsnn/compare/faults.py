@@ -106,16 +106,21 @@ def _unaveraged(q: Projection) -> Array | None:
     return q.op.weight * q.divisor if q.divisor > 1 else None
 
 
-def _no_bias(p: Population) -> Population | None:
-    if p.bias is None or not p.bias.any() or p.fed_by_image:
-        return None
-    return dataclasses.replace(p, bias=np.zeros_like(p.bias))
+def _bias(times: float) -> Callable[[Population], Population | None]:
+    """Add the bias several times, or not at all.
 
+    Where a population has a grid, the image's current holds it once; and with more or
+    fewer of them that current is no multiple of the grid.
+    """
 
-def _bias_twice(p: Population) -> Population | None:
-    if p.bias is None or not p.bias.any() or p.fed_by_image:
-        return None
-    return dataclasses.replace(p, bias=2 * p.bias)
+    def change(p: Population) -> Population | None:
+        if p.bias is None or not p.bias.any():
+            return None
+        if p.fed_by_image and p.grid is not None:
+            return dataclasses.replace(p, bias=(times - 1) * p.bias, grid=None)
+        return dataclasses.replace(p, bias=times * p.bias)
+
+    return change
 
 
 def _no_shortcut(p: Population) -> Population | None:
@@ -151,8 +156,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="kernel transposed", change=_weights(_transposed)),
     Fault(name="kernel flipped", change=_weights(_flipped)),
     Fault(name="weight transposed", change=_weights(_swapped)),
-    Fault(name="bias missing", change=_no_bias),
-    Fault(name="bias added twice", change=_bias_twice),
+    Fault(name="bias missing", change=_bias(0.0)),
+    Fault(name="bias added twice", change=_bias(2.0)),
     Fault(name="shortcut missing", change=_no_shortcut),
     Fault(name="shortcut scale missing", change=_weights(_unscaled)),
     Fault(name="pooling sums instead of averaging", change=_weights(_unaveraged)),
@@ -160,6 +165,44 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="guard missing", change=_unguarded),
 )
 """Faults of a population that candidates are made of, the likeliest first."""
+
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "reset": ("to-zero", "subtract"),
+    "tie": (">", ">="),
+    "spikes_per_step": ("many", "one"),
+    "lower_clamp": (0.0, -1.0, None),
+    "layer_delay": (1, 0),
+}
+"""Conventions that are tried alone and together."""
+
+LEAKS: dict[str, tuple[Any, ...]] = {
+    "decay": (0.5, 0.9, 0.95, 0.99),
+    "reset_delay": (1, 0),
+    "excess": ("waits", "fires"),
+}
+"""Conventions that are tried alone."""
+
+
+def single_profiles(own: Profile) -> Iterator[tuple[str, Profile]]:
+    """Walk other conventions that differ in one field.
+
+    Parameters
+    ----------
+    own : Profile
+        The network's conventions.
+
+    Yields
+    ------
+    name : str
+        What differs.
+    profile : Profile
+        The conventions.
+    """
+    for field, values in {**CHOICES, **LEAKS}.items():
+        for value in values:
+            if value != getattr(own, field):
+                yield f"{field}={value}", dataclasses.replace(own, **{field: value})
 
 
 def profiles(own: Profile) -> Iterator[tuple[str, Profile]]:
@@ -177,33 +220,20 @@ def profiles(own: Profile) -> Iterator[tuple[str, Profile]]:
     profile : Profile
         The conventions.
     """
-    choices: dict[str, tuple[Any, ...]] = {
-        "reset": ("to-zero", "subtract"),
-        "tie": (">", ">="),
-        "spikes_per_step": ("many", "one"),
-        "lower_clamp": (0.0, -1.0, None),
-        "layer_delay": (1, 0),
-    }
-    leaks: dict[str, tuple[Any, ...]] = {
-        "decay": (0.5, 0.9, 0.95, 0.99),
-        "reset_delay": (1, 0),
-        "excess": ("waits", "fires"),
-    }
     known = {own}
-    pairs = [
-        [(name, value) for value in values if value != getattr(own, name)]
-        for name, values in {**choices, **leaks}.items()
-    ]
-    for field, value in itertools.chain.from_iterable(pairs):
-        profile = dataclasses.replace(own, **{field: value})
+    for name, profile in single_profiles(own):
         known.add(profile)
-        yield f"{field}={value}", profile
+        yield name, profile
     for name, peer in PROFILES.items():
         if peer.profile not in known:
             known.add(peer.profile)
             yield f"profile {name} ({peer.profile})", peer.profile
-    for size in range(2, len(choices) + 1):
-        for fields in itertools.combinations(pairs[: len(choices)], size):
+    pairs = [
+        [(field, value) for value in values if value != getattr(own, field)]
+        for field, values in CHOICES.items()
+    ]
+    for size in range(2, len(pairs) + 1):
+        for fields in itertools.combinations(pairs, size):
             for values in itertools.product(*fields):
                 profile = dataclasses.replace(own, **dict(values))
                 if profile not in known:

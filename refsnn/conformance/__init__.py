@@ -5,6 +5,7 @@ vector is a small network, or a trained one, with its inputs and the spikes that
 come out. All are certified for binary32, so the only passing score is no difference.
 """
 
+from refsnn.conformance.agreement import agreed, story, tally
 from refsnn.conformance.arrays import network_arrays
 from refsnn.conformance.base import Vector
 from refsnn.conformance.judge import (
@@ -24,6 +25,7 @@ __all__ = [
     "Adapter",
     "Score",
     "Vector",
+    "agreed",
     "check",
     "conform",
     "find_adapter",
@@ -31,6 +33,8 @@ __all__ = [
     "names",
     "network_arrays",
     "play",
+    "story",
+    "tally",
     "vector",
     "vectors",
     "write",

@@ -86,7 +86,7 @@ class Score:
     first : First or None
         The first of them.
     explanation : Explanation or None
-        What explains them.
+        What explains them, and all else that would.
     """
 
     name: str
@@ -193,9 +193,8 @@ def is_rounding(score: Score) -> bool:
     bool
         Whether spikes differ, and no convention explains it.
     """
-    return bool(score.differing) and not (
-        score.explanation and score.explanation.accepted
-    )
+    why = score.explanation
+    return bool(score.differing) and (why is None or why.verdict == "unexplained")
 
 
 def judge(adapter: Callable[[], Adapter], v: Vector) -> Score:
@@ -266,7 +265,7 @@ def _run(made: Adapter, v: Vector, score: Score) -> Score:
                 run=run,
                 differing=found.differing,
                 first=found.first,
-                explanation=explain(want, got, v.snn, again=bool(run)),
+                explanation=explain(want, got, v.snn, again=bool(run), every=True),
                 reason=f"misshapen {found.misshapen}" if found.misshapen else "",
             )
         if (np.abs(readout - want.readout) > readout_bound(v, want)).any():

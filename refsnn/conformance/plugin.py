@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from refsnn.conformance.agreement import agreed, story
 from refsnn.conformance.judge import (
     NO_BINARY32,
     Score,
@@ -21,6 +22,9 @@ from refsnn.conformance.judge import (
 )
 from refsnn.conformance.networks import names, vector
 from refsnn.errors import RefsnnError
+
+SCORES = pytest.StashKey[list[Score]]()
+"""What the adapter got so far."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,6 +80,24 @@ def pytest_collection_modifyitems(
         items.extend(parent.collect())
 
 
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what explains the vectors that failed.
+
+    Parameters
+    ----------
+    terminalreporter : pytest.TerminalReporter
+        Where to.
+    config : pytest.Config
+        Holds the scores.
+    """
+    scores: list[Score] = config.stash.setdefault(SCORES, [])
+    said = story(agreed(scores))
+    if said:
+        terminalreporter.write_line(f"refsnn: {said}")
+
+
 class Failed(Exception):  # noqa: N818 - pytest shows the name beside the vector
     """A vector that an adapter fails."""
 
@@ -103,6 +125,7 @@ class _Item(pytest.Item):
         if getattr(self.parent, "rounds", False):
             pytest.skip(NO_BINARY32)
         score = judge(find_adapter(self.target), vector(self.name))
+        self.config.stash.setdefault(SCORES, []).append(score)
         if self.name == "probe" and is_rounding(score):
             self.parent.rounds = True  # type: ignore[union-attr]  # a _Vectors
         if score.status == "skipped":
@@ -126,5 +149,6 @@ def _message(score: Score) -> str:
     if score.first is not None:
         lines.append(f"{score.differing} spikes differ; {score.first}")
     if score.explanation is not None:
-        lines.append(f"explanation: {score.explanation.name}")
+        names = [fit.name for fit in score.explanation.fits[:3]]
+        lines.append(f"explanation: {' or '.join(names) or score.explanation}")
     return "\n".join(lines)
