@@ -54,11 +54,12 @@ def need_equal(got: SpikingRun, want: SpikingRun) -> None:
 
 
 def all_equal(snn: SpikingNetwork, x: np.ndarray, T: int, **numbers: str) -> SpikingRun:
-    """Run by the engine and by the definitions; return the engine's run."""
+    """Run by every engine and by the definitions; return the event-driven run."""
     want = run_snn(snn, x, T, impl="definition", **numbers)
     got = run_snn(snn, x, T, engine="event", **numbers)
     need_equal(got, want)
-    need_equal(run_snn(snn, x, T, engine="ordinary", **numbers), want)
+    for engine in ("ordinary", "dense"):
+        need_equal(run_snn(snn, x, T, engine=engine, **numbers), want)
     return got
 
 
@@ -145,8 +146,21 @@ def test_cos_takes_the_ordinary_kernels() -> None:
     snn = convert(random_net(1, ACTIVATIONS["qcfs"]), "cos")
     x = snn.preprocess(images(1, 3))
     need_equal(run_snn(snn, x, 6), run_snn(snn, x, 6, impl="definition"))
+    need_equal(run_snn(snn, x, 6, engine="dense"), run_snn(snn, x, 6))
     with pytest.raises(OptionError, match="moved for each image"):
         run_snn(snn, x, 6, engine="event")
+
+
+def test_matrix_products_need_exact_sums() -> None:
+    snn = convert(random_net(1, ACTIVATIONS["qcfs"]), "qcfs")
+    x = snn.preprocess(images(1, 3))
+    for how, reason in (
+        ({"mode": "ordered"}, "mode ordered"),
+        ({"impl": "definition"}, "impl definition"),
+    ):
+        with pytest.raises(OptionError, match=reason):
+            run_snn(snn, x, 2, engine="dense", **how)
+    need_equal(run_snn(snn, x, 2, engine="dense", schedule="step"), run_snn(snn, x, 2))
 
 
 def spiking(
@@ -580,13 +594,14 @@ def test_the_command_line_chooses_and_says_so(
     file = str(datasets.weights_folder() / "digits_qcfs.h5")
     few = ("-T", "4", "--limit", "20", "--json", "-")
     answers = {}
-    for engine in ("auto", "event", "ordinary"):
+    for engine in ("auto", "event", "dense", "ordinary"):
         how = ("run", file, "--method", "srp", *few, "--engine", engine)
         code, said, _ = refsnn(*how)
         assert code == 0
         answers[engine] = json.loads(said)
     engines = {name: a["versions"].pop("engine") for name, a in answers.items()}
-    assert engines["ordinary"] == {"name": "ordinary"}
+    for name in ("ordinary", "dense"):
+        assert engines[name] == {"name": name}
     assert engines["auto"] == engines["event"]
     assert engines["event"]["name"] == "event"
     assert engines["event"]["ordinary"] == {}

@@ -39,7 +39,9 @@ ModeOption = Annotated[
 EngineOption = Annotated[
     Engine,
     typer.Option(
-        "--engine", help="Kernels of mode exact; auto: event-driven where they serve."
+        "--engine",
+        help="Kernels of mode exact; auto: event-driven where they serve; dense: "
+        "matrix products.",
     ),
 ]
 CarrierOption = Annotated[

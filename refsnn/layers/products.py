@@ -2,7 +2,8 @@
 
 For statistics, gradients and training. The sums are those of :mod:`refsnn.layers` in
 another order, in the type of the input, so the last bits depend on the library that
-multiplies; nothing that is simulated runs on them.
+multiplies. Simulation takes them in the engine ``dense`` alone, where a certificate
+makes every sum exact in any order.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from refsnn import neurons
 from refsnn.errors import OptionError
-from refsnn.layers import LinearMap
+from refsnn.layers import LinearMap, product
 from refsnn.neurons import Neuron, State
 from refsnn.numerics import Array
 
@@ -58,3 +58,26 @@ def implementation(name: str) -> Impl:
 
         return Impl(accumulate=kernels.accumulate, unroll=kernels.unroll)
     raise OptionError(where="impl", got=name, expected=" or ".join(IMPLS))
+
+
+def dense() -> Impl:
+    """Return the implementation that multiplies spikes as dense matrices, by BLAS.
+
+    Where every sum is exact, as a certificate says, the order of a library's additions
+    changes no bit. What the image causes is analog: its terms are added by the compiled
+    kernels, in order.
+
+    Returns
+    -------
+    Impl
+        The implementation, for mode ``exact``.
+    """
+    kernel = implementation("kernel")
+
+    def accumulate(op: LinearMap, acc: Array, x: Array) -> Array:
+        if x.dtype.kind == "f":
+            return kernel.accumulate(op, acc, x)
+        total: Array = acc + product(op, x.astype(acc.dtype)).reshape(acc.shape)
+        return total
+
+    return Impl(accumulate=accumulate, unroll=kernel.unroll)

@@ -13,7 +13,7 @@ from refsnn.fixed import Fixed
 from refsnn.network import INPUT, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.run.events import run_events
-from refsnn.run.implementation import Impl, implementation
+from refsnn.run.implementation import Impl, dense, implementation
 from refsnn.run.result import Observer, SpikingRun
 from refsnn.run.simulation import Simulation
 from refsnn.run.trained import need_network
@@ -60,8 +60,9 @@ def run_snn(
         ``layer``: all steps of a population before the next one; ``step``: all
         populations in every step. The results are equal.
     engine : str
-        ``event`` for the event-driven kernels, ``ordinary`` for the others, ``auto``
-        for the faster ones that can serve, see :func:`engine_of`. Results are equal.
+        ``event`` for the event-driven kernels, ``dense`` for matrix products,
+        ``ordinary`` for the kernels that add term by term, ``auto`` for the faster ones
+        that can serve, see :func:`engine_of`. Results are equal.
     threads : int
         Number of threads of the event-driven kernels.
     observe : callable, optional
@@ -106,10 +107,11 @@ def run_snn(
         )
     _need_stages(snn, T, schedule)
     arithmetic = resolve(snn, T, mode=mode, carrier=carrier, fixed=fixed)
-    chosen = implementation(impl)
     observed = observe is not None or masks is not None or isinstance(x, Mapping)
     how = (impl, schedule, engine, observed)
-    if engine_of(snn, arithmetic, *how) == "event" and isinstance(x, np.ndarray):
+    serving = engine_of(snn, arithmetic, *how)
+    chosen = dense() if serving == "dense" else implementation(impl)
+    if serving == "event" and isinstance(x, np.ndarray):
         return _with_events(snn, x, T, arithmetic, chosen, threads)
     observing = None
     if snn.stages.tau and masks is None:
@@ -139,8 +141,15 @@ def _need_currents(snn: SpikingNetwork, currents: Mapping[str, Array]) -> None:
             raise ShapeError(where=f"{where} of {p.name}", got=shape, expected=expected)
 
 
-ENGINES = ("auto", "event", "ordinary")
+ENGINES = ("auto", "event", "dense", "ordinary")
 """Kernels by name."""
+
+
+EXPECTED = {
+    "event": "an unobserved run in mode exact, layer by layer, in compiled kernels",
+    "dense": "a run in mode exact, in compiled kernels",
+}
+"""What engines that cannot serve every run need."""
 
 
 def engine_of(
@@ -155,7 +164,9 @@ def engine_of(
 
     The event-driven kernels can serve a run in mode ``exact`` whose potentials need no
     check, layer by layer, that nobody observes and whose method moves no initial
-    potentials for each image.
+    potentials for each image; matrix products any run in mode ``exact``. ``auto`` never
+    takes those: they cost the same however few spikes there are, and as much as the
+    event-driven kernels only where nearly every neuron spikes at every step.
 
     Parameters
     ----------
@@ -171,33 +182,41 @@ def engine_of(
     Returns
     -------
     str
-        ``event`` or ``ordinary``.
+        ``event``, ``dense`` or ``ordinary``.
 
     Raises
     ------
     OptionError
-        If there is no engine of that name, or ``event`` cannot serve.
+        If there is no engine of that name, or the one asked for cannot serve.
     """
     if engine not in ENGINES:
         raise OptionError(where="engine", got=engine, expected=" or ".join(ENGINES))
-    reasons = {
+    always = {
         f"mode {arithmetic.mode}": arithmetic.mode != "exact",
-        "potentials that are checked in the run": arithmetic.checked,
         f"impl {impl}": impl != "kernel",
-        f"schedule {schedule}": schedule != "layer",
-        "an observer": observed,
-        "initial potentials that are moved for each image": snn.stages.rho > 0,
     }
+    reasons = (
+        always
+        if engine == "dense"
+        else {
+            **always,
+            "potentials that are checked in the run": arithmetic.checked,
+            f"schedule {schedule}": schedule != "layer",
+            "an observer": observed,
+            "initial potentials that are moved for each image": snn.stages.rho > 0,
+        }
+    )
     found = [reason for reason, holds in reasons.items() if holds]
-    if engine == "event" and found:
+    if engine in EXPECTED and found:
         raise OptionError(
-            where=f"spiking network {snn.name}, engine event",
+            where=f"spiking network {snn.name}, engine {engine}",
             got=", ".join(found),
-            expected="an unobserved run in mode exact, layer by layer, in compiled "
-            "kernels",
+            expected=EXPECTED[engine],
             do="Leave the engine to auto.",
         )
-    return "ordinary" if found or engine == "ordinary" else "event"
+    if engine == "auto":
+        return "ordinary" if found else "event"
+    return engine
 
 
 def _with_events(
