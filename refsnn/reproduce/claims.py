@@ -356,8 +356,13 @@ def _mismatch(done: Sequence[Done], known: Tolerances, claim: str) -> tuple[bool
     T = max(plain.keys() & normed.keys(), default=0)
     if not T:
         there = [
-            ", ".join(f"{d.run.network} (T = {d.T})" for d in some.values()) or "none"
-            for some in (normed, plain)
+            ", ".join(
+                f"{d.run.network} (T = {d.T})"
+                for d in runs
+                if d.counts and bool(d.counts["batch_norms"]) == has
+            )
+            or "none"
+            for has in (True, False)
         ]
         raise NoRunError(
             "it needs calib-none at one T on a network with batch norms and on one "
