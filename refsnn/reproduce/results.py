@@ -138,8 +138,8 @@ def judged(
     rows = []
     for number, run in enumerate(declaration.runs):
         mine = [d for d in done if d.run is run]
-        judged = rows_of(run, mine, missing.get(number), published, known)
-        rows += [layout(run, row) for row in judged]
+        beside = rows_of(run, mine, missing.get(number), published, known)
+        rows += [layout(run, row) for row in beside]
     return {
         "format": "refsnn-reproduction",
         "version": 1,
