@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from refsnn import architectures, datasets, io
+from refsnn.activations import QCFS, Clip
 from refsnn.datasets import Images
 from refsnn.errors import OptionError
 from refsnn.evaluate import ann_predictions
@@ -24,13 +25,15 @@ from refsnn.network import Network, Node
 TRAIN = Path(__file__).parents[1] / "reproductions" / "train"
 RECIPES = sorted((TRAIN / "recipes").glob("*.toml"))
 
+compiles = pytest.mark.filterwarnings("ignore")  # PyTorch's compiler warns of itself
+
 
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Imports a module of the training folder."""
     monkeypatch.syspath_prepend(str(TRAIN))
     yield importlib.import_module
-    for name in ("train", "augment", "recipe", "ship", "door", "machine"):
+    for name in ("train", "augment", "recipe", "ship", "door", "machine", "faster"):
         sys.modules.pop(name, None)
 
 
@@ -197,6 +200,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load", load)
 
 
+@compiles
 def test_a_resumed_training_is_the_uninterrupted_one(
     scripts: Any, few: None, tmp_path: Path
 ) -> None:
@@ -235,6 +239,65 @@ def test_a_resumed_training_is_the_uninterrupted_one(
     with pytest.raises(SystemExit, match="another recipe"):
         changed.resume(path)
     refuses_what_pytorch_predicts_otherwise(train)
+
+
+def test_gradients_over_small_maps_are_those_of_the_convolution(scripts: Any) -> None:
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is not installed: training is left out"
+    )
+    faster = scripts("faster")
+    rng = np.random.default_rng(0)
+
+    def integers(*shape: int) -> Any:  # whose sums are exact
+        drawn = rng.integers(-8, 9, shape).astype(np.float64)
+        return torch.from_numpy(drawn).requires_grad_()
+
+    for kernel, stride, padding in (
+        (3, 1, 1),
+        (3, 2, 1),
+        (1, 2, 0),
+        ((3, 2), (2, 1), (1, 0)),
+    ):
+        conv = torch.nn.Conv2d(5, 7, kernel, stride, padding, bias=False)
+        x, weight = integers(2, 5, 4, 6), integers(*conv.weight.shape)
+        got = faster._Conv.apply(x, weight, conv)
+        want = torch.nn.functional.conv2d(x, weight, None, stride, padding)
+        assert torch.equal(got, want)
+        dy = integers(*want.shape).detach()
+        pairs = zip(
+            torch.autograd.grad(got, (x, weight), dy),
+            torch.autograd.grad(want, (x, weight), dy),
+            strict=True,
+        )
+        assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@compiles
+def test_modules_made_faster_compute_the_same(scripts: Any) -> None:
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is not installed: training is left out"
+    )
+    from refsnn.exchange import to_torch
+
+    faster = scripts("faster")
+    for activation in (QCFS(lam=np.float32(2), levels=4), Clip(lam=np.float32(2))):
+        ann = architectures.build("resnet18", classes=10, activation=activation)
+        net = to_torch(ann)
+        faster.faster(net, ann)
+        small = [m for m in net.modules() if "forward" in vars(m)]
+        assert {tuple(m.weight.shape[:2]) for m in small} == {(512, 256), (512, 512)}
+        assert len(small) == 5  # of 4 x 4 pixels: four of 3 x 3 and a shortcut
+        module = net.get_submodule(ann.activations[0].name)
+        assert module._compiled_call_impl is not None
+        z = np.arange(-96, 96, dtype=np.float32).reshape(2, 2, 6, 8) / 32  # ties too
+        given = torch.from_numpy(z).requires_grad_()
+        h = module(given)
+        h.backward(torch.ones_like(h))
+        gradient = getattr(activation, "gradient_code", activation.gradient)
+        dz, dlam = gradient(z)
+        assert np.array_equal(h.detach().numpy(), activation(z))
+        assert np.array_equal(given.grad.numpy(), dz)
+        assert np.isclose(module.lam.grad.item(), dlam.sum(), rtol=1e-5)
 
 
 def refuses_what_pytorch_predicts_otherwise(train: Any) -> None:

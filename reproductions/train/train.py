@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from augment import augmented, cutout
 from door import guarded
+from faster import faster
 from machine import machine
 from recipe import CLASSES, read_recipe
 from rich.console import Console
@@ -124,12 +125,15 @@ class Training:
         self.batches = Batches(self.network, self.train, recipe)
         self.net = to_torch(self.network).to(device)
         self.net = self.net.to(memory_format=torch.channels_last)
+        if device == "cpu":
+            faster(self.net, self.network)
         self.optimiser = torch.optim.SGD(
             self.net.parameters(),
             lr=recipe["learning_rate"],
             momentum=0.9,
             weight_decay=recipe["weight_decay"],
             nesterov=True,
+            fused=True,
         )
         self.steps = len(self.train.labels) // recipe["batch"]
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -202,7 +206,8 @@ class Training:
 
     def export(self, path: Path) -> dict[str, Any]:
         """Write the network, compare its predictions with PyTorch's, tell of both."""
-        net = self.net.cpu().to(memory_format=torch.contiguous_format)
+        net = to_torch(self.network)
+        net.load_state_dict(self.net.state_dict())
         example = torch.from_numpy(self.network.preprocess(self.test.images[:4]))
         mean, std = self.network.mean, self.network.std
         ann = from_torch(net, example, name=self.network.name, mean=mean, std=std)
