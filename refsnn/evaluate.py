@@ -30,7 +30,7 @@ BATCH = 50
 
 
 HAPPENED = ("data", "T", "snn", "observing")
-"""Keys of a result whose integers its digest is of."""
+"""Keys of a result that its digest is of."""
 
 
 class OfImages(Protocol):
@@ -47,7 +47,7 @@ Part = TypeVar("Part", bound=OfImages)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tally:
-    """Sums over images, all integers; tallies of disjoint images add up.
+    """Sums over images, all integers; tallies of images that follow add up.
 
     Attributes
     ----------
@@ -57,6 +57,8 @@ class Tally:
         Correct predictions of the trained network.
     correct : ndarray of int64, shape (T,)
         Correct predictions of the spiking network at every t.
+    predictions : ndarray of int32, shape (T, images)
+        The class with the largest logit, the lowest one on ties, at every t.
     spikes, negative, synops : dict of str to ndarray of int64, shape (T,)
         As in :class:`refsnn.run.SpikingRun`.
     observing : dict of str to dict of str to ndarray of int64, shape (tau,)
@@ -68,6 +70,7 @@ class Tally:
     images: int
     ann_correct: int
     correct: Array
+    predictions: Array
     spikes: dict[str, Array]
     negative: dict[str, Array]
     synops: dict[str, Array]
@@ -75,7 +78,7 @@ class Tally:
     marked: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def __add__(self, other: Tally) -> Tally:
-        """Add the tally of other images."""
+        """Add the tally of the images that follow."""
 
         def added(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
             return {name: mine[name] + theirs[name] for name in mine}
@@ -84,6 +87,7 @@ class Tally:
             images=self.images + other.images,
             ann_correct=self.ann_correct + other.ann_correct,
             correct=self.correct + other.correct,
+            predictions=np.concatenate([self.predictions, other.predictions], axis=1),
             spikes=added(self.spikes, other.spikes),
             negative=added(self.negative, other.negative),
             synops=added(self.synops, other.synops),
@@ -138,8 +142,7 @@ def evaluate(
     -------
     Tally
         Sums over the images. They do not depend on `batch`, `threads`, `impl`,
-        `schedule` or `engine`. A prediction is the class with the largest logit, the
-        lowest one on ties.
+        `schedule` or `engine`.
     """
     need_data(data, snn.classes)
     share = -(-len(data.labels) // max(1, threads or processors()))
@@ -159,6 +162,7 @@ def evaluate(
             images=len(images),
             ann_correct=int(ann_correct),
             correct=correct_of(run.logits, labels),
+            predictions=run.logits.argmax(axis=-1).astype(np.int32),
             spikes=run.spikes,
             negative=run.negative,
             synops=run.synops,
@@ -379,8 +383,11 @@ def result(
     -------
     dict
         JSON values. Equal runs are equal apart from ``seconds``, ``versions``,
-        ``impl`` and ``schedule``. ``digest`` is the SHA-256 of what happened, the
-        JSON of the keys :data:`HAPPENED`, sorted, without spaces. ``converted_for`` is
+        ``impl`` and ``schedule``. ``predictions`` are those at T;
+        ``predictions_sha256`` is of all, 32-bit little-endian integers in the order of
+        t and image. ``digest`` is the SHA-256 of what happened, the JSON of the keys
+        :data:`HAPPENED`, sorted, without spaces. ``profile`` are the conventions,
+        of :class:`refsnn.profile.Profile`. ``converted_for`` is
         the T of a method that depends on it: results at an earlier t are not its
         results at that T.
     """
@@ -397,6 +404,7 @@ def result(
         },
         "method": snn.method,
         "set": dict(snn.options),
+        "profile": dataclasses.asdict(snn.profile),
         "T": len(tally.correct),
         "converted_for": snn.T,
         "images": tally.images,
@@ -404,6 +412,8 @@ def result(
         "ann": {"correct": tally.ann_correct, "macs": ann_macs} if ann else None,
         "snn": {
             "correct": tally.correct.tolist(),
+            "predictions": tally.predictions[-1].tolist(),
+            "predictions_sha256": _predictions_sha256(tally),
             "first_layer_macs": tally.images * snn.first_layer_macs(),
             "populations": _by_population(snn, whole),
         },
@@ -420,6 +430,10 @@ def result(
         "versions": {**versions(), "engine": _engine(snn, tally, engine)},
         "seconds": seconds,
     }
+
+
+def _predictions_sha256(tally: Tally) -> str:
+    return hashlib.sha256(tally.predictions.astype("<i4").tobytes()).hexdigest()
 
 
 def _engine(snn: SpikingNetwork, tally: Tally, engine: str) -> dict[str, Any]:

@@ -19,8 +19,9 @@ import pytest
 from nets import ACTIVATIONS, random_net
 from refsnn import architectures, cli, datasets, io
 from refsnn.accounting import ENERGY_TABLES
-from refsnn.convert import METHODS
-from refsnn.run import run_ann
+from refsnn.convert import METHODS, convert
+from refsnn.profile import REFSNN
+from refsnn.run import run_ann, run_snn
 
 WEIGHTS = datasets.weights_folder()
 QCFS = str(WEIGHTS / "digits_qcfs.h5")
@@ -101,7 +102,7 @@ def test_a_result_has_the_documented_shape(refsnn) -> None:
         refsnn("run", QCFS, "--method", "qcfs", *FEW, "--json", "-").out
     )
     assert list(result) == [
-        *("format", "version", "network", "data", "method", "set", "T"),
+        *("format", "version", "network", "data", "method", "set", "profile", "T"),
         *("converted_for", "images", "mode", "carrier", "certificate", "ann", "snn"),
         *("energy", "digest", "impl", "schedule", "versions", "seconds"),
     ]
@@ -126,6 +127,13 @@ def test_a_result_has_the_documented_shape(refsnn) -> None:
     assert result["ann"] == {"correct": correct, "macs": 30 * ann.macs()}
     snn = result["snn"]
     assert len(snn["correct"]) == 4
+    converted = convert(ann, "qcfs")
+    x = converted.preprocess(test.images[:30])
+    predicted = run_snn(converted, x, 4).logits.argmax(axis=-1)
+    assert snn["predictions"] == predicted[-1].tolist()
+    digest = hashlib.sha256(predicted.astype("<i4").tobytes()).hexdigest()
+    assert snn["predictions_sha256"] == digest
+    assert result["profile"] == dataclasses.asdict(REFSNN)
     assert snn["first_layer_macs"] == 30 * 16 * 9 * 64
     assert list(snn["populations"]) == ["act1", "act2", "act3", "act4"]
     for counts in snn["populations"].values():

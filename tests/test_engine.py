@@ -634,6 +634,7 @@ def test_evaluate_adds_up_on_every_engine() -> None:
     for how in ({"threads": 2}, {"batch": 7, "threads": 2}, {"threads": 1}):
         got = evaluate(snn, data, 5, engine="event", **how)
         assert (got.correct == want.correct).all()
+        assert same(got.predictions, want.predictions)
         for field in ("spikes", "negative", "synops"):
             for name, counts in getattr(want, field).items():
                 assert same(getattr(got, field)[name], counts)

@@ -40,7 +40,7 @@ def print_result(result: dict[str, Any], steps: Sequence[int]) -> None:
     _print_accuracy(result, steps)
     _print_counts(result)
     _print_energy(result, steps)
-    show("Digest of images, predictions, spikes and operations, sha256:")
+    show("Digest of images, predictions, counts of spikes and operations, sha256:")
     show(f"  {result['digest']}")
 
 

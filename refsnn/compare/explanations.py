@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from refsnn.arithmetic import certified
 from refsnn.compare.faults import Fault, profiles
 from refsnn.compare.first import Comparison, compare
 from refsnn.compare.trial import Scene, Told, Trial
@@ -24,9 +25,6 @@ from refsnn.neurons import IF, Neuron, initial_state, under, unroll
 from refsnn.numerics import Array
 from refsnn.profile import REFSNN, Profile
 from refsnn.trace import Trace
-
-FEW_BITS = 24
-"""Bits of binary32: below them no rounding, in any order, explains a difference."""
 
 ROUNDED = 1e-3
 """Share of the differences, below which rounding may have made what is left."""
@@ -296,12 +294,16 @@ def _scene(golden: Trace, other: Mapping[str, Array], snn: SpikingNetwork) -> Sc
 def _is_rounding(scene: Scene) -> int | None:
     """Count the neurons that rounding cannot be asked of; None if it is no rounding.
 
-    Each neuron is judged at its first difference, if none of its inputs differed
-    before. That says something of the others only if all inputs were recorded.
+    It is none in a network certified for binary32, by proof or, if by a run, where the
+    recording's own run was checked. Otherwise each neuron is judged at its first
+    difference, if none of its inputs differed before. That says something of the others
+    only if all inputs were recorded.
     """
-    few = scene.golden.bits is not None and scene.golden.bits <= FEW_BITS
     judged = [p.neuron for p in scene.snn.hidden]
-    if few or scene.snn.profile != REFSNN or not all(_is_judged(n) for n in judged):
+    if scene.snn.profile != REFSNN or not all(_is_judged(n) for n in judged):
+        return None
+    certificate, seen = certified(scene.snn, "float32", scene.golden.T)
+    if certificate.holds and (not seen or scene.golden.carrier == "float32"):
         return None
     verdicts = judge(scene.snn, scene.golden, scene.other).values()
     unjudged = sum(v.unjudged for v in verdicts)
