@@ -42,7 +42,13 @@ CHECKED = 2
 
 PEERS = ("torch", "spikingjelly", "numba", "numpy")
 
-TRAINED = Path(__file__).parents[1] / "weights" / "resnet20_cifar10_qcfs4.h5"
+WEIGHTS = Path(__file__).parents[1] / "weights"
+
+TRAINED = {
+    "resnet18": ((4, 16), (8, 16)),
+    "resnet20": ((4, 16), (8, 16), (8, 1)),
+}
+"""Trained networks, each with the T and batches that it is run with."""
 
 
 def engine_spikes(snn: SpikingNetwork, x: np.ndarray, T: int) -> dict[str, np.ndarray]:
@@ -152,13 +158,13 @@ def rows(quick: bool, threads: int) -> list[dict[str, Any]]:
     if not quick:
         wide = seeded("resnet18", 0.05)
         cases += [("resnet18, seeded, 5%", wide, T, 16) for T in (4, 8)]
-        both = seeded("resnet18", share, dual=True)
-        cases += [("resnet18, seeded, 10%, dual thresholds", both, 4, 16)]
-        narrow = convert(io.load_ann(TRAINED), "qcfs")
-        label = "resnet20, trained (QCFS, L = 4)"
-        cases += [(label, narrow, T, batch) for T, batch in ((4, 16), (8, 16), (8, 1))]
-        ecl = convert(io.load_ann(TRAINED), "ecl")
-        cases += [("the same, dual thresholds (ECL)", ecl, T, 16) for T in (4, 8)]
+        for name, shapes in TRAINED.items():
+            ann = io.load_ann(WEIGHTS / f"{name}_cifar10_qcfs4.h5")
+            net, both = convert(ann, "qcfs"), convert(ann, "ecl")
+            label = f"{name}, trained (QCFS, L = 4)"
+            cases += [(label, net, T, batch) for T, batch in shapes]
+            dual = "the same, dual thresholds (ECL)"
+            cases += [(dual, both, T, batch) for T, batch in shapes if batch > 1]
         cases += [("vgg16, seeded, 10%", seeded("vgg16-single", share), 4, 16)]
     answers = []
     for label, snn, T, batch in cases:
