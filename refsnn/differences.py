@@ -15,6 +15,9 @@ from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.recording import spikes_of
 
+BATCH = 16
+"""Images in a batch: all its spikes are held, twice."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Differences:
@@ -59,8 +62,6 @@ def differences(
     data: Images,
     T: int,
     *,
-    batch: int = 16,
-    threads: int | None = None,
     progress: Progress | None = None,
 ) -> Differences:
     """Run two networks on the same images and compare every spike.
@@ -73,8 +74,8 @@ def differences(
         Labelled images.
     T : int
         Number of steps.
-    batch, threads, progress : optional
-        As in :func:`evaluate`; all spikes of a batch are held, twice.
+    progress : callable, optional
+        As in :func:`evaluate`.
 
     Returns
     -------
@@ -101,4 +102,4 @@ def differences(
             ),
         )
 
-    return reduce(operator.add, parts(compare, data, batch, threads, progress))
+    return reduce(operator.add, parts(compare, data, BATCH, None, progress))

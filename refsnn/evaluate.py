@@ -169,7 +169,7 @@ def evaluate(
     return reduce(operator.add, parts(tally, data, batch, threads, progress))
 
 
-def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Array:
+def ann_predictions(ann: Network, data: Images) -> Array:
     """Return the classes that a trained network predicts.
 
     Parameters
@@ -178,8 +178,6 @@ def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Arra
         The trained network.
     data : Images
         Labelled images.
-    impl : str
-        As in :func:`refsnn.run.run_ann`.
 
     Returns
     -------
@@ -190,7 +188,7 @@ def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Arra
 
     def predict(start: int) -> Array:
         x = ann.preprocess(data.images[start : start + BATCH])
-        predicted: Array = run_ann(ann, x, impl=impl).argmax(axis=-1)
+        predicted: Array = run_ann(ann, x).argmax(axis=-1)
         return predicted
 
     with ThreadPoolExecutor(processors()) as pool:

@@ -229,7 +229,7 @@ class Trial:
         self.samples = _worst_samples(scene)
         self.few = scene.of(self.samples)
 
-    def first_round(self, more: Sequence[Fault], *, again: bool) -> bool:
+    def first_round(self, more: Sequence[Fault], *, again: bool) -> None:
         """Change one thing.
 
         Parameters
@@ -238,11 +238,6 @@ class Trial:
             Faults to try behind the built-in ones.
         again : bool
             Whether the state may not have been reset.
-
-        Returns
-        -------
-        bool
-            Whether something was accepted.
         """
         candidates = itertools.chain(
             self._conventions(self.plain, profiles),
@@ -250,30 +245,25 @@ class Trial:
             self._faults(self.plain, (*FAULTS, *more)),
             self._combined((*FAULTS, *more)),
         )
-        return self._search(candidates)
+        self._search(candidates)
 
-    def second_round(self, more: Sequence[Fault]) -> bool:
+    def second_round(self, more: Sequence[Fault]) -> None:
         """Change one thing more.
 
         Parameters
         ----------
         more : sequence of Fault
             Faults to try behind the built-in ones.
-
-        Returns
-        -------
-        bool
-            Whether something was accepted.
         """
-        return any(
+        for base in self._bases():
             self._search(
                 itertools.chain(
                     self._faults(base, (*FAULTS, *more)),
                     self._conventions(base, single_profiles),
                 )
             )
-            for base in self._bases()
-        )
+            if self.accepted:
+                break
 
     def nearest(self) -> list[tuple[int, int, Changed]]:
         """Run the candidates that came nearest on all samples.
@@ -291,14 +281,13 @@ class Trial:
                 self._on_all(number, changed)
         return sorted(self.whole, key=lambda found: found[:2])
 
-    def _search(self, candidates: Iterable[Changed]) -> bool:
+    def _search(self, candidates: Iterable[Changed]) -> None:
         """Try candidates, up to the first that is accepted unless all are asked for."""
         for changed in candidates:
             if changed.name not in self.tried and self._accept(changed):
                 self.accepted.append(changed)
                 if not self.every:
                     break
-        return bool(self.accepted)
 
     def _conventions(
         self,

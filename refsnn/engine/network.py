@@ -39,10 +39,6 @@ class Prepared:
     ----------
     network : weak reference to SpikingNetwork
         The network, which is not kept alive by being prepared.
-    arithmetic : Arithmetic
-        The numbers of the run.
-    steps : int
-        Steps that it is prepared for, at most.
     plans : dict of str to Plan
         By population; those without a kernel are missing.
     ordinary : dict of str to str
@@ -57,8 +53,6 @@ class Prepared:
     """
 
     network: ReferenceType[SpikingNetwork]
-    arithmetic: Arithmetic
-    steps: int
     plans: dict[str, Plan]
     ordinary: dict[str, str]
     currents: dict[str, Currents]
@@ -156,8 +150,6 @@ def _prepare(snn: SpikingNetwork, steps: int, arithmetic: Arithmetic) -> Prepare
     }
     return Prepared(
         network=ref(snn),
-        arithmetic=arithmetic,
-        steps=steps,
         plans=plans,
         ordinary={name: why for name, why in reasons.items() if why},
         currents={

@@ -97,8 +97,6 @@ class Plan:
         (C, H, W).
     words : int
         Words of a pixel.
-    signed : bool
-        Whether it emits negative spikes.
     fold : int
         Pixels taken together.
     parts : tuple of Part
@@ -109,7 +107,6 @@ class Plan:
     numbers: Numbers
     shape: Shape
     words: int
-    signed: bool
     fold: int
     parts: tuple[Part, ...]
 
@@ -185,7 +182,6 @@ def prepare(
         numbers=chosen,
         shape=shape,
         words=words_of(shape[0]),
-        signed=isinstance(p.neuron, DualThresholdIF),
         fold=fold,
         parts=parts,
     )
