@@ -9,7 +9,7 @@ import operator
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,16 +33,8 @@ HAPPENED = ("data", "T", "snn", "observing")
 """Keys of a result whose integers its digest is of."""
 
 
-class OfImages(Protocol):
-    """A part of an answer over images."""
-
-    @property
-    def images(self) -> int:
-        """Number of images."""
-        ...
-
-
-Part = TypeVar("Part", bound=OfImages)
+Part = TypeVar("Part")
+"""Of an answer over images."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -186,15 +178,11 @@ def ann_predictions(ann: Network, data: Images) -> Array:
     """
     need_data(data, ann.classes)
 
-    def predict(start: int) -> Array:
-        x = ann.preprocess(data.images[start : start + BATCH])
-        predicted: Array = run_ann(ann, x).argmax(axis=-1)
+    def predict(images: Array, labels: Array) -> Array:  # noqa: ARG001 - none is judged
+        predicted: Array = run_ann(ann, ann.preprocess(images)).argmax(axis=-1)
         return predicted
 
-    with ThreadPoolExecutor(processors()) as pool:
-        return np.concatenate(
-            list(pool.map(predict, range(0, len(data.labels), BATCH)))
-        )
+    return np.concatenate(list(parts(predict, data, BATCH, None, None)))
 
 
 def need_data(data: Images, classes: int) -> None:
@@ -259,7 +247,7 @@ def parts(
     Parameters
     ----------
     work : callable
-        From images and labels to a part, which has a number of `images`.
+        From images and labels to a part.
     data : Images
         Labelled images.
     batch : int
@@ -283,13 +271,13 @@ def parts(
         some = slice(start, start + batch)
         return work(data.images[some], data.labels[some])
 
-    done = 0
+    total = len(data.labels)
+    starts = range(0, total, batch)
     with ThreadPoolExecutor(threads) as pool:
-        starts = range(0, len(data.labels), batch)
-        for part in _in_order(pool, of, starts, ahead=2 * threads):
-            done += part.images
+        found = _in_order(pool, of, starts, ahead=2 * threads)
+        for start, part in zip(starts, found, strict=True):
             if progress:
-                progress(done, len(data.labels))
+                progress(min(start + batch, total), total)
             yield part
 
 
