@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from functools import reduce
 
 import numpy as np
@@ -14,6 +13,7 @@ from refsnn.evaluate import correct_of, need_data, parts
 from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.recording import spikes_of
+from refsnn.sums import added
 
 BATCH = 16
 """Images in a batch: all its spikes are held, twice."""
@@ -46,14 +46,6 @@ class Differences:
     predictions: Array
     correct: Array
     correct_after: Array
-
-    def __add__(self, other: Differences) -> Differences:
-        """Add the differences on other images."""
-        sums = {
-            f.name: getattr(self, f.name) + getattr(other, f.name)
-            for f in dataclasses.fields(self)
-        }
-        return Differences(**sums)
 
 
 def differences(
@@ -102,4 +94,4 @@ def differences(
             ),
         )
 
-    return reduce(operator.add, parts(compare, data, BATCH, None, progress))
+    return reduce(added, parts(compare, data, BATCH, None, progress))

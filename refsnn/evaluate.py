@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import operator
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
@@ -24,6 +23,7 @@ from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.recording import versions
 from refsnn.run import SpikingRun, processors, run_ann, run_snn
+from refsnn.sums import added
 
 BATCH = 50
 """Images that one thread simulates at once; no result depends on it."""
@@ -65,26 +65,6 @@ class Tally:
     synops: dict[str, Array]
     observing: dict[str, dict[str, Array]] = dataclasses.field(default_factory=dict)
     marked: dict[str, int] = dataclasses.field(default_factory=dict)
-
-    def __add__(self, other: Tally) -> Tally:
-        """Add the tally of other images."""
-
-        def added(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-            return {name: mine[name] + theirs[name] for name in mine}
-
-        return Tally(
-            images=self.images + other.images,
-            ann_correct=self.ann_correct + other.ann_correct,
-            correct=self.correct + other.correct,
-            spikes=added(self.spikes, other.spikes),
-            negative=added(self.negative, other.negative),
-            synops=added(self.synops, other.synops),
-            observing={
-                name: added(counts, other.observing[name])
-                for name, counts in self.observing.items()
-            },
-            marked=added(self.marked, other.marked),
-        )
 
 
 def evaluate(
@@ -158,7 +138,7 @@ def evaluate(
             marked=run.marked,
         )
 
-    return reduce(operator.add, parts(tally, data, batch, threads, progress))
+    return reduce(added, parts(tally, data, batch, threads, progress))
 
 
 def ann_predictions(ann: Network, data: Images) -> Array:
