@@ -17,7 +17,7 @@ from refsnn.arithmetic import Arithmetic, resolve, rounding
 from refsnn.calibrate import Progress
 from refsnn.datasets import Images
 from refsnn.engine.plan import why_ordinary
-from refsnn.errors import OptionError
+from refsnn.errors import OptionError, need_least
 from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
@@ -243,9 +243,7 @@ def parts(
         The parts, in the order of the images.
     """
     threads = processors() if threads is None else threads
-    for name, value in (("batch", batch), ("threads", threads)):
-        if value < 1:
-            raise OptionError(where=name, got=value, expected="at least 1")
+    need_least(1, batch=batch, threads=threads)
 
     def of(start: int) -> Part:
         some = slice(start, start + batch)

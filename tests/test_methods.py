@@ -257,9 +257,9 @@ def test_percentiles_are_numpy_s() -> None:
 
 
 BAD = {
-    "tau": ("srp", {"tau": -1}, "0 steps or more"),
-    "rho": ("cos", {"rho": -1}, "0 or more"),
-    "rounds": ("cos", {"rounds": 0}, "1 or more"),
+    "tau": ("srp", {"tau": -1}, "at least 0"),
+    "rho": ("cos", {"rho": -1}, "at least 0"),
+    "rounds": ("cos", {"rounds": 0}, "at least 1"),
     "preset": ("ecl", {"preset": "loud"}, "one of fast-snn"),
     "threshold": ("ecl", {"neg_threshold": 0.0}, "below 0"),
     "fixed threshold": ("ecl", {"preset": "snm", "neg_threshold": -0.5}, "no other"),
