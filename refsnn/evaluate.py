@@ -16,7 +16,7 @@ from refsnn.accounting import energies
 from refsnn.arithmetic import Arithmetic, resolve, rounding
 from refsnn.calibrate import Progress
 from refsnn.datasets import Images
-from refsnn.engine.plan import why_ordinary
+from refsnn.engine.plan import ordinary
 from refsnn.errors import OptionError, need_least
 from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
@@ -393,8 +393,7 @@ def _engine(snn: SpikingNetwork, tally: Tally, engine: str) -> dict[str, Any]:
         neurons = tally.images * sum(snn[name].neurons for name in tally.marked)
         marked = sum(tally.marked.values())
         about.update(marked=marked, marked_share=marked / neurons if neurons else 0.0)
-        reasons = {p.name: why_ordinary(snn, p) for p in snn.populations}
-        about["ordinary"] = {name: why for name, why in reasons.items() if why}
+        about["ordinary"] = ordinary(snn)
     return about
 
 

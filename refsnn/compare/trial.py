@@ -23,7 +23,7 @@ from refsnn.compare.faults import FAULTS, Fault, profiles, single_profiles
 from refsnn.compare.first import compare
 from refsnn.compare.undo import UNDOINGS
 from refsnn.errors import DomainError
-from refsnn.network import INPUT, SpikingNetwork
+from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.profile import REFSNN, Profile
 from refsnn.recording import spikes_of
@@ -92,21 +92,6 @@ class Scene:
             golden=self.golden.of(samples),
         )
 
-    def sources(self, name: str) -> set[str]:
-        """Name the populations that a population draws on.
-
-        Parameters
-        ----------
-        name : str
-            The population.
-
-        Returns
-        -------
-        set of str
-            Their names.
-        """
-        return {q.source for q in self.snn[name].projections} - {INPUT}
-
     def responding(self) -> list[str]:
         """Name the populations whose own inputs were recorded.
 
@@ -115,7 +100,9 @@ class Scene:
         list of str
             Their names.
         """
-        return [name for name in self.other if self.sources(name) <= self.other.keys()]
+        return [
+            name for name in self.other if self.snn[name].sources <= self.other.keys()
+        ]
 
     def response(self, name: str, changed: Changed) -> int:
         """Count where a population differs, given the recorded spikes as its input.
@@ -137,7 +124,7 @@ class Scene:
         ordered, kernel = Arithmetic(mode="ordered"), implementation("kernel")
         T = self.golden.T
         simulation = Simulation(changed.snn, scaled, T, ordered, kernel, None, masks)
-        spikes = {source: self.other[source] for source in self.sources(name)}
+        spikes = {source: self.other[source] for source in self.snn[name].sources}
         got = simulation.fire(name, T, spikes)
         return int(np.count_nonzero(got != self.other[name]))
 

@@ -13,7 +13,7 @@ from refsnn.calibrate import by_channel, watch_ann
 from refsnn.datasets import Images
 from refsnn.errors import OptionError
 from refsnn.methods import METHODS, prepared
-from refsnn.network import Network, Population, Projection, SpikingNetwork
+from refsnn.network import Network, Population, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.restored import need_made_of, scales, uncalibrated
 
@@ -232,8 +232,8 @@ class Case:
         def change(p: Population) -> Population:
             own = factors.get(p.name, one)
             projections = tuple(
-                with_weight(
-                    q, q.op.normalised(factors.get(q.source, one), 1, own).weight
+                q.with_weight(
+                    q.op.normalised(factors.get(q.source, one), 1, own).weight
                 )
                 for q in p.projections
             )
@@ -320,21 +320,3 @@ def worst(numbers: Mapping[str, float], measures: str) -> Sign | None:
         return None
     layer = max(numbers, key=lambda name: numbers[name])
     return Sign(float(numbers[layer]), layer, measures)
-
-
-def with_weight(q: Projection, weight: Array) -> Projection:
-    """Return a projection with another weight.
-
-    Parameters
-    ----------
-    q : Projection
-        The projection.
-    weight : ndarray
-        Its new weight.
-
-    Returns
-    -------
-    Projection
-        The new one.
-    """
-    return dataclasses.replace(q, op=dataclasses.replace(q.op, weight=weight))

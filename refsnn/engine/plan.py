@@ -142,6 +142,23 @@ def why_ordinary(snn: SpikingNetwork, p: Population) -> str:
     return ""
 
 
+def ordinary(snn: SpikingNetwork) -> dict[str, str]:
+    """Say which populations have no event-driven kernel, and why.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network.
+
+    Returns
+    -------
+    dict of str to str
+        Reasons by population; those that have one are missing.
+    """
+    reasons = {p.name: why_ordinary(snn, p) for p in snn.populations}
+    return {name: why for name, why in reasons.items() if why}
+
+
 def prepare(
     snn: SpikingNetwork, p: Population, r: Ranges, T: int, carrier: str
 ) -> Plan:
@@ -191,10 +208,9 @@ def _seen(snn: SpikingNetwork, q: Any) -> Seen:
     source = snn[q.source]
     laid = cast(Windows, windows(q, source.shape))  # why_ordinary was asked before
     C, H, W = as_map(source.shape)
-    signed = source.neuron is not None and min(source.neuron.alphabet) < 0
     return Seen(
         source=q.source,
-        signs=(1, -1) if signed else (1,),
+        signs=source.signs,
         words=words_of(C),
         shape=(H, W),
         windows=laid,
