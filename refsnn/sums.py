@@ -22,12 +22,13 @@ def added(mine: Any, theirs: Any) -> Any:
     number, ndarray, list, tuple, dict or dataclass
         Of that shape.
     """
+    kind: Any = type(mine)
     if isinstance(mine, dict):
         return {key: added(value, theirs[key]) for key, value in mine.items()}
     if isinstance(mine, (list, tuple)):
-        return type(mine)(added(*pair) for pair in zip(mine, theirs, strict=True))
+        return kind(added(*pair) for pair in zip(mine, theirs, strict=True))
     if dataclasses.is_dataclass(mine):
-        return type(mine)(
+        return kind(
             **{
                 f.name: f.metadata.get("sum", added)(
                     getattr(mine, f.name), getattr(theirs, f.name)
