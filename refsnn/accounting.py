@@ -11,6 +11,7 @@ borders.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,49 @@ def energies(
         }
         for name, table in ENERGY_TABLES.items()
     }
+
+
+def counts(result: Mapping[str, Any]) -> list[tuple[str, int, int, int, str, int]]:
+    """Count what every population did in all steps, over all images.
+
+    Parameters
+    ----------
+    result : mapping
+        A ``refsnn-result``.
+
+    Returns
+    -------
+    list of tuple
+        Name, neurons, spikes, negative spikes, spikes of both signs a neuron and step
+        with four decimals, synaptic operations.
+    """
+    rows = []
+    for name, p in result["snn"]["populations"].items():
+        spikes, negative, synops = (
+            sum(p[key]) for key in ("spikes", "negative", "synops")
+        )
+        rate = (spikes + negative) / (p["neurons"] * result["images"] * result["T"])
+        rows.append((name, p["neurons"], spikes, negative, f"{rate:.4f}", synops))
+    return rows
+
+
+def microjoules(result: Mapping[str, Any], t: int | None) -> list[str]:
+    """Return the energy of an image under every table, in uJ with three decimals.
+
+    Parameters
+    ----------
+    result : mapping
+        A ``refsnn-result``.
+    t : int or None
+        The steps; None for the trained network.
+
+    Returns
+    -------
+    list of str
+        By table; a dash where it is not known.
+    """
+    tables = result["energy"].values()
+    energies = [e["ann_pJ"] if t is None else e["snn_pJ"][t - 1] for e in tables]
+    return [
+        "-" if pJ is None else f"{pJ / result['images'] / 1e6:,.3f}" for pJ in energies
+    ]

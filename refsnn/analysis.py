@@ -36,8 +36,6 @@ QCFS levels, are rounded once to the grid.
 from __future__ import annotations
 
 import dataclasses
-import operator
-from collections.abc import Mapping
 from functools import reduce
 from typing import Any
 
@@ -62,6 +60,7 @@ from refsnn.restored import (
     uncalibrated,
 )
 from refsnn.run import run_snn
+from refsnn.sums import LARGEST, added
 
 TERMS = ("propagated", "clipping", "quantisation", "unevenness", "gating")
 MORE = ("total", "flooring", "bias")
@@ -101,19 +100,6 @@ class Errors:
     damaged: int
     neurons: int
 
-    def __add__(self, other: Errors) -> Errors:
-        """Add the errors on other images."""
-        return Errors(
-            channels=tuple(map(_added, self.channels, other.channels)),
-            absolute=_added(self.absolute, other.absolute),
-            cases=_added(self.cases, other.cases),
-            against_ann=_added(self.against_ann, other.against_ann),
-            condition=_added(self.condition, other.condition),
-            repaired=self.repaired + other.repaired,
-            damaged=self.damaged + other.damaged,
-            neurons=self.neurons + other.neurons,
-        )
-
     def term(self, name: str) -> int:
         """Sum a term over the channels.
 
@@ -128,10 +114,6 @@ class Errors:
             In units of 2^-grid charge.
         """
         return sum(channel[name] for channel in self.channels)
-
-
-def _added(mine: Mapping[str, int], theirs: Mapping[str, int]) -> dict[str, int]:
-    return {name: mine[name] + theirs[name] for name in mine}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,23 +136,10 @@ class Decomposition:
     """
 
     images: int
-    T: int
-    grid: int
+    T: int = dataclasses.field(metadata=LARGEST)
+    grid: int = dataclasses.field(metadata=LARGEST)
     populations: dict[str, Errors]
-    distance: float
-
-    def __add__(self, other: Decomposition) -> Decomposition:
-        """Add the errors on other images."""
-        return Decomposition(
-            images=self.images + other.images,
-            T=self.T,
-            grid=self.grid,
-            populations={
-                name: errors + other.populations[name]
-                for name, errors in self.populations.items()
-            },
-            distance=max(self.distance, other.distance),
-        )
+    distance: float = dataclasses.field(metadata=LARGEST)
 
 
 def decompose(
@@ -218,7 +187,7 @@ def decompose(
     def of(images: Array, labels: Array) -> Decomposition:  # noqa: ARG001 - a loss needs no label
         return _decompose(snn, ann, images, T, target)
 
-    return reduce(operator.add, parts(of, data, batch, threads, progress))
+    return reduce(added, parts(of, data, batch, threads, progress))
 
 
 def _need_pair(snn: SpikingNetwork, ann: Network, T: int, target: str) -> None:

@@ -9,7 +9,7 @@ the bits are those of ``ordered``. ``fixed``: integers of a declared format.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,23 @@ from refsnn.accumulators import ACCUMULATORS, accumulator
 from refsnn.certificate import Certificate, certify, ranges
 from refsnn.errors import AccumulatorError, OptionError
 from refsnn.fixed import Fixed
-from refsnn.network import INPUT, Population, SpikingNetwork
+from refsnn.layers import LinearMap
+from refsnn.network import INPUT, Population, Projection, SpikingNetwork
 from refsnn.neurons import potentials
-from refsnn.numerics import Array, floor_half_up, per_channel, round_to_grid
+from refsnn.numerics import (
+    Array,
+    floor_half_up,
+    per_channel,
+    require_finite,
+    round_to_grid,
+)
 from refsnn.profile import REFSNN
 
 MODES = ("exact", "ordered", "fixed")
 CARRIERS = tuple(ACCUMULATORS)
+
+Accumulate = Callable[[LinearMap, Array, Array], Array]
+"""Adds the terms of a map to sums: :meth:`refsnn.layers.LinearMap.accumulate`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -96,6 +106,35 @@ class Arithmetic:
             Whether it is, bias included; if not, its terms are summed like others.
         """
         return p.fed_by_image and (p.grid is not None or self.fixed is not None)
+
+    def image_current(
+        self, snn: SpikingNetwork, p: Population, x: Array, accumulate: Accumulate
+    ) -> Array:
+        """Sum the current that the image causes, bias included; round it once.
+
+        Parameters
+        ----------
+        snn : SpikingNetwork
+            The network, for errors.
+        p : Population
+            A population that the image feeds.
+        x : ndarray of float64, shape (B, C, H, W)
+            Analog input.
+        accumulate : callable
+            Adds the terms of a map to sums.
+
+        Returns
+        -------
+        ndarray, shape (B, *S)
+            What :meth:`current` makes of it.
+        """
+        acc = np.zeros((len(x), *p.shape))
+        acc = image_terms(p.projections, acc, x, accumulate)
+        if p.bias is not None:
+            acc = acc + p.over("bias")
+        where = f"spiking network {snn.name}, current of population {p.name}"
+        require_finite(acc, where=where, axes="(sample, *shape)")
+        return self.current(snn, p, acc)
 
     def current(self, snn: SpikingNetwork, p: Population, analog: Array) -> Array:
         """Round the current that the image causes, and express it in the unit.
@@ -208,6 +247,33 @@ class Arithmetic:
                     f"that the network was snapped with",
                     do="Run it with --carrier float64, or snap it for this data.",
                 )
+
+
+def image_terms(
+    projections: Iterable[Projection], acc: Array, x: Array, accumulate: Accumulate
+) -> Array:
+    """Add the terms of the projections from the image, in order.
+
+    Parameters
+    ----------
+    projections : iterable of Projection
+        Projections into one population; those from others are passed over.
+    acc : ndarray, shape (B, *S)
+        The sums so far; terms are computed and added in its type.
+    x : ndarray of float64, shape (B, C, H, W)
+        Analog input.
+    accumulate : callable
+        Adds the terms of a map to sums.
+
+    Returns
+    -------
+    ndarray, shape (B, *S)
+        The sums.
+    """
+    for q in projections:
+        if q.source == INPUT:
+            acc = accumulate(q.op, acc, q.pooled(x))
+    return acc
 
 
 def _need_image(snn: SpikingNetwork, p: Population, current: Array) -> None:

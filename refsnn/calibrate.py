@@ -17,6 +17,55 @@ Progress = Callable[[int, int], None]
 """Called with the number of images done and their total."""
 
 
+def watch_ann(
+    ann: Network,
+    images: Array,
+    observe: Callable[[str, Array], None],
+    *,
+    batch: int = BATCH,
+    impl: str = "kernel",
+    progress: Progress | None = None,
+) -> None:
+    """Run a trained network over some images and watch its nodes.
+
+    Parameters
+    ----------
+    ann : Network
+        A trained network.
+    images : ndarray of uint8, shape (n, C, H, W)
+        Images.
+    observe : callable
+        Told each node's name and outputs, shape (B, *S), batch by batch.
+    batch : int
+        Images evaluated at once.
+    impl : str
+        ``kernel`` or ``definition``.
+    progress : callable, optional
+        Told how far the work is.
+    """
+    for start in range(0, len(images), batch):
+        some = images[start : start + batch]
+        run_ann(ann, ann.preprocess(some), impl=impl, observe=observe)
+        if progress:
+            progress(start + len(some), len(images))
+
+
+def by_channel(value: Array) -> Array:
+    """Lay out outputs channel by channel.
+
+    Parameters
+    ----------
+    value : ndarray, shape (B, C, ...)
+        Outputs of a node.
+
+    Returns
+    -------
+    ndarray, shape (C, n)
+        Those of each channel over images, rows and columns.
+    """
+    return np.moveaxis(value, 1, 0).reshape(value.shape[1], -1)
+
+
 def max_activations(
     ann: Network,
     images: Array,
@@ -77,14 +126,10 @@ def channel_maxima(
 
     def observe(name: str, value: Array) -> None:
         if name in names:
-            peak = np.moveaxis(value, 1, 0).reshape(value.shape[1], -1).max(axis=1)
+            peak = by_channel(value).max(axis=1)
             largest[name] = np.maximum(largest.get(name, peak), peak)
 
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
-        run_ann(ann, ann.preprocess(batch), impl=impl, observe=observe)
-        if progress:
-            progress(start + len(batch), len(images))
+    watch_ann(ann, images, observe, impl=impl, progress=progress)
     return largest
 
 
@@ -132,11 +177,7 @@ def percentile_activations(
             keep = min(int(np.ceil(ranks[name])) + 1, together.size)
             largest[name] = np.partition(together, together.size - keep)[-keep:]
 
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
-        run_ann(ann, ann.preprocess(batch), impl=impl, observe=observe)
-        if progress:
-            progress(start + len(batch), len(images))
+    watch_ann(ann, images, observe, impl=impl, progress=progress)
     answer = {}
     for name, values in largest.items():
         descending = np.sort(values)[::-1]

@@ -12,7 +12,7 @@ import numpy as np
 from refsnn.calibrate import Progress
 from refsnn.errors import ConversionError, DataError, OptionError
 from refsnn.io import content_sha256
-from refsnn.methods import METHODS, Context, Method, NoOptions, SampleOptions
+from refsnn.methods import METHODS, Context, Method
 from refsnn.network import Network, SpikingNetwork
 from refsnn.neurons import IF
 from refsnn.numerics import Array
@@ -29,8 +29,6 @@ __all__ = [
     "METHODS",
     "Context",
     "Method",
-    "NoOptions",
-    "SampleOptions",
     "convert",
     "method_named",
     "need_fit",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from functools import reduce
 
 import numpy as np
@@ -14,6 +13,10 @@ from refsnn.evaluate import correct_of, need_data, parts
 from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.recording import spikes_of
+from refsnn.sums import added
+
+BATCH = 16
+"""Images in a batch: all its spikes are held, twice."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,14 +47,6 @@ class Differences:
     correct: Array
     correct_after: Array
 
-    def __add__(self, other: Differences) -> Differences:
-        """Add the differences on other images."""
-        sums = {
-            f.name: getattr(self, f.name) + getattr(other, f.name)
-            for f in dataclasses.fields(self)
-        }
-        return Differences(**sums)
-
 
 def differences(
     before: SpikingNetwork,
@@ -59,8 +54,6 @@ def differences(
     data: Images,
     T: int,
     *,
-    batch: int = 16,
-    threads: int | None = None,
     progress: Progress | None = None,
 ) -> Differences:
     """Run two networks on the same images and compare every spike.
@@ -73,8 +66,8 @@ def differences(
         Labelled images.
     T : int
         Number of steps.
-    batch, threads, progress : optional
-        As in :func:`evaluate`; all spikes of a batch are held, twice.
+    progress : callable, optional
+        As in :func:`evaluate`.
 
     Returns
     -------
@@ -101,4 +94,4 @@ def differences(
             ),
         )
 
-    return reduce(operator.add, parts(compare, data, batch, threads, progress))
+    return reduce(added, parts(compare, data, BATCH, None, progress))

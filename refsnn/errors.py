@@ -113,3 +113,23 @@ class DataError(RefsnnError, ValueError):
 
 class OptionError(RefsnnError, ValueError):
     """A method, an option or an argument that does not exist or does not fit."""
+
+
+def need_least(least: int, **values: int) -> None:
+    """Refuse options that are too small.
+
+    Parameters
+    ----------
+    least : int
+        The least that each may be.
+    **values : int
+        Options by name.
+
+    Raises
+    ------
+    OptionError
+        If one is smaller.
+    """
+    for name, value in values.items():
+        if value < least:
+            raise OptionError(where=name, got=value, expected=f"at least {least}")

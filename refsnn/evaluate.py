@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import operator
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,13 +16,14 @@ from refsnn.accounting import energies
 from refsnn.arithmetic import Arithmetic, resolve, rounding
 from refsnn.calibrate import Progress
 from refsnn.datasets import Images
-from refsnn.engine.plan import why_ordinary
-from refsnn.errors import OptionError
+from refsnn.engine.plan import ordinary
+from refsnn.errors import OptionError, need_least
 from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.recording import versions
 from refsnn.run import SpikingRun, processors, run_ann, run_snn
+from refsnn.sums import FOLLOWING, added
 
 BATCH = 50
 """Images that one thread simulates at once; no result depends on it."""
@@ -33,16 +33,8 @@ HAPPENED = ("data", "T", "snn", "observing")
 """Keys of a result that its digest is of."""
 
 
-class OfImages(Protocol):
-    """A part of an answer over images."""
-
-    @property
-    def images(self) -> int:
-        """Number of images."""
-        ...
-
-
-Part = TypeVar("Part", bound=OfImages)
+Part = TypeVar("Part")
+"""Of an answer over images."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,33 +62,12 @@ class Tally:
     images: int
     ann_correct: int
     correct: Array
-    predictions: Array
+    predictions: Array = dataclasses.field(metadata=FOLLOWING)
     spikes: dict[str, Array]
     negative: dict[str, Array]
     synops: dict[str, Array]
     observing: dict[str, dict[str, Array]] = dataclasses.field(default_factory=dict)
     marked: dict[str, int] = dataclasses.field(default_factory=dict)
-
-    def __add__(self, other: Tally) -> Tally:
-        """Add the tally of the images that follow."""
-
-        def added(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-            return {name: mine[name] + theirs[name] for name in mine}
-
-        return Tally(
-            images=self.images + other.images,
-            ann_correct=self.ann_correct + other.ann_correct,
-            correct=self.correct + other.correct,
-            predictions=np.concatenate([self.predictions, other.predictions], axis=1),
-            spikes=added(self.spikes, other.spikes),
-            negative=added(self.negative, other.negative),
-            synops=added(self.synops, other.synops),
-            observing={
-                name: added(counts, other.observing[name])
-                for name, counts in self.observing.items()
-            },
-            marked=added(self.marked, other.marked),
-        )
 
 
 def evaluate(
@@ -170,10 +141,10 @@ def evaluate(
             marked=run.marked,
         )
 
-    return reduce(operator.add, parts(tally, data, batch, threads, progress))
+    return reduce(added, parts(tally, data, batch, threads, progress))
 
 
-def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Array:
+def ann_predictions(ann: Network, data: Images) -> Array:
     """Return the classes that a trained network predicts.
 
     Parameters
@@ -182,8 +153,6 @@ def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Arra
         The trained network.
     data : Images
         Labelled images.
-    impl : str
-        As in :func:`refsnn.run.run_ann`.
 
     Returns
     -------
@@ -192,15 +161,11 @@ def ann_predictions(ann: Network, data: Images, *, impl: str = "kernel") -> Arra
     """
     need_data(data, ann.classes)
 
-    def predict(start: int) -> Array:
-        x = ann.preprocess(data.images[start : start + BATCH])
-        predicted: Array = run_ann(ann, x, impl=impl).argmax(axis=-1)
+    def predict(images: Array, labels: Array) -> Array:  # noqa: ARG001 - none is judged
+        predicted: Array = run_ann(ann, ann.preprocess(images)).argmax(axis=-1)
         return predicted
 
-    with ThreadPoolExecutor(processors()) as pool:
-        return np.concatenate(
-            list(pool.map(predict, range(0, len(data.labels), BATCH)))
-        )
+    return np.concatenate(list(parts(predict, data, BATCH, None, None)))
 
 
 def need_data(data: Images, classes: int) -> None:
@@ -265,7 +230,7 @@ def parts(
     Parameters
     ----------
     work : callable
-        From images and labels to a part, which has a number of `images`.
+        From images and labels to a part.
     data : Images
         Labelled images.
     batch : int
@@ -281,21 +246,19 @@ def parts(
         The parts, in the order of the images.
     """
     threads = processors() if threads is None else threads
-    for name, value in (("batch", batch), ("threads", threads)):
-        if value < 1:
-            raise OptionError(where=name, got=value, expected="at least 1")
+    need_least(1, batch=batch, threads=threads)
 
     def of(start: int) -> Part:
         some = slice(start, start + batch)
         return work(data.images[some], data.labels[some])
 
-    done = 0
+    total = len(data.labels)
+    starts = range(0, total, batch)
     with ThreadPoolExecutor(threads) as pool:
-        starts = range(0, len(data.labels), batch)
-        for part in _in_order(pool, of, starts, ahead=2 * threads):
-            done += part.images
+        found = _in_order(pool, of, starts, ahead=2 * threads)
+        for start, part in zip(starts, found, strict=True):
             if progress:
-                progress(done, len(data.labels))
+                progress(min(start + batch, total), total)
             yield part
 
 
@@ -443,8 +406,7 @@ def _engine(snn: SpikingNetwork, tally: Tally, engine: str) -> dict[str, Any]:
         neurons = tally.images * sum(snn[name].neurons for name in tally.marked)
         marked = sum(tally.marked.values())
         about.update(marked=marked, marked_share=marked / neurons if neurons else 0.0)
-        reasons = {p.name: why_ordinary(snn, p) for p in snn.populations}
-        about["ordinary"] = {name: why for name, why in reasons.items() if why}
+        about["ordinary"] = ordinary(snn)
     return about
 
 

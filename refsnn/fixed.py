@@ -113,10 +113,7 @@ class Fixed:
         neuron = p.neuron and p.neuron.on_grid(grid)
         p = dataclasses.replace(p, neuron=neuron).in_units_of(unit)
         projections = tuple(
-            dataclasses.replace(
-                q, op=dataclasses.replace(q.op, weight=floor_half_up(q.op.weight))
-            )
-            for q in p.projections
+            q.with_weight(floor_half_up(q.op.weight)) for q in p.projections
         )
         bias = None if p.bias is None else floor_half_up(p.bias)
         values = {"weights": [q.op.weight for q in projections], "v(0)": [p.v0]}

@@ -99,4 +99,4 @@ def _rounded(projection: Projection, q: Array) -> Projection:
         return projection
     rows = q.reshape(-1, *[1] * (op.weight.ndim - 1))
     weight = round_to_grid(op.weight.astype(np.float64), rows)
-    return dataclasses.replace(projection, op=dataclasses.replace(op, weight=weight))
+    return projection.with_weight(weight)

@@ -191,9 +191,8 @@ def judge(
     answer = {}
     for p, distance, error in _margins(snn, trace):
         want = trace.populations[p.name].spikes
-        sources = {q.source for q in p.projections} - {INPUT}
         inputs = np.ones(want.shape[:2], dtype=bool)
-        for source in sources:
+        for source in p.sources:
             inputs &= clean[source]
         if p.name not in other:
             clean[p.name] = np.zeros_like(inputs)  # nobody knows

@@ -114,62 +114,52 @@ class Peer:
     profile : Profile
         The conventions.
     source : str
-        Where they were read.
-    tested : bool
-        Whether the simulator itself was run against them, spike for spike: by a test;
-        sinabs by ``reproductions/five_simulators.py``, in an environment of its own.
+        Where they were read. Unless it says otherwise, the simulator itself was run
+        against them, spike for spike: by a test; sinabs by
+        ``reproductions/five_simulators.py``, in an environment of its own.
     """
 
     profile: Profile
     source: str
-    tested: bool
 
 
 PROFILES: dict[str, Peer] = {
     "refsnn": Peer(
         profile=REFSNN,
         source="QCFS (Bu et al., ICLR 2022), Eq. 3-6; this package",
-        tested=True,
     ),
     "nir-text": Peer(
         profile=Profile(reset="to-zero", tie=">"),
         source="NIR's definition of IF (Pedersen et al., Nat. Commun. 2024), v_reset = "
         "0, one step of dt = 1",
-        tested=True,
     ),
     "norse": Peer(
         profile=Profile(reset="to-zero", tie=">"),
         source="Norse 1.1.0, norse.torch.from_nir of nir.IF",
-        tested=True,
     ),
     "sinabs": Peer(
         profile=Profile(spikes_per_step="many", lower_clamp=-1.0),
         source="sinabs 3.1.3, IAF with its defaults and min_v_mem = -theta",
-        tested=True,
     ),
     "spikingjelly": Peer(
         profile=Profile(reset="to-zero"),
         source="SpikingJelly 2.0.0, IFNode with its default v_reset = 0; v_reset = "
         "None is the profile refsnn",
-        tested=True,
     ),
     "snntorch": Peer(
         profile=Profile(tie=">", decay=0.9, excess="waits"),
         source="snnTorch 1.0.0, import_from_nir of nir.IF, which makes it Leaky with "
         "beta = 0.9 and reset_delay = False",
-        tested=True,
     ),
     "snntorch-leaky": Peer(
         profile=Profile(tie=">", reset_delay=1),
         source="snnTorch 1.0.0, Leaky(beta=1) with its default reset_delay = True; its "
         "docstring says that it fires at the threshold, its code compares with >",
-        tested=True,
     ),
     "lava": Peer(
         profile=Profile(reset="to-zero", tie=">", layer_delay=1),
         source="Lava's floating-point LIF without decay: s = v > vth, v set to 0, a "
         "spike arrives a step later; read, not run",
-        tested=False,
     ),
 }
 """Conventions by simulator, for networks of integrate-and-fire neurons."""

@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 
 from refsnn import datasets, plotting
-from refsnn.accounting import ENERGY_TABLES
+from refsnn.accounting import ENERGY_TABLES, counts, microjoules
 from refsnn.convert import METHODS
 from refsnn.datasets import Images
 from refsnn.network import Population, SpikingNetwork
@@ -147,8 +147,14 @@ def page(result: dict[str, Any], observation: Observation, steps: list[int]) -> 
         variant=datasets.variant(result["data"]["sha256"]),
         figures={name: plotting.svg(figure) for name, figure in figures.items()},
         steps=steps,
-        rows=_rows(result),
-        energy=_energy(result, steps),
+        rows=[
+            [f"{c:,}" if isinstance(c, int) else c for c in row]
+            for row in counts(result)
+        ],
+        energy=[
+            ["trained network", *microjoules(result, None)],
+            *([f"T = {t}", *microjoules(result, t)] for t in steps),
+        ],
         tables={name: ENERGY_TABLES[name] for name in result["energy"]},
         observed=observation.images,
         shown=NEURONS,
@@ -179,29 +185,3 @@ def render(template: str, **context: Any) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template(template).render(**context)
-
-
-def _rows(result: dict[str, Any]) -> list[list[str]]:
-    rows = []
-    for name, p in result["snn"]["populations"].items():
-        both = sum(p["spikes"]) + sum(p["negative"])
-        rate = both / (p["neurons"] * result["images"] * result["T"])
-        counts = (sum(p["spikes"]), sum(p["negative"]), sum(p["synops"]))
-        spikes, negative, synops = (f"{count:,}" for count in counts)
-        row = [name, f"{p['neurons']:,}", spikes, negative, f"{rate:.4f}", synops]
-        rows.append(row)
-    return rows
-
-
-def _energy(result: dict[str, Any], steps: list[int]) -> list[list[str]]:
-    def cell(picojoule: float | None) -> str:
-        if picojoule is None:
-            return "-"
-        return f"{picojoule / result['images'] / 1e6:,.3f}"
-
-    tables = result["energy"].values()
-    rows = [["trained network", *(cell(table["ann_pJ"]) for table in tables)]]
-    rows += [
-        [f"T = {t}", *(cell(table["snn_pJ"][t - 1]) for table in tables)] for t in steps
-    ]
-    return rows

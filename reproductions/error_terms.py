@@ -88,10 +88,9 @@ def main() -> None:
     jobs = [(text, T) for text in args.methods for T in args.steps]
     rows = {}
     for text, T in tqdm(jobs, disable=None):
-        rho = parse_options(text.partition(":")[0], {}).get("rho", 4)
-        if text.startswith("cos") and rho > T:
-            continue  # its offset steps do not fit
         snn = converted(ann, text, T, args.samples, name)
+        if snn.stages.rho > T:
+            continue  # its offset steps do not fit
         rows[text, T] = row(ann, snn, T, data, args.terms_limit, args.target)
     print(f"{ann.name}, {len(data.labels)} test images of {name}, target {args.target}")
     head = f"{'method':28}{'T':>4}{'correct':>9}{'spikes':>14}{'negative':>12}"

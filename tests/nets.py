@@ -190,3 +190,17 @@ def trained_by_others(name: str) -> Path:
     if not path.is_file():
         pytest.skip(f"{path} is missing: a network trained by others is left out")
     return path
+
+
+def constant_count(
+    x: np.ndarray, v0: np.ndarray, theta: np.ndarray, T: int
+) -> np.ndarray:
+    """N(T) of a constant current: clip(floor((T x + v0) / theta), 0, T).
+
+    It holds for IF and every guarded dual-threshold neuron while 0 <= v0 < theta, and
+    is the QCFS activation with L = T levels when v0 = theta/2 (QCFS Theorem 1; exact
+    proof for each v0 by charge conservation).
+    """
+    assert (v0 >= 0).all()
+    assert (v0 < theta).all()
+    return np.clip(np.floor((T * x + v0) / theta), 0, T).astype(np.int64)

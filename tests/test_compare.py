@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 
 from nets import images, random_net
-from refsnn import cli, io
-from refsnn.compare import FAULTS, UNDOINGS, compare, distance, explain
+from refsnn import cli, io, neurons
+from refsnn.compare import (
+    FAULTS,
+    UNDOINGS,
+    compare,
+    distance,
+    explain,
+    explain_neurons,
+)
 from refsnn.compare.explanations import ROUNDED, WORTH
 from refsnn.compare.faults import profiles
 from refsnn.compare.trial import MOST_TRIALS
@@ -19,7 +26,7 @@ from refsnn.conformance.adapters.numpy import Adapter
 from refsnn.convert import convert
 from refsnn.errors import DataError
 from refsnn.exchange.recordings import from_monitor, load_recording, recording
-from refsnn.neurons import DualThresholdIF
+from refsnn.neurons import IF, DualThresholdIF, Neuron, initial_state, unroll
 from refsnn.profile import PROFILES, REFSNN, Profile
 from refsnn.recording import record, spikes_of
 from refsnn.snap import snap
@@ -83,6 +90,31 @@ def test_the_distance_is_that_of_the_recorded_potential() -> None:
     want = act3.v[(3, *at)] + act3.current[(4, *at)] - 1
     assert distance(seen, SNN, found.first) == want
     assert (want >= 0) == bool(WANT["act3"][(4, *at)])
+
+
+def test_a_recording_keeps_the_numbers_of_its_images() -> None:
+    seen = record(SNN, IMAGES, T, samples=np.arange(40, 45))
+    assert seen.samples.tolist() == [40, 41, 42, 43, 44]
+    assert GOLDEN.samples.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_neurons_are_explained_at_their_threshold_and_potential(
+    rng: np.random.Generator,
+) -> None:
+    x = rng.integers(-8, 24, (T, 3, 20)) / 8.0
+    how = {"theta": 2.0, "v0": 1.0}
+
+    def emitted(neuron: Neuron) -> np.ndarray:
+        start = initial_state(np.array(how["v0"]), x.shape[1:])
+        return unroll(neuron, x, start, np.array(how["theta"]))[0]
+
+    assert explain_neurons(x, emitted(IF()), **how) is None
+    to_zero = Profile(reset="to-zero")
+    found = explain_neurons(x, emitted(neurons.under(IF(), to_zero)), **how)
+    assert found.name == "reset=to-zero"
+    dual = DualThresholdIF(theta_neg=-0.5)
+    assert explain_neurons(x, emitted(dual), neuron=dual, **how) is None
+    assert explain_neurons(x, emitted(dual), **how) is not None
 
 
 def test_missing_and_misshapen_populations() -> None:

@@ -176,6 +176,7 @@ def test_what_is_no_network_is_not_saved(tmp_path: Path) -> None:
         (images(1, 4), np.zeros(3, dtype=np.uint8)),
         (images(1, 4), np.zeros((4, 1), dtype=np.uint8)),
         (images(1, 4), np.zeros(4, dtype=np.int64)),
+        (images(1, 4), np.zeros(4, dtype=np.uint16)),  # memory holds them, no file
         ([1, 2], [3]),
     ]:
         with pytest.raises(ShapeError, match="labelled images"):

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nets import constant_count
 from refsnn import neurons
 from refsnn.activations import QCFS, Clip, ReLU
 from refsnn.layers import BatchNorm, Conv2d, Linear, SumPool
-from refsnn.neurons import IF, PRESETS, DualThresholdIF, Neuron, State, constant_count
+from refsnn.neurons import IF, PRESETS, DualThresholdIF, Neuron, State
 
 GRID = 2.0**-3
 GUARDED = [

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from nets import ACTIVATIONS, images, random_net
+from nets import ACTIVATIONS, constant_count, images, random_net
 from refsnn import analysis, datasets, io
 from refsnn.activations import QCFS, Clip, ReLU
 from refsnn.analysis import TERMS, decompose, layout
@@ -26,7 +26,7 @@ from refsnn.layers import Flatten, Linear
 from refsnn.margin import judge, risks
 from refsnn.methods import prepared
 from refsnn.network import Stages
-from refsnn.neurons import IF, PRESETS, State, constant_count, initial_state, unroll
+from refsnn.neurons import IF, PRESETS, State, initial_state, unroll
 from refsnn.numerics import exact_sum
 from refsnn.passes import fold_batchnorm
 from refsnn.recording import record, spikes_of
@@ -257,9 +257,9 @@ def test_percentiles_are_numpy_s() -> None:
 
 
 BAD = {
-    "tau": ("srp", {"tau": -1}, "0 steps or more"),
-    "rho": ("cos", {"rho": -1}, "0 or more"),
-    "rounds": ("cos", {"rounds": 0}, "1 or more"),
+    "tau": ("srp", {"tau": -1}, "at least 0"),
+    "rho": ("cos", {"rho": -1}, "at least 0"),
+    "rounds": ("cos", {"rounds": 0}, "at least 1"),
     "preset": ("ecl", {"preset": "loud"}, "one of fast-snn"),
     "threshold": ("ecl", {"neg_threshold": 0.0}, "below 0"),
     "fixed threshold": ("ecl", {"preset": "snm", "neg_threshold": -0.5}, "no other"),
@@ -540,6 +540,19 @@ def test_terms_of_every_neuron_add_up_to_those_of_its_channel() -> None:
             for term, values in terms.items():
                 want = whole.populations[name].channels[c][term]
                 assert int(values[:, c].sum()) << (whole.grid - int(q)) == want
+
+
+def test_terms_of_every_neuron_are_of_the_target_asked_for() -> None:
+    ann, snn = made("qcfs")
+    some = data(5, 3)
+    whole = decompose(snn, ann, some, 6, target="relu")
+    for name, terms in analysis.neuron_terms(
+        snn, ann, some.images, 6, target="relu"
+    ).items():
+        clipping = np.moveaxis(terms["clipping"], 1, 0)
+        for c, q in enumerate(snn[name].grid):
+            want = whole.populations[name].channels[c]["clipping"]
+            assert int(clipping[c].sum()) << (whole.grid - int(q)) == want
 
 
 def test_what_cannot_be_decomposed_is_refused() -> None:

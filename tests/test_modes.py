@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nets import images, random_net, same
+from nets import constant_count, images, random_net, same
 from refsnn import io
 from refsnn.accumulators import ACCUMULATORS
 from refsnn.arithmetic import resolve
@@ -22,7 +22,7 @@ from refsnn.errors import AccumulatorError, ConversionError, OptionError, Refsnn
 from refsnn.fixed import Fixed
 from refsnn.layers import Conv2d, Linear
 from refsnn.network import INPUT, Population, Projection, SpikingNetwork
-from refsnn.neurons import IF, PRESETS, DualThresholdIF, Neuron, constant_count
+from refsnn.neurons import IF, PRESETS, DualThresholdIF, Neuron
 from refsnn.numerics import bits_behind_point
 from refsnn.passes import activations_to_neurons, canonical_form, fold_batchnorm
 from refsnn.records import tensor

@@ -487,8 +487,9 @@ def test_mutant_is_killed(name: str, verdicts: dict[str, str]) -> None:
 
 
 def test_the_package_itself_survives(tmp_path: Path) -> None:
-    source = (PACKAGE / "neurons/models.py").read_text()
-    said = survives(tmp_path, "neurons", source, LAWS)
+    module = "neurons/models"
+    source = (PACKAGE / f"{module}.py").read_text()
+    said = survives(tmp_path, module, source, LAWS)
     assert "passed" in said
     assert "failed" not in said
 

@@ -99,37 +99,6 @@ def test_every_population_is_in_the_legend() -> None:
     assert [text.get_text() for text in axes.get_legend().get_texts()] == names
 
 
-def test_figures_of_methods_and_errors_draw_their_numbers() -> None:
-    def result(correct: list[int], **more: Any) -> dict[str, Any]:
-        return {"snn": {"correct": correct}, "images": 10, **more}
-
-    some = {
-        "qcfs": result([1, 5, 9]),
-        "srp": result([4, 6, 8], stages={"tau": 4, "rho": 0, "rounds": 1}),
-        "cos": result([7], stages={"tau": 0, "rho": 2, "rounds": 1}),
-    }
-    (axes,) = plotting.accuracies(some).axes
-    lines = [line.get_xydata().tolist() for line in axes.lines]
-    assert lines[0] == [[1, 0.1], [2, 0.5], [3, 0.9]]
-    assert lines[1] == [[5, 0.4], [6, 0.6], [7, 0.8]]
-    assert lines[2] == [[3, 0.7]]
-    (axes,) = plotting.sweep([-1.0, -0.5], list(some.values())[:2], [2], "v(0)").axes
-    assert axes.lines[0].get_xydata().tolist() == [[-1, 0.5], [-0.5, 0.6]]
-    assert axes.get_xlabel() == "v(0)"
-
-    def errors(T: int, unevenness: int) -> dict[str, Any]:
-        absolute = {"propagated": 0, "unevenness": unevenness}
-        cases = {"A": T, "B": 0}
-        one = {"absolute": absolute, "cases": cases, "neurons": 16}
-        return {"T": T, "grid": 1, "populations": {"a": one, "b": one}}
-
-    (axes,) = plotting.error_terms(errors(4, 8), ("propagated", "unevenness")).axes
-    assert [bar.get_width() for bar in axes.patches] == [0.25, 0.25]
-    (axes,) = plotting.case_shares([errors(1, 0), errors(4, 0)], against="cases").axes
-    assert [line.get_label() for line in axes.lines] == ["case A"]
-    assert axes.lines[0].get_xydata().tolist() == [[1, 1 / 16], [4, 4 / 16]]
-
-
 def test_figures_of_calibration_draw_their_numbers() -> None:
     some = {
         "before": {"populations": {"a": {"gap": 0.5}, "b": {"gap": 1.0}}},

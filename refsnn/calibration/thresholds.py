@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from refsnn.calibrate import BATCH, Progress, channel_maxima
+from refsnn.calibrate import Progress, channel_maxima, watch_ann
 from refsnn.network import Network
 from refsnn.numerics import Array
-from refsnn.run import run_ann
 
 POINTS = 100
 """Candidates of the threshold search: 1, 2, ... hundredths of the maximum."""
@@ -124,11 +123,7 @@ def mmse_thresholds(
         if name in largest:
             squares[name].extend(_squares(a, T, largest[name], errors) for a in value)
 
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
-        run_ann(ann, ann.preprocess(batch), impl=impl, observe=observe)
-        if progress:
-            progress(start + len(batch), len(images))
+    watch_ann(ann, images, observe, impl=impl, progress=progress)
     return {name: _best(largest[name], np.array(s)) for name, s in squares.items()}
 
 
@@ -210,11 +205,7 @@ def moving_thresholds(
             kept = found if before is None else KEPT * before + (1 - KEPT) * found
             theta[name] = kept
 
-    for start in range(0, len(images), batch):
-        some = images[start : start + batch]
-        run_ann(ann, ann.preprocess(some), impl=impl, observe=observe)
-        if progress:
-            progress(start + len(some), len(images))
+    watch_ann(ann, images, observe, batch=batch, impl=impl, progress=progress)
     return {name: np.asarray(value) for name, value in theta.items()}
 
 

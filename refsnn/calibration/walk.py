@@ -139,7 +139,7 @@ class Walk:
         def keep(chunk: int) -> None:
             words = self._words[chunk]
             words[name] = fire(chunk)
-            for source in _sources(population):
+            for source in population.sources:
                 if self._last[source] == name:
                     del words[source]
 
@@ -161,7 +161,7 @@ class Walk:
 
     def _firing(self, name: str) -> Callable[[int], Array]:
         """Return what runs one population on the held spikes of a chunk, to words."""
-        sources = _sources(self.snn[name])
+        sources = self.snn[name].sources
         if self.impl == "kernel":
             from refsnn.engine.ordered import ordered  # noqa: PLC0415 - loads Numba
 
@@ -176,7 +176,7 @@ class Walk:
         """Run one population on its ordinary kernel, or by its definition."""
         x, exactly = self._x[chunk], Arithmetic(mode="ordered")
         trains = {}
-        for source in _sources(self.snn[name]):
+        for source in self.snn[name].sources:
             shape = self.snn[source].shape
             bits = from_words(self._words[chunk][source], shape[0])
             bits = bits.reshape(*bits.shape[:2], *shape).swapaxes(0, 1)
@@ -185,8 +185,3 @@ class Walk:
         simulation = Simulation(self.snn, x, self.T, exactly, chosen, None)
         s = simulation.fire(name, self.T, trains).astype(bool).swapaxes(0, 1)
         return in_words(s.reshape(*s.shape[:2], *as_map(s.shape[2:])))
-
-
-def _sources(p: Population) -> set[str]:
-    """Name the populations that a population draws on."""
-    return {q.source for q in p.projections} - {INPUT}

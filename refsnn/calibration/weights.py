@@ -15,6 +15,7 @@ from refsnn.calibration.optimisers import OPTIMISERS, at_rest, cosine
 from refsnn.calibration.thresholds import clip_floor
 from refsnn.calibration.walk import Walk
 from refsnn.engine.geometry import as_map
+from refsnn.errors import OptionError, need_least
 from refsnn.layers import Conv2d, Identity, LinearMap, product
 from refsnn.network import (
     INPUT,
@@ -38,22 +39,20 @@ TELL = 50
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
-    """How the weights of one layer are trained.
+    """How weights are trained, layer by layer; options of the methods that do.
 
     Attributes
     ----------
     iterations : int
         Gradient steps a layer.
     minibatch : int
-        Images of one step.
+        Images of one step, of those that train the weights.
     rate : float
-        Learning rate of the first step; it falls to 0 as half a cosine.
+        Learning rate of the first step, at most 1; it falls to 0 as half a cosine.
     optimiser : str
-        A key of :data:`refsnn.calibration.optimisers.OPTIMISERS`.
+        ``adam``, or ``sgd`` with momentum 0.9, that of the released code of 2021.
     seed : int
         Seed of the permutations that choose the images of each step.
-    shift : bool
-        Whether the loss sees the shift theta/(2T) that the neurons see.
     """
 
     iterations: int = 5000
@@ -61,7 +60,17 @@ class Training:
     rate: float = 1e-5
     optimiser: str = "adam"
     seed: int = 0
-    shift: bool = True
+
+    def __post_init__(self) -> None:
+        need_least(1, iterations=self.iterations, minibatch=self.minibatch)
+        need_least(0, seed=self.seed)
+        if not 0 < self.rate <= 1:
+            raise OptionError(
+                where="rate", got=self.rate, expected="above 0, at most 1"
+            )
+        if self.optimiser not in OPTIMISERS:
+            expected = " or ".join(OPTIMISERS)
+            raise OptionError(where="optimiser", got=self.optimiser, expected=expected)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -294,6 +303,7 @@ def calibrate_weights(
     T: int,
     how: Training,
     *,
+    shift: bool = True,
     dtype: type[Any] = np.float32,
     impl: str = "kernel",
     progress: Progress | None = None,
@@ -316,6 +326,8 @@ def calibrate_weights(
         Number of steps.
     how : Training
         Steps, rate, optimiser, seed; each layer starts with the same seed.
+    shift : bool
+        Whether the loss sees the shift theta/(2T) that the neurons see.
     dtype : type
         Type of the sums.
     impl : str
@@ -341,7 +353,7 @@ def calibrate_weights(
                 watch(p.name, t, loss)
 
         chosen = max(p.projections, key=lambda q: q.op.weight.size)
-        layer = _layer(walk, p, chosen, T, how, dtype)
+        layer = _layer(walk, p, chosen, T, shift, dtype)
         weight = trained(layer, how, tell, impl=impl)
         weight = weight.reshape(chosen.op.weight.shape)
         walk.settle(_with_weight(walk.snn, p, chosen, weight))
@@ -355,13 +367,13 @@ def _layer(
     p: Population,
     chosen: Projection,
     T: int,
-    how: Training,
+    shift: bool,
     dtype: type[Any],
 ) -> Layer:
     """Collect the task of one population, in units of activations."""
     theta = _theta(p)
     rest = np.zeros(()) if p.bias is None else p.over("bias")
-    rest = (rest - (0 if how.shift else 1 / (2 * T))) * theta
+    rest = (rest - (0 if shift else 1 / (2 * T))) * theta
     a = walk.activations(p.name)
     rest = np.broadcast_to(rest, a.shape)
     for q in p.projections:

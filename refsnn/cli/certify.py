@@ -36,7 +36,9 @@ def certify(
     """Prove that every sum and potential is exact; exit code 1 if it is not."""
     common.need_json_target(json)
     need_steps(T)
-    network = common.spiking(file, method, T, options, data, max_pool=max_pool)
+    network = common.spiking(
+        common.load(file), method, T, options, data, max_pool=max_pool
+    )
     certificate, seen = certified(network, accumulator.value, T, static=static)
     answer = {
         "network": {"name": network.name, "sha256": io.content_sha256(network)},

@@ -391,20 +391,21 @@ def converted(
 
 
 def spiking(
-    file: Path,
+    network: Network | SpikingNetwork,
     method: str | None,
     T: int | None,
     pairs: list[str] | None,
     data: str | None,
+    impl: str = "kernel",
     *,
     max_pool: bool,
 ) -> SpikingNetwork:
-    """Read a converted network, or convert a trained one as the options say.
+    """Return a converted network, or convert a trained one as the options say.
 
     Parameters
     ----------
-    file : Path
-        The file.
+    network : Network or SpikingNetwork
+        The network.
     method : str or None
         The method asked for.
     T : int or None
@@ -413,6 +414,8 @@ def spiking(
         ``--set`` texts.
     data : str or None
         The data set asked for.
+    impl : str
+        ``kernel`` or ``definition``.
     max_pool : bool
         Whether ``--max-pool-on-spikes`` was given.
 
@@ -421,9 +424,8 @@ def spiking(
     SpikingNetwork
         The network.
     """
-    network = load(file)
     if isinstance(network, Network):
-        return converted(network, method, T, pairs, data, max_pool=max_pool)
+        return converted(network, method, T, pairs, data, impl, max_pool=max_pool)
     if method is not None or pairs or max_pool:
         raise OptionError(
             where=f"network {network.name}",

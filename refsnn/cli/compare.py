@@ -16,6 +16,7 @@ from refsnn.doctor import norm_fault
 from refsnn.errors import OptionError
 from refsnn.exchange.recordings import load_recording
 from refsnn.network import SpikingNetwork
+from refsnn.restored import need_made_of
 from refsnn.trace import Trace
 
 FORMS = (".svg", ".png", ".pdf")
@@ -83,11 +84,11 @@ def _with_trained(snn: SpikingNetwork | None, ann: Path | None) -> list[Fault]:
     """Return the faults that take the trained network."""
     if ann is None:
         return []
-    trained = io.load_ann(ann)
-    if snn is None or snn.ann_sha256 != io.content_sha256(trained):
-        got = "no --net" if snn is None else f"the hash {io.content_sha256(trained)}"
+    if snn is None:
         expected = "the trained network of --net"
-        raise OptionError(where=f"--ann {ann}", got=got, expected=expected)
+        raise OptionError(where=f"--ann {ann}", got="no --net", expected=expected)
+    trained = io.load_ann(ann)
+    need_made_of(snn, trained)
     return [norm_fault(snn, trained)]
 
 

@@ -12,7 +12,6 @@ from refsnn import io
 from refsnn.cli import arguments, common
 from refsnn.doctor import MADE, Case, Examination, broken, examine, layout, steps_of
 from refsnn.errors import OptionError
-from refsnn.network import Network, SpikingNetwork
 from refsnn.run import need_steps
 
 Break = StrEnum("Break", {name: name for name in MADE})  # type: ignore[misc]  # made of MADE
@@ -36,13 +35,7 @@ def doctor(
 ) -> None:
     """Say which faults a converted network has, and what each explains."""
     common.need_json_target(json)
-    trained, converted = common.load(ann), common.load(net)
-    if not isinstance(trained, Network) or not isinstance(converted, SpikingNetwork):
-        raise OptionError(
-            where=f"doctor {ann} {net}",
-            got="other files",
-            expected="a trained network, then a converted one",
-        )
+    trained, converted = io.load_ann(ann), io.load_snn(net)
     steps = steps_of(converted, T)
     need_steps(steps)
     if converted.T not in (None, steps):

@@ -55,7 +55,9 @@ def errors(
         raise OptionError(
             where="--propagation", got=f"--target {target.value}", expected="own"
         )
-    network = common.spiking(file, method, T, options, data, max_pool=max_pool)
+    network = common.spiking(
+        common.load(file), method, T, options, data, max_pool=max_pool
+    )
     trained = common.load(ann or file)
     if not isinstance(trained, Network):
         raise OptionError(

@@ -10,7 +10,7 @@ import typer
 from refsnn import io
 from refsnn.cli import arguments, common
 from refsnn.convert import METHODS, need_fit
-from refsnn.engine.plan import why_ordinary
+from refsnn.engine.plan import ordinary
 from refsnn.errors import RefsnnError
 from refsnn.kernels import PAIRS
 from refsnn.layers import LinearMap
@@ -125,8 +125,7 @@ def _engine(snn: SpikingNetwork) -> dict[str, str]:
     """Say of each population whether it has an event-driven kernel in mode exact."""
     if snn.stages.rho:
         return {"all": "ordinary: initial potentials are moved for each image"}
-    reasons = {p.name: why_ordinary(snn, p) for p in snn.populations}
-    others = {name: f"ordinary: {why}" for name, why in reasons.items() if why}
+    others = {name: f"ordinary: {why}" for name, why in ordinary(snn).items()}
     return {**others, "others" if others else "all": "event"}
 
 

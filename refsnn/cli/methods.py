@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from refsnn.cli import arguments, common
-from refsnn.errors import OptionError
+from refsnn.convert import method_named
 from refsnn.methods import METHODS, Method
 
 ENTRY = re.compile(r"^(\w+) : .+\n((?:    .+\n?)+)", re.MULTILINE)
@@ -25,11 +25,8 @@ def methods(
 ) -> None:
     """List the conversion methods, or say everything about one."""
     common.need_json_target(json)
-    if name is not None and name not in METHODS:
-        expected = f"one of {', '.join(METHODS)}"
-        raise OptionError(where="method", got=name, expected=expected)
-    chosen = [name] if name else list(METHODS)
-    answer = {one: _about(METHODS[one]) for one in chosen}
+    chosen = METHODS if name is None else {name: method_named(name)}
+    answer = {one: _about(method) for one, method in chosen.items()}
     common.write_json(answer, json)
     if json == "-":
         return

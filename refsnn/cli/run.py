@@ -15,6 +15,7 @@ from refsnn.cli.summary import marks, print_result
 from refsnn.errors import OptionError
 from refsnn.evaluate import BATCH, evaluate, result
 from refsnn.network import Network, SpikingNetwork
+from refsnn.restored import need_made_of
 from refsnn.run import engine_of
 
 
@@ -66,20 +67,11 @@ def run(
     common.need_json_target(json)
     common.need_report_folder(report)
     network = common.load(file)
-    if isinstance(network, Network):
-        if ann is not None:
-            _refuse(network.name, "--ann", "--ann with a converted network only")
-        images = common.test_images(common.data_name(network, data), limit)
-        trained: Network | None = network
-        snn = common.converted(
-            network, method, T, options, data, impl.value, max_pool=max_pool
-        )
-    else:
-        if method is not None or options or max_pool:
-            got = "--method, --set or --max-pool-on-spikes"
-            _refuse(network.name, got, "none of them: it is converted already")
-        snn, trained = network, _trained(ann, network)
-        images = common.test_images(common.data_name(network, data), limit)
+    trained = _trained(network, ann)
+    images = common.test_images(common.data_name(network, data), limit)
+    snn = common.spiking(
+        network, method, T, options, data, impl.value, max_pool=max_pool
+    )
     arithmetic = resolve(snn, T, **numbers)
     how: dict[str, Any] = {"impl": impl.value, "schedule": schedule.value}
     chosen = engine_of(snn, arithmetic, **how, engine=engine.value)
@@ -115,20 +107,16 @@ def run(
         print_result(answer, marks(answer))
 
 
-def _refuse(name: str, got: str, expected: str) -> None:
-    raise OptionError(where=f"network {name}", got=got, expected=expected)
-
-
-def _trained(path: Path | None, snn: SpikingNetwork) -> Network | None:
-    """Load the trained network of a converted one, if it is given and the right one."""
+def _trained(network: Network | SpikingNetwork, path: Path | None) -> Network | None:
+    """Return the trained network, of a converted one if it is given and its own."""
     if path is None:
-        return None
-    ann = common.load(path)
-    sha256 = io.content_sha256(ann)
-    if not isinstance(ann, Network) or sha256 != snn.ann_sha256:
+        return network if isinstance(network, Network) else None
+    if isinstance(network, Network):
         raise OptionError(
-            where=f"--ann {path}",
-            got=f"a network with the hash {sha256}",
-            expected=f"the trained network with the hash {snn.ann_sha256}",
+            where=f"network {network.name}",
+            got="--ann",
+            expected="--ann with a converted network only",
         )
+    ann = io.load_ann(path)
+    need_made_of(network, ann)
     return ann

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from refsnn.accounting import ENERGY_TABLES
+from refsnn.accounting import ENERGY_TABLES, counts, microjoules
 from refsnn.cli.common import show, table
 from refsnn.convert import METHODS
 
@@ -105,9 +105,9 @@ def _print_observing(result: dict[str, Any]) -> None:
     if result.get("stages", {}).get("rho"):
         show("  the rho offset steps of each layer are in no count and no energy")
     if "observing" in result:
-        counts = result["observing"]["populations"].values()
+        seen = result["observing"]["populations"].values()
         spikes, synops = (
-            sum(sum(c[key]) for c in counts) for key in ("spikes", "synops")
+            sum(sum(c[key]) for c in seen) for key in ("spikes", "synops")
         )
         show(
             f"  observing steps, tau = {result['observing']['steps']}: {spikes:,} "
@@ -116,17 +116,18 @@ def _print_observing(result: dict[str, Any]) -> None:
 
 
 def _print_counts(result: dict[str, Any]) -> None:
-    images, T = result["images"], result["T"]
-    rows: list[Sequence[object]] = []
-    for name, counts in result["snn"]["populations"].items():
-        spikes, negative = sum(counts["spikes"]), sum(counts["negative"])
-        rate = (spikes + negative) / (counts["neurons"] * images * T)
-        synops = sum(counts["synops"])
-        rows.append((name, counts["neurons"], spikes, negative, f"{rate:.4f}", synops))
-    total = [sum(int(str(row[i])) for row in rows) for i in (1, 2, 3, 5)]
-    rows.append(("total", *total[:3], "", total[3]))
+    rows = counts(result)
+    total = (
+        "total",
+        sum(row[1] for row in rows),
+        sum(row[2] for row in rows),
+        sum(row[3] for row in rows),
+        "",
+        sum(row[5] for row in rows),
+    )
     head = ("population", "neurons", "spikes", "negative", "rate", "operations")
-    table(f"Spikes and synaptic operations in {T} steps, all images", head, rows)
+    title = f"Spikes and synaptic operations in {result['T']} steps, all images"
+    table(title, head, [*rows, total])
     show("  rate: spikes of both signs a neuron and step")
     show(
         "  multiply-accumulates of the constant first-layer current, once: "
@@ -137,18 +138,10 @@ def _print_counts(result: dict[str, Any]) -> None:
 
 
 def _print_energy(result: dict[str, Any], steps: Sequence[int]) -> None:
-    def microjoule(picojoule: float | None) -> str:
-        if picojoule is None:
-            return "-"
-        return f"{picojoule / result['images'] / 1e6:,.3f}"
-
-    tables = result["energy"]
-    rows = [("ANN", *(microjoule(table["ann_pJ"]) for table in tables.values()))]
-    for t in steps:
-        cells = (microjoule(table["snn_pJ"][t - 1]) for table in tables.values())
-        rows.append((f"SNN, T = {t}", *cells))
+    rows = [("ANN", *microjoules(result, None))]
+    rows += [(f"SNN, T = {t}", *microjoules(result, t)) for t in steps]
     title = "Energy estimate, uJ an image: counts x a named table"
-    table(title, ("", *tables), rows)
+    table(title, ("", *result["energy"]), rows)
     for name in result["energy"]:
         entry = ENERGY_TABLES[name]
         show(f"  {name}: {entry.source}; {entry.status}.")

@@ -41,7 +41,9 @@ def trace(
     """
     io.need_target(out, force=force)
     need_steps(T)
-    network = common.spiking(file, method, T, options, data, max_pool=max_pool)
+    network = common.spiking(
+        common.load(file), method, T, options, data, max_pool=max_pool
+    )
     images = common.test_images(common.data_name(network, data), samples)
     with common.progress("tracing"):
         made = record(

@@ -23,7 +23,7 @@ from refsnn.margin import judge, need_network_of
 from refsnn.network import SpikingNetwork
 from refsnn.neurons import IF, Neuron, initial_state, under, unroll
 from refsnn.numerics import Array
-from refsnn.profile import REFSNN, Profile
+from refsnn.profile import REFSNN
 from refsnn.trace import Trace
 
 ROUNDED = 1e-3
@@ -323,7 +323,6 @@ def explain_neurons(
     neuron: Neuron | None = None,
     theta: Array | float = 1.0,
     v0: Array | float = 0.0,
-    own: Profile = REFSNN,
 ) -> Explanation | None:
     """Look for the conventions under which neurons emit given spikes.
 
@@ -337,19 +336,17 @@ def explain_neurons(
         The model; IF by default.
     theta, v0 : ndarray or float, potential
         Threshold and initial potential, broadcastable over (B, *S).
-    own : Profile
-        The conventions that were expected.
 
     Returns
     -------
     Explanation or None
-        None if the neurons follow the expected conventions.
+        None if the neurons follow refsnn's conventions.
     """
     model = neuron or IF()
     state = initial_state(np.asarray(v0), x.shape[1:])
     tried: list[str] = []
     differing, best = spikes.size, (spikes.size, "the reference as it is")
-    for name, profile in [("", own), *profiles(own)]:
+    for name, profile in [("", REFSNN), *profiles(REFSNN)]:
         try:
             got, _ = unroll(under(model, profile), x, state, np.asarray(theta))
         except DomainError:  # not defined, or more spikes than a byte holds

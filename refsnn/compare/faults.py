@@ -73,8 +73,7 @@ def _weights(
                 projections.append(q)
                 continue
             changed = True
-            op = dataclasses.replace(q.op, weight=weight)
-            projections.append(dataclasses.replace(q, op=op))
+            projections.append(q.with_weight(weight))
         if not changed:
             return None
         return dataclasses.replace(p, projections=tuple(projections))

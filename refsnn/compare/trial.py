@@ -23,7 +23,7 @@ from refsnn.compare.faults import FAULTS, Fault, profiles, single_profiles
 from refsnn.compare.first import compare
 from refsnn.compare.undo import UNDOINGS
 from refsnn.errors import DomainError
-from refsnn.network import INPUT, SpikingNetwork
+from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.profile import REFSNN, Profile
 from refsnn.recording import spikes_of
@@ -92,21 +92,6 @@ class Scene:
             golden=self.golden.of(samples),
         )
 
-    def sources(self, name: str) -> set[str]:
-        """Name the populations that a population draws on.
-
-        Parameters
-        ----------
-        name : str
-            The population.
-
-        Returns
-        -------
-        set of str
-            Their names.
-        """
-        return {q.source for q in self.snn[name].projections} - {INPUT}
-
     def responding(self) -> list[str]:
         """Name the populations whose own inputs were recorded.
 
@@ -115,7 +100,9 @@ class Scene:
         list of str
             Their names.
         """
-        return [name for name in self.other if self.sources(name) <= self.other.keys()]
+        return [
+            name for name in self.other if self.snn[name].sources <= self.other.keys()
+        ]
 
     def response(self, name: str, changed: Changed) -> int:
         """Count where a population differs, given the recorded spikes as its input.
@@ -137,7 +124,7 @@ class Scene:
         ordered, kernel = Arithmetic(mode="ordered"), implementation("kernel")
         T = self.golden.T
         simulation = Simulation(changed.snn, scaled, T, ordered, kernel, None, masks)
-        spikes = {source: self.other[source] for source in self.sources(name)}
+        spikes = {source: self.other[source] for source in self.snn[name].sources}
         got = simulation.fire(name, T, spikes)
         return int(np.count_nonzero(got != self.other[name]))
 
@@ -229,7 +216,7 @@ class Trial:
         self.samples = _worst_samples(scene)
         self.few = scene.of(self.samples)
 
-    def first_round(self, more: Sequence[Fault], *, again: bool) -> bool:
+    def first_round(self, more: Sequence[Fault], *, again: bool) -> None:
         """Change one thing.
 
         Parameters
@@ -238,11 +225,6 @@ class Trial:
             Faults to try behind the built-in ones.
         again : bool
             Whether the state may not have been reset.
-
-        Returns
-        -------
-        bool
-            Whether something was accepted.
         """
         candidates = itertools.chain(
             self._conventions(self.plain, profiles),
@@ -250,30 +232,25 @@ class Trial:
             self._faults(self.plain, (*FAULTS, *more)),
             self._combined((*FAULTS, *more)),
         )
-        return self._search(candidates)
+        self._search(candidates)
 
-    def second_round(self, more: Sequence[Fault]) -> bool:
+    def second_round(self, more: Sequence[Fault]) -> None:
         """Change one thing more.
 
         Parameters
         ----------
         more : sequence of Fault
             Faults to try behind the built-in ones.
-
-        Returns
-        -------
-        bool
-            Whether something was accepted.
         """
-        return any(
+        for base in self._bases():
             self._search(
                 itertools.chain(
                     self._faults(base, (*FAULTS, *more)),
                     self._conventions(base, single_profiles),
                 )
             )
-            for base in self._bases()
-        )
+            if self.accepted:
+                break
 
     def nearest(self) -> list[tuple[int, int, Changed]]:
         """Run the candidates that came nearest on all samples.
@@ -291,14 +268,13 @@ class Trial:
                 self._on_all(number, changed)
         return sorted(self.whole, key=lambda found: found[:2])
 
-    def _search(self, candidates: Iterable[Changed]) -> bool:
+    def _search(self, candidates: Iterable[Changed]) -> None:
         """Try candidates, up to the first that is accepted unless all are asked for."""
         for changed in candidates:
             if changed.name not in self.tried and self._accept(changed):
                 self.accepted.append(changed)
                 if not self.every:
                     break
-        return bool(self.accepted)
 
     def _conventions(
         self,

@@ -51,18 +51,13 @@ def vector(name: str) -> Vector:
     return {**SMALL, **LARGE}[name](name)
 
 
-def vectors(*, quick: bool = False) -> Iterator[Vector]:
+def vectors() -> Iterator[Vector]:
     """Build the vectors, the probe first.
-
-    Parameters
-    ----------
-    quick : bool
-        Whether only the small networks are wanted.
 
     Yields
     ------
     Vector
         One after another.
     """
-    for name in names(quick=quick):
+    for name in names():
         yield vector(name)

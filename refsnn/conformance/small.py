@@ -47,9 +47,9 @@ class _Builder:
         self.shapes[name] = shape
         return name
 
-    def draw(self, shape: Shape, low: int = -5, high: int = 7, bits: int = 3) -> Array:
+    def draw(self, shape: Shape) -> Array:
         self.seed += 1
-        return dyadic(self.seed, shape, low, high, bits)
+        return dyadic(self.seed, shape, -5, 7, 3)
 
     def conv(
         self,

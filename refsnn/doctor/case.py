@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refsnn.calibrate import by_channel, watch_ann
 from refsnn.datasets import Images
 from refsnn.errors import OptionError
 from refsnn.methods import METHODS, prepared
-from refsnn.network import Network, Population, Projection, SpikingNetwork
+from refsnn.network import Network, Population, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.restored import need_made_of, scales, uncalibrated
-from refsnn.run import run_ann
 
 BATCH = 50
 """Images of the trained network at once; no result depends on it."""
@@ -166,12 +166,10 @@ class Case:
 
         def observe(name: str, a: Array) -> None:
             if name in names:
-                rows = np.moveaxis(what(name, a), 1, 0).reshape(a.shape[1], -1)
+                rows = by_channel(what(name, a))
                 total[name] = total.get(name, 0) + rows.sum(axis=1)
 
-        for start in range(0, len(self.data.labels), BATCH):
-            x = self.ready.preprocess(self.data.images[start : start + BATCH])
-            run_ann(self.ready, x, observe=observe)
+        watch_ann(self.ready, self.data.images, observe, batch=BATCH)
         return total
 
     def having(self, snn: SpikingNetwork, T: int | None = None) -> Case:
@@ -234,8 +232,8 @@ class Case:
         def change(p: Population) -> Population:
             own = factors.get(p.name, one)
             projections = tuple(
-                with_weight(
-                    q, q.op.normalised(factors.get(q.source, one), 1, own).weight
+                q.with_weight(
+                    q.op.normalised(factors.get(q.source, one), 1, own).weight
                 )
                 for q in p.projections
             )
@@ -322,21 +320,3 @@ def worst(numbers: Mapping[str, float], measures: str) -> Sign | None:
         return None
     layer = max(numbers, key=lambda name: numbers[name])
     return Sign(float(numbers[layer]), layer, measures)
-
-
-def with_weight(q: Projection, weight: Array) -> Projection:
-    """Return a projection with another weight.
-
-    Parameters
-    ----------
-    q : Projection
-        The projection.
-    weight : ndarray
-        Its new weight.
-
-    Returns
-    -------
-    Projection
-        The new one.
-    """
-    return dataclasses.replace(q, op=dataclasses.replace(q.op, weight=weight))

@@ -6,13 +6,14 @@ import dataclasses
 
 import numpy as np
 
+from refsnn.calibrate import by_channel, watch_ann
 from refsnn.doctor.case import BATCH, V0_LOOSE, Case, Sign, worst
 from refsnn.layers import BatchNorm, LinearMap
 from refsnn.methods import METHODS, Context, Method
 from refsnn.network import Population
 from refsnn.neurons import State
 from refsnn.numerics import Array
-from refsnn.run import run_ann, run_snn
+from refsnn.run import run_snn
 
 LOOKED_AT = 20
 """Images whose charge is followed; only the number depends on it."""
@@ -274,11 +275,9 @@ def _from_statistics(case: Case) -> float | None:
 
     def observe(name: str, value: Array) -> None:
         if name == norm.inputs[0]:
-            seen.append(np.moveaxis(value, 1, 0).reshape(value.shape[1], -1))
+            seen.append(by_channel(value))
 
-    images = case.data.images[: 4 * BATCH]
-    for start in range(0, len(images), BATCH):
-        run_ann(ann, ann.preprocess(images[start : start + BATCH]), observe=observe)
+    watch_ann(ann, case.data.images[: 4 * BATCH], observe, batch=BATCH)
     op = norm.op
     assert isinstance(op, BatchNorm)  # noqa: S101 - chosen above
     values, deviation = np.concatenate(seen, axis=1), np.sqrt(op.var + op.eps)

@@ -233,22 +233,14 @@ def _is_gain(before: Array, after: Array) -> bool:
     return gained - lost > SURE * math.sqrt(gained + lost)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Part:
-    images: int
-    classes: Array
-
-
 def _right(case: Case) -> Array:
     """Say which images the converted network classifies correctly after T steps."""
 
-    def predict(images: Array, labels: Array) -> _Part:  # noqa: ARG001 - nothing is judged
+    def right(images: Array, labels: Array) -> Array:
         run = run_snn(case.snn, case.snn.preprocess(images), case.T)
-        return _Part(images=len(images), classes=run.logits[-1].argmax(axis=-1))
+        return np.asarray(run.logits[-1].argmax(axis=-1) == labels)
 
-    found = parts(predict, case.data, BATCH, None, None)
-    classes = np.concatenate([part.classes for part in found])
-    return np.asarray(classes == case.data.labels)
+    return np.concatenate(list(parts(right, case.data, BATCH, None, None)))
 
 
 def layout(examination: Examination) -> dict[str, Any]:

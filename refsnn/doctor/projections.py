@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from refsnn.doctor.case import Case, with_weight
+from refsnn.doctor.case import Case
 from refsnn.network import Population, Projection
 from refsnn.numerics import Array
 
@@ -77,7 +77,7 @@ def put(
         The new one.
     """
     projections = tuple(
-        with_weight(q, m.op.weight) if take else q
+        q.with_weight(m.op.weight) if take else q
         for q, m, take in zip(p.projections, model.projections, where, strict=True)
     )
     p = dataclasses.replace(p, projections=projections)

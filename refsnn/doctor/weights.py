@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from refsnn.doctor.case import Case, Sign, with_weight, worst
+from refsnn.doctor.case import Case, Sign, worst
 from refsnn.doctor.projections import distance, masked, put
 from refsnn.doctor.wiring import dead, left_out
 from refsnn.methods import METHODS
@@ -53,7 +53,7 @@ def flip_kernels(case: Case) -> Case | None:
 
     def change(p: Population) -> Population:
         projections = tuple(
-            with_weight(q, _flipped(q.op.weight)) if q.op.op != "identity" else q
+            q.with_weight(_flipped(q.op.weight)) if q.op.op != "identity" else q
             for q in p.projections
         )
         return dataclasses.replace(
@@ -113,9 +113,9 @@ def trained_weights(case: Case) -> Case:
         model = case.expected[p.name]
         projections = []
         for q, m in zip(p.projections, model.projections, strict=True):
-            ours = _living(with_weight(q, np.ones_like(q.op.weight)), p.name, alive)
+            ours = _living(q.with_weight(np.ones_like(q.op.weight)), p.name, alive)
             weight = np.where(ours != 0, m.op.weight, q.op.weight)
-            projections.append(with_weight(m, weight))
+            projections.append(m.with_weight(weight))
         model = dataclasses.replace(model, projections=tuple(projections))
         astray = found[p.name]
         return put(case, p, model, astray.where, bias=astray.bias)
@@ -175,4 +175,4 @@ def _living(q: Projection, target: str, alive: dict[str, Array]) -> Array:
 
 def _lone(q: Projection, target: str, alive: dict[str, Array]) -> Projection:
     """Return a projection without the weights of dead channels."""
-    return with_weight(q, _living(q, target, alive))
+    return q.with_weight(_living(q, target, alive))

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from refsnn import compare
-from refsnn.doctor.case import Case, Sign, with_weight, worst
+from refsnn.doctor.case import Case, Sign, worst
 from refsnn.doctor.projections import TINY, distance, flat, masked, put
 from refsnn.layers import BatchNorm
 from refsnn.methods import prepared
@@ -98,7 +98,7 @@ def norm_fault(snn: SpikingNetwork, ann: Network) -> compare.Fault:
         if all(q.source == INPUT for q in p.projections):
             return None
         projections = tuple(
-            q if q.source == INPUT else with_weight(q, m.op.weight)
+            q if q.source == INPUT else q.with_weight(m.op.weight)
             for q, m in zip(p.projections, model.projections, strict=True)
         )
         bias = p.bias if p.fed_by_image else model.bias
@@ -224,7 +224,7 @@ def unscale_shortcuts(case: Case) -> Case | None:
 
     def change(p: Population) -> Population:
         projections = tuple(
-            with_weight(q, np.ones_like(q.op.weight)) if q.op.op == "identity" else q
+            q.with_weight(np.ones_like(q.op.weight)) if q.op.op == "identity" else q
             for q in p.projections
         )
         return dataclasses.replace(p, projections=projections)
@@ -292,7 +292,7 @@ def scale_shortcuts(case: Case) -> Case:
     def change(p: Population) -> Population:
         due = iter(_shortcuts(case, p))
         projections = tuple(
-            with_weight(q, next(due)[1]) if q.op.op == "identity" else q
+            q.with_weight(next(due)[1]) if q.op.op == "identity" else q
             for q in p.projections
         )
         return dataclasses.replace(p, projections=projections)
@@ -322,7 +322,7 @@ def kill_channels(case: Case) -> Case | None:
 
     def change(t: Population) -> Population:
         projections = tuple(
-            with_weight(q, masked(q, ~killed)) if q.source == p.name else q
+            q.with_weight(masked(q, ~killed)) if q.source == p.name else q
             for q in t.projections
         )
         t = dataclasses.replace(t, projections=projections)
@@ -431,7 +431,7 @@ def wake_channels(case: Case) -> Case:
             if columns is not None and columns.any():
                 weight = weight + masked(m, columns)
             shaped = rows.reshape(-1, *[1] * (weight.ndim - 1))
-            projections.append(with_weight(q, np.where(shaped, m.op.weight, weight)))
+            projections.append(q.with_weight(np.where(shaped, m.op.weight, weight)))
         bias = None if p.bias is None else p.over("bias")
         if bias is not None and rows.any():
             model = wired[p.name].bias

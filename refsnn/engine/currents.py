@@ -15,7 +15,7 @@ from refsnn.engine.plan import Plan
 from refsnn.kernels.currents import image_currents
 from refsnn.layers import Conv2d
 from refsnn.network import INPUT, SpikingNetwork
-from refsnn.numerics import Array, aligned, per_channel, require_finite
+from refsnn.numerics import Array, aligned, per_channel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,16 +68,9 @@ class Currents:
     def _as_defined(self, snn: SpikingNetwork, x: Array) -> tuple[Array, Array]:
         """Compute the current as its definition does, and lay it out."""
         p = self.plan.population
-        acc = np.zeros((len(x), *p.shape))
-        for q in p.projections:
-            if q.source == INPUT:
-                acc = kernels.accumulate(q.op, acc, q.pooled(x))
-        if p.bias is not None:
-            acc = acc + p.over("bias")
-        where = f"spiking network {snn.name}, current of population {p.name}"
-        require_finite(acc, where=where, axes="(sample, *shape)")
         plain = dataclasses.replace(self.arithmetic, carrier="float64")
-        true = plain.current(snn, p, acc).reshape(len(x), *as_map(p.shape))
+        true = plain.image_current(snn, p, x, kernels.accumulate)
+        true = true.reshape(len(x), *as_map(p.shape))
         lanes = self.plan.words * LANES
         true = np.moveaxis(true, 1, 0)
         fast = self.plan.numbers.of(true)

@@ -17,8 +17,8 @@ from refsnn.engine.calls import Call
 from refsnn.engine.currents import Currents, image_current
 from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import LANES, from_words, in_words, words_of
-from refsnn.engine.places import Places, lay_out, pixels, signs
-from refsnn.engine.plan import Plan, prepare, why_ordinary
+from refsnn.engine.places import Places, lay_out, pixels
+from refsnn.engine.plan import Plan, ordinary, prepare
 from refsnn.kernels import events
 from refsnn.kernels.readouts import read_out, tally
 from refsnn.kernels.shared import split
@@ -39,10 +39,6 @@ class Prepared:
     ----------
     network : weak reference to SpikingNetwork
         The network, which is not kept alive by being prepared.
-    arithmetic : Arithmetic
-        The numbers of the run.
-    steps : int
-        Steps that it is prepared for, at most.
     plans : dict of str to Plan
         By population; those without a kernel are missing.
     ordinary : dict of str to str
@@ -57,8 +53,6 @@ class Prepared:
     """
 
     network: ReferenceType[SpikingNetwork]
-    arithmetic: Arithmetic
-    steps: int
     plans: dict[str, Plan]
     ordinary: dict[str, str]
     currents: dict[str, Currents]
@@ -148,18 +142,16 @@ def prepared(snn: SpikingNetwork, T: int, arithmetic: Arithmetic) -> Prepared:
 
 def _prepare(snn: SpikingNetwork, steps: int, arithmetic: Arithmetic) -> Prepared:
     """Lay out every population that has a kernel."""
-    reasons = {p.name: why_ordinary(snn, p) for p in snn.populations}
+    others = ordinary(snn)
     plans = {
         p.name: prepare(snn, p, ranges(snn)[p.name], steps, arithmetic.carrier)
         for p in snn.populations
-        if not reasons[p.name]
+        if p.name not in others
     }
     return Prepared(
         network=ref(snn),
-        arithmetic=arithmetic,
-        steps=steps,
         plans=plans,
-        ordinary={name: why for name, why in reasons.items() if why},
+        ordinary=others,
         currents={
             name: image_current(snn, plan, arithmetic)
             for name, plan in plans.items()
@@ -251,7 +243,7 @@ class Engine:
         p, leading = self.prepared.snn[name], (self.B, self.T)
         places = self.places.spikes
         s = self._from_words(p, places[name, 1], leading).astype(np.int8)
-        if len(signs(p)) > 1:
+        if len(p.signs) > 1:
             s -= self._from_words(p, places[name, -1], leading)
         return np.ascontiguousarray(s.swapaxes(0, 1))
 
@@ -266,7 +258,7 @@ class Engine:
             Its spikes.
         """
         p = self.prepared.snn[name]
-        for sign in signs(p):
+        for sign in p.signs:
             begin = self.places.spikes[name, sign]
             self._to_words(p, (s == sign).swapaxes(0, 1), begin)
 
@@ -349,7 +341,7 @@ class Engine:
         p, fan_out = self.prepared.snn[name], self.prepared.fan_outs[name]
         counts = np.zeros((3, self.T), dtype=np.int64)
         steps = np.arange(self.B * self.T).reshape(self.B, self.T) * pixels(p)
-        for sign in signs(p):
+        for sign in p.signs:
             begin = self.places.spikes[name, sign] + steps
             own = counts[0 if sign > 0 else 1]
             tally(self.arena, begin, fan_out, own, counts[2])

@@ -59,22 +59,6 @@ def pixels(p: Population) -> int:
     return H * W * words_of(C)
 
 
-def signs(p: Population) -> tuple[int, ...]:
-    """Say which signs a population's spikes have.
-
-    Parameters
-    ----------
-    p : Population
-        The population.
-
-    Returns
-    -------
-    tuple of int
-        1, or 1 and -1.
-    """
-    return (1, -1) if p.neuron and min(p.neuron.alphabet) < 0 else (1,)
-
-
 def lay_out(
     hidden: Iterable[Population],
     plans: Mapping[str, Plan],
@@ -109,7 +93,7 @@ def lay_out(
     """
     spikes, kept, size = {}, {}, 0
     for p in hidden:
-        for sign in signs(p):
+        for sign in p.signs:
             spikes[p.name, sign] = size
             size += T * B * pixels(p)
     for name, plan in plans.items():

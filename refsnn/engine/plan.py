@@ -97,8 +97,6 @@ class Plan:
         (C, H, W).
     words : int
         Words of a pixel.
-    signed : bool
-        Whether it emits negative spikes.
     fold : int
         Pixels taken together.
     parts : tuple of Part
@@ -109,7 +107,6 @@ class Plan:
     numbers: Numbers
     shape: Shape
     words: int
-    signed: bool
     fold: int
     parts: tuple[Part, ...]
 
@@ -143,6 +140,23 @@ def why_ordinary(snn: SpikingNetwork, p: Population) -> str:
     if p.neuron is None and len(p.shape) > 1:
         return "a readout with rows and columns"
     return ""
+
+
+def ordinary(snn: SpikingNetwork) -> dict[str, str]:
+    """Say which populations have no event-driven kernel, and why.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network.
+
+    Returns
+    -------
+    dict of str to str
+        Reasons by population; those that have one are missing.
+    """
+    reasons = {p.name: why_ordinary(snn, p) for p in snn.populations}
+    return {name: why for name, why in reasons.items() if why}
 
 
 def prepare(
@@ -185,7 +199,6 @@ def prepare(
         numbers=chosen,
         shape=shape,
         words=words_of(shape[0]),
-        signed=isinstance(p.neuron, DualThresholdIF),
         fold=fold,
         parts=parts,
     )
@@ -195,10 +208,9 @@ def _seen(snn: SpikingNetwork, q: Any) -> Seen:
     source = snn[q.source]
     laid = cast(Windows, windows(q, source.shape))  # why_ordinary was asked before
     C, H, W = as_map(source.shape)
-    signed = source.neuron is not None and min(source.neuron.alphabet) < 0
     return Seen(
         source=q.source,
-        signs=(1, -1) if signed else (1,),
+        signs=source.signs,
         words=words_of(C),
         shape=(H, W),
         windows=laid,

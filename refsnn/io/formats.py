@@ -370,6 +370,12 @@ def images_tree(images: Array, labels: Array) -> Tree:
         The content.
     """
     need_images(images, labels)
+    if labels.dtype != np.uint8:
+        raise ShapeError(
+            where="labelled images",
+            got=f"labels of {labels.dtype}",
+            expected="labels of uint8, which are what readers accept",
+        )
     tree = Tree()
     tree.attributes["/"] = {"format": "refsnn-images", "version": VERSION}
     tree.arrays.update({"/images": images, "/labels": labels})

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from refsnn.layers.base import Layer
+from refsnn.layers.windows import taps
 from refsnn.numerics import Array, Shape, per_channel
 from refsnn.records import flag, ints, tensor
 
@@ -253,15 +254,14 @@ class Conv2d(LinearMap):
     def terms(self, x: Array) -> Iterator[Array]:
         O, I, P, Q = self.weight.shape
         G = self.groups
-        _, H, W = self.out_shape(x.shape[1:])
-        (s0, s1), (d0, d1) = self.stride, self.dilation
+        size = self.out_shape(x.shape[1:])[1:]
         weight = self.weight.astype(x.dtype).reshape(G, O // G, I, P, Q, 1, 1)
         x = np.pad(x, ((0, 0), (0, 0), *self.pads))
         x = x.reshape(len(x), G, 1, I, *x.shape[2:])
-        for c, p, q in np.ndindex(I, P, Q):
-            rows = slice(p * d0, p * d0 + (H - 1) * s0 + 1, s0)
-            columns = slice(q * d1, q * d1 + (W - 1) * s1 + 1, s1)
-            yield weight[:, :, c, p, q] * x[:, :, :, c, rows, columns]
+        met = taps(x, size, (P, Q), self.stride, self.dilation)
+        for c in range(I):
+            for (p, q), tap in zip(np.ndindex(P, Q), met, strict=True):
+                yield weight[:, :, c, p, q] * tap[:, :, :, c]
 
     def tap_sums(self, weight: Array, shape: Shape) -> Array:
         rows, columns = (

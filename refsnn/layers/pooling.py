@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refsnn.layers.base import Layer
+from refsnn.layers.windows import taps
 from refsnn.numerics import Array, Shape
 from refsnn.records import ints
 
@@ -49,12 +50,8 @@ class Pool(Layer, abstract=True):
             For each position in the window, in (row, column) order, that element of
             every window; views.
         """
-        _, H, W = self.out_shape(x.shape[1:])
-        (k0, k1), (s0, s1) = self.kernel, self.stride
-        return [
-            x[..., p : p + (H - 1) * s0 + 1 : s0, q : q + (W - 1) * s1 + 1 : s1]
-            for p, q in np.ndindex(k0, k1)
-        ]
+        size = self.out_shape(x.shape[1:])[1:]
+        return taps(x, size, self.kernel, self.stride)
 
 
 class SumPool(Pool):

@@ -14,6 +14,7 @@ from functools import singledispatch
 import numpy as np
 
 from refsnn.layers.linear_maps import Conv2d, Identity, Linear, LinearMap
+from refsnn.layers.windows import taps
 from refsnn.numerics import Array, Shape, bind, per_channel
 
 Gradient = Callable[[Array], Array]
@@ -103,23 +104,9 @@ def vjp(op: LinearMap, x: Array, g: Array) -> tuple[Array, Array]:
     return pulled_back(op, g, x.shape[1:]), linearised(op, x)[1](g)
 
 
-def _windows(op: Conv2d, x: Array) -> list[Array]:
+def _windows(op: Conv2d, x: Array, size: Shape) -> list[Array]:
     """Return, for each kernel element in order, what it meets: views of padded x."""
-    _, _, P, Q = op.weight.shape
-    H, W = (
-        (n - d * (k - 1) - 1) // s + 1
-        for n, d, k, s in zip(x.shape[2:], op.dilation, (P, Q), op.stride, strict=True)
-    )
-    (s0, s1), (d0, d1) = op.stride, op.dilation
-    return [
-        x[
-            :,
-            :,
-            p * d0 : p * d0 + (H - 1) * s0 + 1 : s0,
-            q * d1 : q * d1 + (W - 1) * s1 + 1 : s1,
-        ]
-        for p, q in np.ndindex(P, Q)
-    ]
+    return taps(x, size, op.weight.shape[2:], op.stride, op.dilation)
 
 
 def _columns(op: Conv2d, x: Array) -> Array:
@@ -128,7 +115,7 @@ def _columns(op: Conv2d, x: Array) -> Array:
     M, C, H, W = x.shape
     padded = np.zeros((M, C, H + top + bottom, W + left + right), dtype=x.dtype)
     padded[:, :, top : top + H, left : left + W] = x
-    windows = _windows(op, padded)
+    windows = _windows(op, padded, op.out_shape(x.shape[1:])[1:])
     columns = np.empty((M, C, len(windows), *windows[0].shape[2:]), dtype=x.dtype)
     for k, window in enumerate(windows):
         columns[:, :, k] = window
@@ -166,7 +153,7 @@ def _(op: Conv2d, g: Array, shape: Shape) -> Array:
     C, H, W = shape
     padded = np.zeros((len(g), C, H + top + bottom, W + left + right), dtype=g.dtype)
     columns = columns.reshape(len(g), C, -1, *g.shape[2:])
-    for k, window in enumerate(_windows(op, padded)):
+    for k, window in enumerate(_windows(op, padded, g.shape[2:])):
         window += columns[:, :, k]  # noqa: PLW2901 - views of `padded`
     return padded[:, :, top : top + H, left : left + W]
 

@@ -7,8 +7,7 @@ import dataclasses
 import numpy as np
 
 from refsnn.calibration import Training
-from refsnn.calibration.optimisers import OPTIMISERS
-from refsnn.errors import OptionError
+from refsnn.errors import OptionError, need_least
 from refsnn.neurons import PRESETS
 from refsnn.numerics import Array
 
@@ -135,8 +134,7 @@ class SRPOptions:
     tau: int = 4
 
     def __post_init__(self) -> None:
-        if self.tau < 0:
-            raise OptionError(where="tau", got=self.tau, expected="0 steps or more")
+        need_least(0, tau=self.tau)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -155,10 +153,8 @@ class COSOptions:
     rounds: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("rho", 0), ("rounds", 1)):
-            value = getattr(self, name)
-            if value < least:
-                raise OptionError(where=name, got=value, expected=f"{least} or more")
+        need_least(0, rho=self.rho)
+        need_least(1, rounds=self.rounds)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -258,67 +254,7 @@ class CalibrationOptions(PoolOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingOptions:
-    """Options of weights that are trained layer by layer.
-
-    Attributes
-    ----------
-    iterations : int
-        Gradient steps a layer.
-    minibatch : int
-        Images of one step, of those that train the weights.
-    rate : float
-        Learning rate of the first step, at most 1; it falls to 0 as half a cosine.
-    optimiser : str
-        ``adam``, or ``sgd`` with momentum 0.9, that of the released code of 2021.
-    seed : int
-        Seed of what is drawn.
-    """
-
-    iterations: int = 5000
-    minibatch: int = 32
-    rate: float = 1e-5
-    optimiser: str = "adam"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("iterations", 1), ("minibatch", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if value < least:
-                raise OptionError(where=name, got=value, expected=f"{least} or more")
-        if not 0 < self.rate <= 1:
-            raise OptionError(
-                where="rate", got=self.rate, expected="above 0, at most 1"
-            )
-        if self.optimiser not in OPTIMISERS:
-            expected = " or ".join(OPTIMISERS)
-            raise OptionError(where="optimiser", got=self.optimiser, expected=expected)
-
-    def training(self, *, shift: bool) -> Training:
-        """Say how a layer is trained.
-
-        Parameters
-        ----------
-        shift : bool
-            Whether the loss sees the neurons' shift.
-
-        Returns
-        -------
-        Training
-            Steps, rate, optimiser, seed.
-        """
-        return Training(
-            iterations=self.iterations,
-            minibatch=self.minibatch,
-            rate=self.rate,
-            optimiser=self.optimiser,
-            seed=self.seed,
-            shift=shift,
-        )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AdvancedOptions(CalibrationOptions, TrainingOptions):
+class AdvancedOptions(CalibrationOptions, Training):
     """Options of parameter calibration that trains weights.
 
     Attributes
@@ -336,7 +272,7 @@ class AdvancedOptions(CalibrationOptions, TrainingOptions):
 
     def __post_init__(self) -> None:
         CalibrationOptions.__post_init__(self)
-        TrainingOptions.__post_init__(self)
+        Training.__post_init__(self)
         need_part("minibatch", self.minibatch, self.samples)
 
     def chosen(self, total: int) -> Array:
@@ -380,10 +316,8 @@ class CodeOptions:
     spiking_pool: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("batches", 1), ("batch", 1), ("draw", 0)):
-            value = getattr(self, name)
-            if value < least:
-                raise OptionError(where=name, got=value, expected=f"{least} or more")
+        need_least(1, batches=self.batches, batch=self.batch)
+        need_least(0, draw=self.draw)
 
     @property
     def needed(self) -> int:
@@ -408,7 +342,7 @@ class CodeOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AdvancedCodeOptions(CodeOptions, TrainingOptions):
+class AdvancedCodeOptions(CodeOptions, Training):
     """Options of weight calibration as released.
 
     Attributes
@@ -421,9 +355,8 @@ class AdvancedCodeOptions(CodeOptions, TrainingOptions):
 
     def __post_init__(self) -> None:
         CodeOptions.__post_init__(self)
-        TrainingOptions.__post_init__(self)
-        if self.trained < 1:
-            raise OptionError(where="trained", got=self.trained, expected="1 or more")
+        Training.__post_init__(self)
+        need_least(1, trained=self.trained)
         need_part("minibatch", self.minibatch, self.trained, "trained")
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from refsnn.activations import QCFS
 from refsnn.methods import rules
 from refsnn.methods.base import Method
@@ -33,10 +35,27 @@ _SRP = (
     "potential, AAAI 2023"
 )
 
+_GRID = "the paper's text was not seen: its threshold grid is as reported by others"
 _CODE = (
     "the released algorithm as described by others; its images are augmented at "
     "random, these are not; its batches are drawn by PyTorch, these by NumPy, and "
     "recorded; which batch calibrates is open: here the first"
+)
+
+_calibration = partial(
+    Method,
+    citation=f"{_CALIBRATION}; released code",
+    neuron=rules.integrate_and_fire(0.0),
+    finish=rules.shifted,
+    shifts=True,
+    depends_on_T=True,
+)
+
+_as_released = partial(
+    _calibration,
+    passes=(rules.moving_thresholds(search=True),),
+    options=CodeOptions,
+    reconstruction=_CODE,
 )
 
 METHODS: dict[str, Method] = {
@@ -90,116 +109,63 @@ METHODS: dict[str, Method] = {
         "sentinel, stay; more than one round is the paper's iterated form as recalled "
         "by others",
     ),
-    "calib-none": Method(
+    "calib-none": _calibration(
         summary="theta = largest activation of the layer, theta/(2T) added to every "
         "current, nothing calibrated",
-        citation=f"{_CALIBRATION}; released code",
         passes=(rules.max_thresholds,),
-        neuron=rules.integrate_and_fire(0.0),
-        finish=rules.shifted,
-        shifts=True,
         options=PoolOptions,
-        depends_on_T=True,
     ),
-    "calib-light": Method(
+    "calib-light": _calibration(
         summary="theta = smallest squared error, theta/(2T) added to every current, "
         "biases calibrated layer by layer",
-        citation=f"{_CALIBRATION}; released code",
         passes=(rules.mmse_thresholds,),
-        neuron=rules.integrate_and_fire(0.0),
-        finish=rules.shifted,
-        shifts=True,
         calibrate=rules.calibrated("bias"),
         options=CalibrationOptions,
-        reconstruction="the paper's text was not seen: its threshold grid is as "
-        "reported by others, the rest the released code's rule",
-        depends_on_T=True,
+        reconstruction=f"{_GRID}, the rest the released code's rule",
     ),
-    "calib-potential": Method(
+    "calib-potential": _calibration(
         summary="theta = smallest squared error, theta/(2T) added to every current, "
         "v(0) calibrated layer by layer",
-        citation=f"{_CALIBRATION}; released code",
         passes=(rules.mmse_thresholds,),
-        neuron=rules.integrate_and_fire(0.0),
-        finish=rules.shifted,
-        shifts=True,
         calibrate=rules.calibrated("potential"),
         starts=True,
         options=CalibrationOptions,
-        reconstruction="the paper's text was not seen: its threshold grid is as "
-        "reported by others, the rest the released code's rule",
-        depends_on_T=True,
+        reconstruction=f"{_GRID}, the rest the released code's rule",
     ),
-    "calib-advanced": Method(
+    "calib-advanced": _calibration(
         summary="theta = smallest squared error, theta/(2T) added to every current, "
         "weights trained layer by layer through the floor, then v(0) calibrated",
-        citation=f"{_CALIBRATION}; released code",
         passes=(rules.mmse_thresholds,),
-        neuron=rules.integrate_and_fire(0.0),
-        finish=rules.shifted,
-        shifts=True,
         calibrate=rules.trained,
         trains=True,
         starts=True,
         options=AdvancedOptions,
-        reconstruction="the paper's text was not seen: its threshold grid is as "
-        "reported by others, steps, rate and schedule are the released code's; that "
-        "the loss sees the shift is ours (shift=false: as released)",
-        depends_on_T=True,
+        reconstruction=f"{_GRID}, steps, rate and schedule are the released code's; "
+        "that the loss sees the shift is ours (shift=false: as released)",
     ),
-    "calib-none-code": Method(
+    "calib-none-code": _as_released(
         summary="calib-none with a moving average over batches of the largest "
         "activation",
-        citation=f"{_CALIBRATION}; released code",
         passes=(rules.moving_thresholds(search=False),),
-        neuron=rules.integrate_and_fire(0.0),
-        finish=rules.shifted,
-        shifts=True,
-        options=CodeOptions,
-        reconstruction=_CODE,
-        depends_on_T=True,
     ),
-    "calib-light-code": Method(
+    "calib-light-code": _as_released(
         summary="calib-light with thresholds from 95 candidates, a moving average over "
         "7 batches",
-        citation=f"{_CALIBRATION}; released code",
-        passes=(rules.moving_thresholds(search=True),),
-        neuron=rules.integrate_and_fire(0.0),
-        finish=rules.shifted,
-        shifts=True,
         calibrate=rules.calibrated("bias"),
-        options=CodeOptions,
-        reconstruction=_CODE,
-        depends_on_T=True,
     ),
-    "calib-potential-code": Method(
+    "calib-potential-code": _as_released(
         summary="calib-potential with the thresholds of calib-light-code; what the "
         "released CIFAR script runs as advanced",
-        citation=f"{_CALIBRATION}; released code",
-        passes=(rules.moving_thresholds(search=True),),
-        neuron=rules.integrate_and_fire(0.0),
-        finish=rules.shifted,
-        shifts=True,
         calibrate=rules.calibrated("potential"),
         starts=True,
-        options=CodeOptions,
-        reconstruction=_CODE,
-        depends_on_T=True,
     ),
-    "calib-advanced-code": Method(
+    "calib-advanced-code": _as_released(
         summary="calib-advanced with the thresholds of calib-light-code and a loss "
         "without the shift; what the released ImageNet script runs",
-        citation=f"{_CALIBRATION}; released code",
-        passes=(rules.moving_thresholds(search=True),),
-        neuron=rules.integrate_and_fire(0.0),
-        finish=rules.shifted,
-        shifts=True,
         calibrate=rules.trained,
         trains=True,
         starts=True,
         options=AdvancedCodeOptions,
-        reconstruction=_CODE,
-        depends_on_T=True,
     ),
     "max-norm": Method(
         summary="theta = largest activation of the layer on training images, v(0) = 0",

@@ -96,6 +96,16 @@ class Population:
         """Whether a projection comes from the image."""
         return any(q.source == INPUT for q in self.projections)
 
+    @property
+    def sources(self) -> set[str]:
+        """Names of the populations that it draws on."""
+        return {q.source for q in self.projections} - {INPUT}
+
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """Signs of its spikes: 1, or 1 and -1."""
+        return (1, -1) if self.neuron and min(self.neuron.alphabet) < 0 else (1,)
+
     def in_units_of(self, unit: Array) -> Population:
         """Divide every potential by a unit: weights, bias, v(0), thresholds.
 

@@ -61,6 +61,22 @@ class Projection:
         sums = self.pool[len(self.maxima) :]
         return int(np.prod([pool.window for pool in sums], dtype=np.int64))
 
+    def with_weight(self, weight: Array) -> Projection:
+        """Return the same synapses with another weight.
+
+        Parameters
+        ----------
+        weight : ndarray
+            The weight.
+
+        Returns
+        -------
+        Projection
+            The new one.
+        """
+        op = dataclasses.replace(self.op, weight=weight)
+        return dataclasses.replace(self, op=op)
+
     def pooled_shape(self, shape: Shape) -> Shape:
         """Return the shape of the map's input.
 

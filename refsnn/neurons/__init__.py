@@ -9,7 +9,7 @@ from refsnn.neurons.base import Neuron, State
 from refsnn.neurons.conventions import ConventionNeuron, under
 from refsnn.neurons.models import IF, DualThresholdIF, GatedIF
 from refsnn.neurons.presets import PRESETS, Preset
-from refsnn.neurons.runs import constant_count, initial_state, potentials, unroll
+from refsnn.neurons.runs import initial_state, potentials, unroll
 
 __all__ = [
     "IF",
@@ -20,7 +20,6 @@ __all__ = [
     "Neuron",
     "Preset",
     "State",
-    "constant_count",
     "initial_state",
     "potentials",
     "under",

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from refsnn.errors import DomainError
 from refsnn.neurons.base import Neuron, State
 from refsnn.numerics import Array, Shape, bind
 
@@ -85,40 +84,3 @@ def potentials(
         u = v + x[t]
         v = u - theta * s[t]
         yield u, v
-
-
-def constant_count(x: Array, v0: Array, theta: Array, T: int) -> Array:
-    """Return N(T) of a constant current: clip(floor((T x + v0) / theta), 0, T).
-
-    It holds for IF and every guarded dual-threshold neuron while 0 <= v0 < theta, and
-    is the QCFS activation with L = T levels when v0 = theta/2 (QCFS Theorem 1; exact
-    proof for each v0 by charge conservation).
-
-    Parameters
-    ----------
-    x : ndarray, potential
-        The current, the same at every step.
-    v0 : ndarray, potential
-        Initial potential.
-    theta : ndarray, potential
-        Threshold.
-    T : int
-        Number of steps.
-
-    Returns
-    -------
-    ndarray of int64
-        Spike counts.
-
-    Raises
-    ------
-    DomainError
-        If v0 lies outside [0, theta).
-    """
-    if not (np.all(v0 >= 0) and np.all(v0 < theta)):
-        raise DomainError(
-            where="constant_count",
-            got=f"v0 from {np.min(v0)} to {np.max(v0)}",
-            expected="0 <= v0 < theta",
-        )
-    return np.clip(np.floor((T * x + v0) / theta), 0, T).astype(np.int64)

@@ -15,30 +15,23 @@ from refsnn.plotting.reproductions import (
 )
 from refsnn.plotting.results import (
     INK,
-    accuracies,
     accuracy,
-    case_shares,
     differences,
-    error_terms,
     membranes,
     operations,
     raster,
     rendered,
     spike_rates,
     svg,
-    sweep,
 )
 
 __all__ = [
     "INK",
-    "accuracies",
     "accuracy",
     "activation_mismatch",
     "beside_published",
-    "case_shares",
     "differences",
     "energy_against_accuracy",
-    "error_terms",
     "loss_bound",
     "membranes",
     "operations",
@@ -47,6 +40,5 @@ __all__ = [
     "rendered",
     "spike_rates",
     "svg",
-    "sweep",
     "training_losses",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from functools import reduce
 from typing import Any
 
@@ -17,6 +16,7 @@ from refsnn.network import INPUT, Network, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.propagation.errors import Errors, Graph, errors_of, recursion_residue
 from refsnn.restored import need_made_of
+from refsnn.sums import LARGEST, added
 
 BATCH = 20
 """Images of one thread at once."""
@@ -54,15 +54,6 @@ class Passed:
     measured: float
     together: float
 
-    def __add__(self, other: Passed) -> Passed:
-        """Add the sums of other images."""
-        return Passed(
-            **{
-                f.name: getattr(self, f.name) + getattr(other, f.name)
-                for f in dataclasses.fields(self)
-            }
-        )
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Propagation:
@@ -90,27 +81,14 @@ class Propagation:
     """
 
     images: int
-    T: int
+    T: int = dataclasses.field(metadata=LARGEST)
     loss: float
     measured: float
     first: float
     second: float
     bound: float
-    residue: float
+    residue: float = dataclasses.field(metadata=LARGEST)
     populations: dict[str, Passed]
-
-    def __add__(self, other: Propagation) -> Propagation:
-        """Add the sums of other images."""
-        names = ("images", "loss", "measured", "first", "second", "bound")
-        return Propagation(
-            T=self.T,
-            residue=max(self.residue, other.residue),
-            populations={
-                name: mine + other.populations[name]
-                for name, mine in self.populations.items()
-            },
-            **{name: getattr(self, name) + getattr(other, name) for name in names},
-        )
 
 
 def propagate(
@@ -155,7 +133,7 @@ def propagate(
     def of(images: Array, labels: Array) -> Propagation:
         return _propagate(graph, images, labels, T)
 
-    return reduce(operator.add, parts(of, data, batch, threads, progress))
+    return reduce(added, parts(of, data, batch, threads, progress))
 
 
 def _propagate(graph: Graph, images: Array, labels: Array, T: int) -> Propagation:

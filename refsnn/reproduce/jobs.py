@@ -24,6 +24,7 @@ from refsnn.numerics import Array
 from refsnn.reproduce import recorded
 from refsnn.reproduce.declared import Run
 from refsnn.reproduce.work import WORK
+from refsnn.sums import added
 from refsnn.trace import images_sha256
 
 INEXACT: Mapping[str, tuple[int, ...]] = {
@@ -455,23 +456,3 @@ def total(done: list[Shard]) -> dict[str, Any]:
             )
         parts.append(sums)
     return reduce(added, parts)
-
-
-def added(mine: Any, theirs: Any) -> Any:
-    """Add numbers, or what is made of them, number by number.
-
-    Parameters
-    ----------
-    mine, theirs : int, float, list or dict
-        Of one shape.
-
-    Returns
-    -------
-    int, float, list or dict
-        Of that shape.
-    """
-    if isinstance(mine, dict):
-        return {key: added(value, theirs[key]) for key, value in mine.items()}
-    if isinstance(mine, list):
-        return [added(*pair) for pair in zip(mine, theirs, strict=True)]
-    return mine + theirs

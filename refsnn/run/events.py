@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from refsnn.arithmetic import Arithmetic
-from refsnn.network import INPUT, Population, SpikingNetwork
+from refsnn.network import Population, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.run.implementation import Impl
 from refsnn.run.result import SpikingRun
@@ -115,8 +115,7 @@ def _run(
         if p.name in known.plans:
             engine.fire(p.name)
         elif beside:
-            sources = {q.source for q in p.projections} - {INPUT}
-            spikes = {name: engine.spikes(name) for name in sources}
+            spikes = {name: engine.spikes(name) for name in p.sources}
             engine.put(p.name, beside.fire(p.name, T, spikes))
     result = _counted(engine, beside, masks)
     kept = {**engine.masks(), **(beside.masks() if beside else {})}
@@ -178,8 +177,7 @@ def _counted(
     if snn.readout.name in known.plans:
         logits = engine.read_out()
     else:
-        sources = {q.source for q in snn.readout.projections} - {INPUT}
-        read = {name: engine.spikes(name) for name in sources}
+        read = {name: engine.spikes(name) for name in snn.readout.sources}
         logits = cast(_Beside, beside).read_out(read, engine.T)
     return SpikingRun(
         logits=logits,

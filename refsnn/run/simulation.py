@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from refsnn import neurons
-from refsnn.arithmetic import Arithmetic
+from refsnn.arithmetic import Arithmetic, image_terms
 from refsnn.errors import DomainError
 from refsnn.fixed import Fixed
 from refsnn.network import FINEST, INPUT, Population, Projection, SpikingNetwork
@@ -99,7 +99,7 @@ class Simulation:
         for p in self.snn.hidden:
             fired = self._fire_in_pieces(p, start, length, spikes)
             spikes[p.name] = self._delivered(p.name, fired)
-            for source in {q.source for q in p.projections} - {INPUT}:
+            for source in p.sources:
                 if self.last[source] == p.name:
                     del spikes[source]
         largest = max(np.prod(self.snn.shape_of(source)) for source in self.last)
@@ -169,23 +169,14 @@ class Simulation:
             return self.currents[p.name].astype(self.arithmetic.dtype), inner
         leading = tuple(takewhile(lambda q: q.source == INPUT, ready.projections))
         acc = np.zeros((self.batch, *p.shape), dtype=self.arithmetic.dtype)
-        for q in leading:
-            acc = self.impl.accumulate(q.op, acc, q.pooled(self.x))
+        acc = image_terms(leading, acc, self.x, self.impl.accumulate)
         return acc, ready.projections[len(leading) :]
 
     def _image_current(self, p: Population, arithmetic: Arithmetic) -> Array:
-        """Return the image's current and the bias, summed in order, rounded once."""
+        """Return the image's current, bias included, given or summed."""
         if p.name in self.currents:
             return arithmetic.current(self.snn, p, self.currents[p.name])
-        acc = np.zeros((self.batch, *p.shape))
-        for q in p.projections:
-            if q.source == INPUT:
-                acc = self.impl.accumulate(q.op, acc, q.pooled(self.x))
-        if p.bias is not None:
-            acc = acc + p.over("bias")
-        where = f"spiking network {self.snn.name}, current of population {p.name}"
-        require_finite(acc, where=where, axes="(sample, *shape)")
-        return arithmetic.current(self.snn, p, acc)
+        return arithmetic.image_current(self.snn, p, self.x, self.impl.accumulate)
 
     def _fire_in_pieces(
         self, p: Population, start: int, length: int, spikes: dict[str, Array]

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from refsnn.arithmetic import Arithmetic, resolve
+from refsnn.arithmetic import Arithmetic, image_terms, resolve
 from refsnn.errors import DomainError, OptionError, ShapeError
 from refsnn.fixed import Fixed
-from refsnn.network import INPUT, SpikingNetwork
+from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.run.events import run_events
 from refsnn.run.implementation import Impl, dense, implementation
@@ -287,10 +287,9 @@ def image_currents(
             currents[p.name] = simulation.constants[p.name][0]
         elif p.fed_by_image:  # its image terms stand wherever the graph has them
             acc = np.zeros((len(x), *p.shape))
-            for q in p.projections:
-                if q.source == INPUT:
-                    acc = chosen.accumulate(q.op, acc, q.pooled(x.astype(np.float64)))
-            currents[p.name] = acc
+            currents[p.name] = image_terms(
+                p.projections, acc, simulation.x, chosen.accumulate
+            )
     return currents
 
 
