@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jinja2
 import numpy as np
 
-from refsnn import datasets, plotting
+from refsnn import captions, datasets, plotting
 from refsnn.accounting import ENERGY_TABLES, counts, microjoules
-from refsnn.convert import METHODS
 from refsnn.datasets import Images
 from refsnn.network import Population, SpikingNetwork
 from refsnn.neurons import State
@@ -143,7 +143,9 @@ def page(result: dict[str, Any], observation: Observation, steps: list[int]) -> 
     return render(
         "report.html",
         result=result,
-        method=METHODS.get(result["method"]),
+        about=captions.about(result),
+        ahead=captions.ahead(result),
+        latency=partial(captions.latency, result),
         variant=datasets.variant(result["data"]["sha256"]),
         figures={name: plotting.svg(figure) for name, figure in figures.items()},
         steps=steps,
@@ -153,7 +155,7 @@ def page(result: dict[str, Any], observation: Observation, steps: list[int]) -> 
         ],
         energy=[
             ["trained network", *microjoules(result, None)],
-            *([f"T = {t}", *microjoules(result, t)] for t in steps),
+            *([captions.latency(result, t), *microjoules(result, t)] for t in steps),
         ],
         tables={name: ENERGY_TABLES[name] for name in result["energy"]},
         observed=observation.images,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import html
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from nets import ACTIVATIONS, random_net
 from refsnn import architectures, cli, datasets, io
 from refsnn.accounting import ENERGY_TABLES
 from refsnn.convert import METHODS, convert
-from refsnn.profile import REFSNN
+from refsnn.profile import REFSNN, Profile
 from refsnn.run import run_ann, run_snn
 
 WEIGHTS = datasets.weights_folder()
@@ -220,6 +221,48 @@ def test_a_network_for_one_t_is_shown_at_that_t(refsnn, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "page" / "result.json").read_text())[
         "converted_for"
     ] == (8)
+
+
+def test_options_other_than_the_methods_are_told(refsnn, tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    run = ("run", QCFS, *FEW, "--method")
+    said = refsnn(*run, "ecl", "--set", "dual=false", "--report", page).out
+    assert "  By default: theta = trained clip, dual-threshold neurons" in said
+    written = (page / "report.html").read_text()
+    for line in (said, written):
+        assert "Options: " in line
+        assert "dual=False" in line
+    assert "By default" in written
+    assert "By default" not in refsnn(*run, "ecl").out
+
+
+def test_observing_steps_are_told_on_the_page_too(refsnn, tmp_path: Path) -> None:
+    page = tmp_path / "page"
+    command = ("run", QCFS, "-m", "srp", "--set", "tau=3", *FEW, "--report", page)
+    said = refsnn(*command).out
+    written = (page / "report.html").read_text()
+    for text in (said, written):
+        assert text.count("T = 2, tau + T = 5") == 2  # accuracy and energy
+        assert "bserving steps, tau = 3: " in text
+
+
+def test_other_conventions_are_told(refsnn, tmp_path: Path) -> None:
+    snn = convert(io.load_ann(QCFS), "ecl")
+    other = dataclasses.replace(snn, profile=Profile(reset="to-zero", tie=">"))
+    file, page = tmp_path / "hard.h5", tmp_path / "page"
+    io.save(other, file)
+    line = "Conventions other than refsnn's own: reset=to-zero, tie=>"
+    command = ("run", file, *FEW, "--json", tmp_path / "r.json", "--report", page)
+    assert f"  {line}\n" in refsnn(*command).out
+    assert json.loads((tmp_path / "r.json").read_text())["profile"] == (
+        dataclasses.asdict(other.profile)
+    )
+    assert html.escape(line, quote=False).replace("'", "&#39;") in (
+        (page / "report.html").read_text()
+    )
+    about = refsnn("info", file).out
+    assert "  reset: to-zero\n" in about
+    assert "DualThresholdIF(theta_neg=-0.0005, strict=False, guard=True)" in about
 
 
 def test_the_ordered_mode_gives_the_same_integers(refsnn) -> None:

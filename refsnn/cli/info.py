@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,6 +113,7 @@ def _about_snn(snn: SpikingNetwork) -> dict[str, Any]:
         "first_layer_macs": snn.first_layer_macs(),
         "method": snn.method,
         "set": dict(snn.options),
+        "profile": dataclasses.asdict(snn.profile),
         "T": snn.T,
         "mode": snn.mode,
         "certificate": snn.certificate and dict(snn.certificate),

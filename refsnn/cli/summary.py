@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from refsnn import captions
 from refsnn.accounting import ENERGY_TABLES, counts, microjoules
 from refsnn.cli.common import show, table
-from refsnn.convert import METHODS
 
 
 def percent(correct: int, images: int) -> str:
@@ -49,12 +49,8 @@ def _print_method(result: dict[str, Any]) -> None:
         f"Network {result['network']['name']}, method {result['method']}, "
         f"{result['images']:,} test images of {result['data']['name']}"
     )
-    method = METHODS.get(result["method"])
-    if method:
-        show(f"  {method.summary}")
-        show(f"  Source: {method.citation}")
-        if method.reconstruction:
-            show(f"  Reconstruction: {method.reconstruction}")
+    for line in captions.about(result):
+        show(f"  {line}")
     show(f"  Arithmetic: {_arithmetic(result)}")
     show("")
 
@@ -77,12 +73,9 @@ def _arithmetic(result: dict[str, Any]) -> str:
 
 def _print_accuracy(result: dict[str, Any], steps: Sequence[int]) -> None:
     images, correct = result["images"], result["snn"]["correct"]
-    stages = result.get("stages", {"tau": 0, "rho": 0})
-    name = "tau" if stages["tau"] else "rho"
-    ahead = stages[name]
     rows: list[Sequence[object]] = [
         (
-            f"SNN, T = {t}" + (f", {name} + T = {ahead + t}" if ahead else ""),
+            f"SNN, {captions.latency(result, t)}",
             correct[t - 1],
             percent(correct[t - 1], images),
         )
@@ -98,21 +91,6 @@ def _print_accuracy(result: dict[str, Any], steps: Sequence[int]) -> None:
             "networks, so convert for each"
         )
     show("")
-
-
-def _print_observing(result: dict[str, Any]) -> None:
-    """Say what the steps before the T steps cost."""
-    if result.get("stages", {}).get("rho"):
-        show("  the rho offset steps of each layer are in no count and no energy")
-    if "observing" in result:
-        seen = result["observing"]["populations"].values()
-        spikes, synops = (
-            sum(sum(c[key]) for c in seen) for key in ("spikes", "synops")
-        )
-        show(
-            f"  observing steps, tau = {result['observing']['steps']}: {spikes:,} "
-            f"spikes, {synops:,} synaptic operations, in the energies at every T"
-        )
 
 
 def _print_counts(result: dict[str, Any]) -> None:
@@ -133,13 +111,16 @@ def _print_counts(result: dict[str, Any]) -> None:
         "  multiply-accumulates of the constant first-layer current, once: "
         f"{result['snn']['first_layer_macs']:,}"
     )
-    _print_observing(result)
+    for line in captions.ahead(result):
+        show(f"  {line}")
     show("")
 
 
 def _print_energy(result: dict[str, Any], steps: Sequence[int]) -> None:
     rows = [("ANN", *microjoules(result, None))]
-    rows += [(f"SNN, T = {t}", *microjoules(result, t)) for t in steps]
+    rows += [
+        (f"SNN, {captions.latency(result, t)}", *microjoules(result, t)) for t in steps
+    ]
     title = "Energy estimate, uJ an image: counts x a named table"
     table(title, ("", *result["energy"]), rows)
     for name in result["energy"]:

@@ -23,6 +23,7 @@ from refsnn.network.model import Model
 from refsnn.network.population import Population
 from refsnn.network.projection import INPUT, Projection
 from refsnn.network.stages import Stages
+from refsnn.neurons import Neuron
 from refsnn.numerics import Array, Shape
 from refsnn.profile import REFSNN, Profile
 from refsnn.records import Ints, as_array, frozen, json_values, plain_text
@@ -325,8 +326,8 @@ class SpikingNetwork(Model):
         Returns
         -------
         str
-            One line a population: name, neuron, shape, neurons, threshold before
-            normalisation, v(0), sources, synapses out.
+            One line a population: name, neuron with its parameters, shape, neurons,
+            threshold before normalisation, v(0), sources, synapses out.
         """
         head = "population neuron shape neurons scale v(0) sources synapses-out"
         rows: list[Sequence[object]] = [head.split()]
@@ -335,7 +336,7 @@ class SpikingNetwork(Model):
                 f"{q.source} ({', '.join(layer.op for layer in (*q.pool, q.op))})"
                 for q in p.projections
             )
-            neuron = p.neuron.op if p.neuron else "readout"
+            neuron = _told(p.neuron) if p.neuron else "readout"
             onward = [q.fan_out(p.shape) for _, q in self.projections(p.name)]
             out = sum(int(fan_out.sum()) for fan_out in onward) if p.neuron else ""
             rows.append(
@@ -355,9 +356,19 @@ class SpikingNetwork(Model):
         return columns(rows)
 
 
+def _told(neuron: Neuron) -> str:
+    """Name a neuron model with its parameters."""
+    parts = []
+    for field in dataclasses.fields(neuron):
+        value = getattr(neuron, field.name)
+        text = _span(value) if isinstance(value, np.ndarray) else value
+        parts.append(f"{field.name}={text}")
+    return f"{neuron.op}({', '.join(parts)})" if parts else neuron.op
+
+
 def _span(values: Array) -> str:
-    low, high = float(values.min()), float(values.max())
-    return f"{low:.4g}" if low == high else f"{low:.4g}..{high:.4g}"
+    low, high = f"{float(values.min()):.4g}", f"{float(values.max()):.4g}"
+    return low if low == high else f"{low}..{high}"
 
 
 def _is_count(value: object) -> bool:
