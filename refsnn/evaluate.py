@@ -255,8 +255,10 @@ def parts(
     total = len(data.labels)
     starts = range(0, total, batch)
     with ThreadPoolExecutor(threads) as pool:
-        found = _in_order(pool, of, starts, ahead=2 * threads)
-        for start, part in zip(starts, found, strict=True):
+        # not held by a name: what is begun is cancelled when nobody goes on
+        for start, part in zip(
+            starts, _in_order(pool, of, starts, ahead=2 * threads), strict=True
+        ):
             if progress:
                 progress(min(start + batch, total), total)
             yield part

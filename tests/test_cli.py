@@ -11,14 +11,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import h5py
 import numpy as np
 import pytest
 
 from nets import ACTIVATIONS, random_net
-from refsnn import architectures, cli, datasets, io
+from refsnn import architectures, datasets, io
 from refsnn.accounting import ENERGY_TABLES
 from refsnn.convert import METHODS, convert
 from refsnn.profile import REFSNN, Profile
@@ -28,27 +27,6 @@ WEIGHTS = datasets.weights_folder()
 QCFS = str(WEIGHTS / "digits_qcfs.h5")
 RELU = str(WEIGHTS / "digits_relu.h5")
 FEW = ("-T", "4", "--limit", "30")
-
-
-class Said(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def refsnn(capsys: pytest.CaptureFixture[str]):
-    """Run a command in this process."""
-
-    def run(*arguments: str) -> Said:
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return Said(end.value.code or 0, said.out, said.err)
-
-    return run
 
 
 def untimed(text: str) -> dict:

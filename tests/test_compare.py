@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nets import images, random_net
-from refsnn import cli, io, neurons
+from refsnn import io, neurons
 from refsnn.compare import (
     FAULTS,
     UNDOINGS,
@@ -564,7 +564,7 @@ def test_explained_up_to_rounding(snn, profile: dict, why: str) -> None:
     ],
 )
 def test_verdicts_on_the_command_line(
-    count: int, verdict: str, said: str, tmp_path, capsys
+    count: int, verdict: str, said: str, tmp_path, refsnn
 ) -> None:
     golden = record(SNN, MANY, T)
     leaky = dataclasses.replace(SNN, profile=Profile(decay=0.9))
@@ -573,14 +573,15 @@ def test_verdicts_on_the_command_line(
     io.save(SNN, tmp_path / "net.h5")
     io.save_trace(golden, tmp_path / "golden.h5")
     np.savez(tmp_path / "mine.npz", **other)
-    files = [str(tmp_path / name) for name in ("golden.h5", "mine.npz", "net.h5")]
+    golden_file, mine, net = (
+        tmp_path / name for name in ("golden.h5", "mine.npz", "net.h5")
+    )
     answer = tmp_path / "answer.json"
-    with pytest.raises(SystemExit) as end:
-        cli.main(["compare", *files[:2], "--net", files[2], "--json", str(answer)])
-    assert end.value.code == 1
+    done = refsnn("compare", golden_file, mine, "--net", net, "--json", answer)
+    assert done.code == 1
     found = json.loads(answer.read_text())["explanation"]
     assert found["verdict"] == verdict
     differing = compare(golden, other).differing
-    last = capsys.readouterr().out.splitlines()[-1]
+    last = done.out.splitlines()[-1]
     assert last.startswith(said.format(differing=differing))
     assert last.endswith(f"({len(found['tried'])} candidates tried)")

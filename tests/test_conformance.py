@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nets import dual_rule, images, random_net
-from refsnn import cli, io
+from refsnn import io
 from refsnn.certificate import certify
 from refsnn.compare import Explanation, Fit, compare, explain
 from refsnn.conformance import (
@@ -483,21 +483,14 @@ def test_the_layout_runs_a_converted_network() -> None:
 # -- command line and pytest ---------------------------------------------------------
 
 
-def run(capsys, *argv: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as end:
-        cli.main(argv)
-    out = capsys.readouterr()
-    return int(end.value.code or 0), out.out, out.err
-
-
-def test_conform_on_the_command_line(tmp_path: Path, capsys) -> None:
+def test_conform_on_the_command_line(tmp_path: Path, refsnn) -> None:
     target = "refsnn.conformance.adapters.numpy:Adapter"
-    code, out, _ = run(capsys, "conform", target, "--quick")
+    code, out, _ = refsnn("conform", target, "--quick")
     assert code == 0
     assert f"{target}: {len(names(quick=True))} passed" in out
     file = tmp_path / "r.json"
-    code, out, _ = run(
-        capsys, "conform", "test_conformance:Strict", "--quick", "--json", str(file)
+    code, out, _ = refsnn(
+        "conform", "test_conformance:Strict", "--quick", "--json", str(file)
     )
     assert code == 1
     answer = json.loads(file.read_text())
@@ -509,17 +502,17 @@ def test_conform_on_the_command_line(tmp_path: Path, capsys) -> None:
     tie = next(v for v in answer["vectors"] if v["name"] == "tie")
     assert tie["explanation"]["name"] == "tie=>"
     assert tie["first"]["step"] >= 1
-    assert run(capsys, "conform", "nobody:A")[0] == 2
+    assert refsnn("conform", "nobody:A")[0] == 2
 
 
-def test_vectors_on_the_command_line(tmp_path: Path, capsys) -> None:
-    code, out, _ = run(capsys, "vectors", "check")
+def test_vectors_on_the_command_line(tmp_path: Path, refsnn) -> None:
+    code, out, _ = refsnn("vectors", "check")
     assert code == 0
     assert f"{len(names())} of {len(names())} vectors are as stored" in out
-    code, out, _ = run(capsys, "vectors", "write", str(tmp_path / "v"))
+    code, out, _ = refsnn("vectors", "write", str(tmp_path / "v"))
     assert code == 0
     (tmp_path / "v/tie.h5").unlink()
-    code, out, _ = run(capsys, "vectors", "check", str(tmp_path / "v"))
+    code, out, _ = refsnn("vectors", "check", str(tmp_path / "v"))
     assert code == 1
     assert out.startswith("tie: ")
 

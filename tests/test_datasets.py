@@ -19,7 +19,6 @@ from PIL import Image
 
 from nets import same
 from refsnn import datasets, io
-from refsnn.cli import main
 from refsnn.convert import convert
 from refsnn.datasets import Images, cifar
 from refsnn.datasets.imagenet import FolderImages, decoded
@@ -115,19 +114,16 @@ def test_damaged_files_are_refused(
         datasets.load("cifar10", "test")
 
 
-def test_verdicts(
-    small: cifar.Cifar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verdicts(small: cifar.Cifar, tmp_path: Path, refsnn) -> None:
     path = tmp_path / "data/cifar-10-batches-bin/test_batch.bin"
     assert {v.verdict for v in datasets.verify("cifar10")} == {"official"}
     raw = bytearray(path.read_bytes())
     raw[5] ^= 1
     path.write_bytes(raw)
     assert datasets.verify("cifar10")[-1].verdict == "unknown"
-    with pytest.raises(SystemExit) as end:
-        main(["data", "verify", "cifar10"])
-    assert end.value.code == 1
-    assert "unknown: " in capsys.readouterr().out
+    said = refsnn("data", "verify", "cifar10")
+    assert said.code == 1
+    assert "unknown: " in said.out
     known = {hashlib.sha256(raw).hexdigest(): "one bit flipped"}
     small = dataclasses.replace(small, variants=known)
     datasets.CIFARS["cifar10"] = small
@@ -187,7 +183,7 @@ def test_unknown_names_are_refused() -> None:
         datasets.fetch("digits")
 
 
-def test_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_own_images(tmp_path: Path, refsnn) -> None:
     test = datasets.load("digits", "test").head(20)
     io.save_images(test.images, test.labels, tmp_path / "test.h5")
     name = f"images:{tmp_path}"
@@ -196,13 +192,13 @@ def test_own_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert same(mine.labels, test.labels)
     with pytest.raises(DataError, match=r"(?s)train\.h5.*refsnn\.io\.save_images"):
         datasets.load(name, "train")
-    network = str(datasets.weights_folder() / "digits_qcfs.h5")
-    how = ["--method", "qcfs", "-T", "4", "--json", "-"]
+    network = datasets.weights_folder() / "digits_qcfs.h5"
+    how = ("--method", "qcfs", "-T", 4, "--json", "-")
     counts = []
     for data in (["digits", "--limit", "20"], [name]):
-        with pytest.raises(SystemExit, match="0"):
-            main(["run", network, "--data", *data, *how])
-        counts.append(json.loads(capsys.readouterr().out)["snn"])
+        said = refsnn("run", network, "--data", *data, *how)
+        assert said.code == 0
+        counts.append(json.loads(said.out)["snn"])
     assert counts[0] == counts[1]
 
 

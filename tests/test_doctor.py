@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 
@@ -10,11 +11,10 @@ import numpy as np
 import pytest
 
 from nets import ACTIVATIONS, images, random_net
-from refsnn import cli, datasets, io
+from refsnn import datasets, io
 from refsnn.convert import METHODS, convert
 from refsnn.datasets import Images
 from refsnn.doctor import FAULTS, MADE, Case, broken, examine, layout
-from refsnn.doctor.case import with_weight
 from refsnn.errors import OptionError
 from refsnn.network import Population, SpikingNetwork
 from refsnn.numerics import Array
@@ -111,7 +111,7 @@ def with_layer(
     def change(p: Population) -> Population:
         if p.name != name:
             return p
-        q = with_weight(p.projections[0], weight(p.projections[0].op.weight))
+        q = p.projections[0].with_weight(weight(p.projections[0].op.weight))
         projections = (q, *p.projections[1:])
         return dataclasses.replace(p, projections=projections, bias=bias(p.bias))
 
@@ -395,18 +395,13 @@ def test_a_network_made_elsewhere_is_examined_by_its_weights(
     assert found[0].number == pytest.approx(0.5)
 
 
-def test_the_command(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(tmp_path, refsnn) -> None:
     ann = datasets.weights_folder() / "digits_qcfs.h5"
     net = tmp_path / "net.h5"
     snn: SpikingNetwork = convert(io.load_ann(ann), "qcfs")
     io.save(snn, net)
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            cli.main(["doctor", *map(str, arguments)])
-        said = capsys.readouterr()
-        return end.value.code or 0, said.out, said.err
-
+    run = functools.partial(refsnn, "doctor")
     few = ("-T", "8", "--limit", "60")
     code, out, _ = run(ann, net, *few)
     assert code == 0

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from nets import ACTIVATIONS, images, random_net, same
-from refsnn import cli, datasets, io, numerics
+from refsnn import datasets, io, numerics
 from refsnn.arithmetic import resolve
 from refsnn.convert import METHODS, convert
 from refsnn.engine import blocks, calls, layout, network
 from refsnn.engine import filter as filtering
 from refsnn.engine.geometry import windows
 from refsnn.engine.network import Engine, prepared
-from refsnn.engine.plan import why_ordinary
+from refsnn.engine.plan import ordinary
 from refsnn.errors import OptionError, RefsnnError
 from refsnn.evaluate import evaluate
 from refsnn.layers import Conv2d, Identity, Linear, SumPool
@@ -241,7 +241,7 @@ def test_every_convolution(name: str, neuron: str, rng: np.random.Generator) -> 
         NEURONS[neuron],
         (2, *large[1:]),
     )
-    assert not any(why_ordinary(snn, p) for p in snn.populations)
+    assert not ordinary(snn)
     x = snn.preprocess(images(5, 3, snn.input_shape))
     all_equal(snn, x, 5)
     if neuron != "gated":
@@ -404,7 +404,7 @@ def test_what_has_no_kernel_runs_beside() -> None:
     """Maxima of spikes, a flattened identity, a neuron that kernels do not know."""
     snn = snap(pooled_net())
     x = snn.preprocess(images(2, 4, SHAPE))
-    assert any(why_ordinary(snn, p) for p in snn.populations)
+    assert ordinary(snn)
     all_equal(snn, x, 6)
 
 
@@ -413,7 +413,7 @@ def test_a_folded_flat_identity(rng: np.random.Generator) -> None:
     head = Linear(weight=rng.normal(0, 1, (3, 12)))
     shapes = [((3, 2, 2), []), ((12,), [(0, flat, ())]), ((3,), [(1, head, ())])]
     snn = spiking(shapes, rng, IF(), (2, 2, 2))
-    assert [bool(why_ordinary(snn, p)) for p in snn.populations] == [0, 1, 0]
+    assert list(ordinary(snn)) == [snn.populations[1].name]
     all_equal(snn, snn.preprocess(images(2, 4, (2, 2, 2))), 6)
 
 
@@ -582,15 +582,7 @@ def test_few_are_marked(rng: np.random.Generator) -> None:
     assert sum(got.marked.values()) < 1e-3 * neurons
 
 
-def test_the_command_line_chooses_and_says_so(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    def refsnn(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            cli.main(arguments)
-        said = capsys.readouterr()
-        return end.value.code, said.out, said.err
-
+def test_the_command_line_chooses_and_says_so(refsnn, tmp_path: Path) -> None:
     file = str(datasets.weights_folder() / "digits_qcfs.h5")
     few = ("-T", "4", "--limit", "20", "--json", "-")
     answers = {}

@@ -16,7 +16,6 @@ import pytest
 from nets import trained_by_others
 from refsnn import architectures, datasets, io
 from refsnn.activations import QCFS, Clip
-from refsnn.cli import main
 from refsnn.errors import ConversionError, DataError, DomainError, FormatError
 from refsnn.evaluate import ann_predictions
 from refsnn.exchange import from_keras, from_state_dict, read_state_dict
@@ -154,15 +153,13 @@ def test_the_size_of_the_images_may_be_given() -> None:
     ],
 )
 def test_input_shapes_on_the_command_line(
-    tmp_path: Path, options: list[str], shape: tuple[int, ...]
+    refsnn, tmp_path: Path, options: list[str], shape: tuple[int, ...]
 ) -> None:
     tensors = state_dict(architectures.build("mobilenet", classes=100))
     np.savez(tmp_path / "a.npz", **tensors)
     out = tmp_path / "o.h5"
-    command = ["import", str(tmp_path / "a.npz"), "--arch", "mobilenet", "-o", str(out)]
-    with pytest.raises(SystemExit) as end:
-        main([*command, *options])
-    assert end.value.code == 0
+    command = ("import", tmp_path / "a.npz", "--arch", "mobilenet", "-o", out)
+    assert refsnn(*command, *options).code == 0
     assert io.load_ann(out).input_shape == shape
 
 
@@ -224,7 +221,7 @@ def test_texts_are_no_numbers(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "a.npz")
 
 
-def test_state_dict_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_state_dict_files(tmp_path: Path, refsnn) -> None:
     tensors = state_dict(architectures.build("resnet20-a", classes=10, seed=5))
     np.savez(tmp_path / "a.npz", **tensors)
     for name, separator in (("flat.h5", "."), ("nested.h5", "/")):
@@ -233,26 +230,23 @@ def test_state_dict_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
                 file[key.replace(".", separator)] = value
     digests = set()
     for name in ("a.npz", "flat.h5", "nested.h5"):
-        out = str(tmp_path / f"{name}.out.h5")
-        options = ["--arch", "resnet20-a", "--name", "net", "-o", out]
-        with pytest.raises(SystemExit) as end:
-            main(["import", str(tmp_path / name), *options])
-        assert end.value.code == 0
-        ann = io.load_ann(Path(out))
+        out = tmp_path / f"{name}.out.h5"
+        options = ("--arch", "resnet20-a", "--name", "net", "-o", out)
+        said = refsnn("import", tmp_path / name, *options)
+        assert said.code == 0
+        assert "wrote" in said.out
+        ann = io.load_ann(out)
         assert ann.provenance["data"] == "cifar10"
         digests.add(
             b"".join(n.op.weight.tobytes() for n in ann.nodes if n.op.op == "conv2d")
         )
     assert len(digests) == 1
-    assert "wrote" in capsys.readouterr().out
 
 
 NEITHER = ("PK\x05\x06" + 18 * "\x00").encode("latin-1")  # an archive of nothing
 
 
-def test_files_of_pytorch_are_recognised(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_of_pytorch_are_recognised(tmp_path: Path, refsnn) -> None:
     with zipfile.ZipFile(tmp_path / "new.pt", "w") as archive:  # as torch.save writes
         archive.writestr("new/data.pkl", b"\x80\x02}q\x00.")
     old = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
@@ -260,14 +254,13 @@ def test_files_of_pytorch_are_recognised(
     (tmp_path / "other.zip").write_bytes(NEITHER)
     (tmp_path / "other.pkl").write_bytes(b"\x80\x02}q\x00.     ")
     for name in ("new.pt", "old.pt", "other.zip", "other.pkl"):
-        path, out = str(tmp_path / name), str(tmp_path / "o.h5")
-        for command in (["run", path, "-T", "2"], ["import", path, "-o", out]):
-            with pytest.raises(SystemExit, match="2"):
-                main(command)
-            said = capsys.readouterr().err
-            assert "expected an HDF5 file" in said
+        path, out = tmp_path / name, tmp_path / "o.h5"
+        for command in (("run", path, "-T", 2), ("import", path, "-o", out)):
+            said = refsnn(*command)
+            assert said.code == 2
+            assert "expected an HDF5 file" in said.err
             for way in ("refsnn import --arch", "refsnn.exchange.from_torch"):
-                assert (way in said) == name.endswith(".pt")
+                assert (way in said.err) == name.endswith(".pt")
 
 
 @pytest.mark.parametrize(
@@ -700,16 +693,15 @@ def test_malformed_configurations_are_refused(tmp_path: Path, config: Any) -> No
 )
 def test_import_refuses_bad_options(
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    refsnn,
     options: list[str],
     message: str,
 ) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros(3))
     out = tmp_path / "o.h5"
-    with pytest.raises(SystemExit) as end:
-        main(["import", str(tmp_path / "a.npz"), *options, "-o", str(out)])
-    assert end.value.code == 2
-    assert message in capsys.readouterr().err
+    said = refsnn("import", tmp_path / "a.npz", *options, "-o", out)
+    assert said.code == 2
+    assert message in said.err
     assert not out.exists()
 
 

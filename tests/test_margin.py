@@ -13,7 +13,6 @@ import pytest
 from nets import images, same
 from refsnn import io
 from refsnn.activations import QCFS
-from refsnn.cli import main
 from refsnn.convert import convert
 from refsnn.errors import DataError, FormatError, RefsnnError
 from refsnn.layers import Add, Conv2d, Input, Linear
@@ -333,26 +332,22 @@ def test_traces_that_do_not_fit_are_refused() -> None:
     assert images_sha256(IMAGES) != images_sha256(IMAGES.reshape(12, 1, 8, 8))
 
 
-def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def refsnn(*arguments: object) -> tuple[int, str]:
-        with pytest.raises(SystemExit) as done:
-            main([str(a) for a in arguments])
-        out = capsys.readouterr()
-        return int(done.value.code or 0), out.out + out.err
-
+def test_the_commands(tmp_path: Path, refsnn) -> None:
     from refsnn import datasets
 
     ann = datasets.weights_folder() / "digits_relu.h5"
     net, other, first, second = (tmp_path / f"{n}.h5" for n in "abcd")
     how = ("--method", "max-norm", "--set", "samples=50")
     assert refsnn("convert", ann, *how, "--snap", "none", "-o", net)[0] == 0
-    code, said = refsnn("certify", net, "-T", 8)
+    code, said, _ = refsnn("certify", net, "-T", 8)
     assert (code, "does not hold: population act1" in said) == (1, True)
-    code, said = refsnn("certify", ann, *how, "-T", 8, "--json", "-")
+    code, said, _ = refsnn("certify", ann, *how, "-T", 8, "--json", "-")
     answer = json.loads(said)
     assert (code, answer["holds"], answer["available"]) == (0, True, 53)
     assert answer["bits"] <= 53
-    code, said = refsnn("convert", ann, *how, "--snap", "float32", "-T", 8, "-o", other)
+    code, said, _ = refsnn(
+        "convert", ann, *how, "--snap", "float32", "-T", 8, "-o", other
+    )
     assert (code, "Changes by rounding" in said) == (0, True)
     assert refsnn("certify", other, "-T", 8, "--accumulator", "float32")[0] == 0
     assert (
@@ -360,26 +355,26 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         == 1
     )
     few = ("-T", 8, "--limit", 9)
-    code, said = refsnn("run", other, *few, "--carrier", "float32", "--json", "-")
+    code, said, _ = refsnn("run", other, *few, "--carrier", "float32", "--json", "-")
     result = json.loads(said)
     assert (result["mode"], result["carrier"]) == ("exact", "float32")
     assert result["certificate"] == 24
-    code, said = refsnn("run", other, "-T", 9, "--limit", 9, "--carrier", "float32")
+    code, _, said = refsnn("run", other, "-T", 9, "--limit", 9, "--carrier", "float32")
     assert (code, "bits, 24 there" in said) == (2, True)
     fixed = ("--mode", "fixed", "--set", "format=Q3.8", "--set", "accumulator=20")
-    code, said = refsnn("run", net, "-T", 8, "--limit", 9, *fixed, "--json", "-")
+    code, said, _ = refsnn("run", net, "-T", 8, "--limit", 9, *fixed, "--json", "-")
     result = json.loads(said)
     assert (result["mode"], result["certificate"]) == ("fixed", None)
     assert result["fixed"]["rounding"]["max_weight_change"] <= 2.0**-9
     narrow = (*fixed[:-1], "accumulator=10")
-    code, said = refsnn("run", net, "-T", 8, "--limit", 9, *narrow)
+    code, _, said = refsnn("run", net, "-T", 8, "--limit", 9, *narrow)
     assert (code, "which 10 bits hold" in said) == (1, True)
-    code, said = refsnn("run", net, *few, *fixed[:-1], "accumulator=x")
+    code, _, said = refsnn("run", net, *few, *fixed[:-1], "accumulator=x")
     assert (code, "option accumulator" in said) == (2, True)
     assert refsnn("trace", net, "-T", 8, "--samples", 3, "-o", first)[0] == 0
     assert refsnn("trace", other, "-T", 8, "--samples", 3, "-o", second)[0] == 0
     assert refsnn("margin", net, first)[0] == 0
-    code, said = refsnn("margin", net, first, "--other", first)
+    code, said, _ = refsnn("margin", net, first, "--other", first)
     assert (code, "rounding explains" in said) == (0, True)
     with h5py.File(first, "r+") as f:
         wrong = f["populations/act1/spikes"][...]
@@ -390,17 +385,17 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         del f.attrs["sha256"]
     good = tmp_path / "good.h5"
     assert refsnn("trace", net, "-T", 8, "--samples", 3, "-o", good)[0] == 0
-    code, said = refsnn("margin", net, good, "--other", first)
+    code, said, _ = refsnn("margin", net, good, "--other", first)
     assert (code, "error: population act1, sample 0, step 3" in said) == (1, True)
     recording = tmp_path / "r.npz"
     recorded = {n: p.spikes for n, p in io.load_trace(good).populations.items()}
     np.savez(recording, **recorded)
-    code, said = refsnn("margin", net, good, "--other", recording)
+    code, said, _ = refsnn("margin", net, good, "--other", recording)
     assert (code, "rounding explains" in said) == (0, True)
     broken = recorded["act1"].copy()
     broken[2, 0, 0] ^= 1
     np.savez(recording, act1=broken)
-    code, said = refsnn("margin", net, good, "--other", recording)
+    code, said, _ = refsnn("margin", net, good, "--other", recording)
     assert (code, "error: population act1, sample 0, step 3" in said) == (1, True)
     for arrays, message in (
         ({"layer1": broken}, "got populations layer1; expected some of act1"),
@@ -408,10 +403,10 @@ def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         ({"act1": broken[:7]}, "as in the trace"),
     ):
         np.savez(recording, **arrays)
-        code, said = refsnn("margin", net, good, "--other", recording)
+        code, _, said = refsnn("margin", net, good, "--other", recording)
         assert (code, message in said) == (2, True)
     assert (
         refsnn("trace", net, "-T", 7, "--samples", 3, "-o", tmp_path / "7.h5")[0] == 0
     )
-    code, said = refsnn("margin", net, good, "--other", tmp_path / "7.h5")
+    code, _, said = refsnn("margin", net, good, "--other", tmp_path / "7.h5")
     assert (code, "T = 7" in said) == (2, True)

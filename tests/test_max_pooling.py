@@ -9,7 +9,6 @@ import pytest
 from nets import images, same
 from refsnn import io
 from refsnn.activations import QCFS
-from refsnn.cli import main
 from refsnn.convert import convert, need_fit
 from refsnn.errors import ConversionError, FormatError, GraphError
 from refsnn.layers import AvgPool, Conv2d, Flatten, Identity, Linear, MaxPool, SumPool
@@ -167,18 +166,14 @@ def test_files_keep_it(tmp_path: Path) -> None:
         io.load(path)
 
 
-def test_the_command_line_takes_it_by_name(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_line_takes_it_by_name(tmp_path: Path, refsnn) -> None:
     ann, net = tmp_path / "ann.h5", tmp_path / "net.h5"
     io.save(pooled_ann(), ann)
-    how = ["convert", str(ann), "--method", "qcfs", "-o", str(net)]
-    with pytest.raises(SystemExit, match="2"):
-        main(how)
-    assert "--max-pool-on-spikes" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="0"):
-        main([*how, "--max-pool-on-spikes"])
-    assert "maxpool" in capsys.readouterr().out
+    how = ("convert", ann, "--method", "qcfs", "-o", net)
+    code, _, err = refsnn(*how)
+    assert (code, "--max-pool-on-spikes" in err) == (2, True)
+    code, out, _ = refsnn(*how, "--max-pool-on-spikes")
+    assert (code, "maxpool" in out) == (0, True)
     labels = np.arange(3, dtype=np.uint8) % 2
     for split in ("train", "test"):
         io.save_images(images(4, 3, SHAPE), labels, tmp_path / f"{split}.h5")
@@ -190,30 +185,23 @@ def test_the_command_line_takes_it_by_name(
         ("trace", *more, "-o", str(tmp_path / "trace.h5")),
         ("certify", *more),
     ):
-        with pytest.raises(SystemExit, match="2"):
-            main([command[0], str(ann), "-T", "2", *command[1:]])
-        assert name in capsys.readouterr().err
-        with pytest.raises(SystemExit, match="2"):
-            main([command[0], str(net), "-T", "2", name, *command[3:]])
-        assert "converted already" in capsys.readouterr().err
-        with pytest.raises(SystemExit, match="0"):
-            main([command[0], str(ann), "-T", "2", *command[1:], name])
+        code, _, err = refsnn(command[0], ann, "-T", 2, *command[1:])
+        assert (code, name in err) == (2, True)
+        code, _, err = refsnn(command[0], net, "-T", 2, name, *command[3:])
+        assert (code, "converted already" in err) == (2, True)
+        assert refsnn(command[0], ann, "-T", 2, *command[1:], name).code == 0
 
 
-def test_info_gives_the_reason_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_info_gives_the_reason_once(tmp_path: Path, refsnn) -> None:
     io.save(pooled_ann(), tmp_path / "ann.h5")
-    with pytest.raises(SystemExit, match="0"):
-        main(["info", str(tmp_path / "ann.h5")])
-    said = capsys.readouterr().out
+    code, said, _ = refsnn("info", tmp_path / "ann.h5")
+    assert code == 0
     assert "qcfs: yes, with --max-pool-on-spikes: " in said
     assert said.count("The maximum of spikes is not the spikes of the maximum") == 1
     average = chain(CONV, CLIP, Flatten(), Linear(weight=np.ones((2, 16))))
     io.save(average, tmp_path / "b.h5")
-    with pytest.raises(SystemExit, match="0"):
-        main(["info", str(tmp_path / "b.h5")])
-    said = capsys.readouterr().out
+    code, said, _ = refsnn("info", tmp_path / "b.h5")
+    assert code == 0
     assert "max-norm: yes: " in said
     assert "qcfs: no: network chain, method qcfs: got the activations clip1" in said
     assert "max-pool" not in said

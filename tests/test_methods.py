@@ -17,7 +17,6 @@ from refsnn.analysis import TERMS, decompose, layout
 from refsnn.calibrate import percentile_activations
 from refsnn.cases import count_cases, count_condition
 from refsnn.certificate import ranges
-from refsnn.cli import main
 from refsnn.convert import METHODS, convert, need_fit
 from refsnn.datasets import Images
 from refsnn.errors import ConversionError, OptionError
@@ -637,23 +636,17 @@ def test_snapping_sees_the_observing_steps() -> None:
     assert all((got.v0[k] == v).all() for k, v in run_snn(static, x, 6).v0.items())
 
 
-def test_the_command(tmp_path, capsys) -> None:
-    def refsnn(*arguments: object) -> tuple[int, str]:
-        with pytest.raises(SystemExit) as done:
-            main([str(a) for a in arguments])
-        out = capsys.readouterr()
-        return int(done.value.code or 0), out.out + out.err
-
+def test_the_command(tmp_path, refsnn) -> None:
     qcfs = datasets.weights_folder() / "digits_qcfs.h5"
     few = ("-T", 4, "--limit", 5)
-    code, said = refsnn("errors", qcfs, "-m", "srp", *few)
+    code, said, _ = refsnn("errors", qcfs, "-m", "srp", *few)
     assert (code, "propagated" in said, "A ANN" in said) == (0, True, True)
-    code, said = refsnn("errors", qcfs, "-m", "qcfs", *few, "--json", "-")
+    code, said, _ = refsnn("errors", qcfs, "-m", "qcfs", *few, "--json", "-")
     answer = json.loads(said)
     assert (answer["method"], answer["target"], answer["T"]) == ("qcfs", "own", 4)
     net = tmp_path / "net.h5"
     assert refsnn("convert", qcfs, "-m", "qcfs", "-o", net)[0] == 0
-    code, said = refsnn("errors", net, *few, "--ann", qcfs, "--json", "-")
+    code, said, _ = refsnn("errors", net, *few, "--ann", qcfs, "--json", "-")
     assert json.loads(said)["populations"] == answer["populations"]
     assert refsnn("errors", net, *few)[0] == 2
     for bad in (
@@ -663,7 +656,7 @@ def test_the_command(tmp_path, capsys) -> None:
         ("-m", "ecl", "--set", "neg_threshold=0", "-T", 4),
     ):
         assert refsnn("run", qcfs, *bad)[0] == 2
-    code, said = refsnn("run", qcfs, "-m", "srp", *few)
+    code, said, _ = refsnn("run", qcfs, "-m", "srp", *few)
     assert (code, "tau = 4" in said) == (0, True)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nets import ACTIVATIONS, images, random_net
-from refsnn import cli, datasets
+from refsnn import datasets
 from refsnn.activations import ReLU
 from refsnn.convert import convert
 from refsnn.datasets import Images
@@ -186,21 +186,14 @@ def test_other_networks_are_refused() -> None:
         propagate(snn, random_net(3), data, 6)
 
 
-def test_the_command(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(refsnn) -> None:
     ann = str(datasets.weights_folder() / "digits_qcfs.h5")
     few = ["errors", ann, "-m", "qcfs", "-T", "4", "--limit", "20", "--propagation"]
 
-    def run(*more: str) -> str:
-        with pytest.raises(SystemExit) as end:
-            cli.main([*few, *more])
-        assert not end.value.code
-        return capsys.readouterr().out
-
-    assert "exact recursion" in run()
-    answer = json.loads(run("--json", "-"))
+    code, out, _ = refsnn(*few)
+    assert (code, "exact recursion" in out) == (0, True)
+    answer = json.loads(refsnn(*few, "--json", "-").out)
     assert answer["bound"] > answer["second"] > 0
     assert answer["looseness"] == pytest.approx(answer["bound"] / answer["second"])
     assert list(answer["populations"]) == ["act1", "act2", "act3", "act4"]
-    with pytest.raises(SystemExit) as end:
-        cli.main([*few, "--target", "relu"])
-    assert end.value.code == 2
+    assert refsnn(*few, "--target", "relu").code == 2

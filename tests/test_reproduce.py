@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from refsnn import cli, datasets
+from refsnn import datasets
 from refsnn.errors import DataError, OptionError
 from refsnn.reproduce import (
     VERDICTS,
@@ -359,7 +359,7 @@ def test_shards_are_of_labels_and_of_the_code(root, tmp_path, monkeypatch) -> No
     assert after["runs"][0]["correct"] != before["runs"][0]["correct"]
 
 
-def test_a_run_without_rows_that_cannot_be_made_is_said(root, tmp_path, capsys) -> None:
+def test_a_run_without_rows_that_cannot_be_made_is_said(root, tmp_path, refsnn) -> None:
     (root / "gone.py").write_text(
         "from refsnn.reproduce import Reproduction, Run\n\n"
         'REPRODUCTION = Reproduction(title="t", data="digits", runs=(\n'
@@ -374,9 +374,9 @@ def test_a_run_without_rows_that_cannot_be_made_is_said(root, tmp_path, capsys) 
     other = next(row for row in answer["rows"] if row["T"] == 4 and row["paper"])
     assert other["note"] == "T = 4 is not among the steps that are run"
     common = ["--root", str(root), "--out", str(tmp_path / "o")]
-    code, _, err = run(capsys, "reproduce", "gone", *common, "--record", "--limit", "9")
+    code, _, err = refsnn("reproduce", "gone", *common, "--record", "--limit", "9")
     assert (code, "expected all images" in err) == (2, True)
-    assert run(capsys, "reproduce", "gone", *common, "--record")[0] == 0
+    assert refsnn("reproduce", "gone", *common, "--record")[0] == 0
     assert [r["network"] for r in kept.load(root, "gone")["runs"]] == ["digits_qcfs"]
 
 
@@ -573,52 +573,45 @@ def test_claims_that_no_run_decides() -> None:
 # -- command line --------------------------------------------------------------------
 
 
-def run(capsys, *argv: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as end:
-        cli.main(argv)
-    out = capsys.readouterr()
-    return int(end.value.code or 0), out.out, out.err
-
-
-def test_on_the_command_line(root: Path, tmp_path: Path, capsys) -> None:
+def test_on_the_command_line(root: Path, tmp_path: Path, refsnn) -> None:
     common = ["--root", str(root), "--out", str(tmp_path / "o")]
-    listed = run(capsys, "reproduce", "--root", str(root))[1].splitlines()
+    listed = refsnn("reproduce", "--root", str(root))[1].splitlines()
     assert [line.split()[0] for line in listed] == ["small", "whole"]
     assert listed[0] == "small  Small (data set digits)"
     file = tmp_path / "r.json"
-    code, out, _ = run(capsys, "reproduce", "whole", *common, "--json", str(file))
+    code, out, _ = refsnn("reproduce", "whole", *common, "--json", str(file))
     assert code == 0
     assert "1 reached" not in out
     assert "reproduced" in out
     answer = json.loads(file.read_text())
     assert {row["verdict"] for row in answer["rows"]} <= set(VERDICTS)
-    code, _, err = run(capsys, "reproduce", "whole", *common, "--check")
+    code, _, err = refsnn("reproduce", "whole", *common, "--check")
     place = kept.path_of(root, "whole")
     assert (code, f"{place}: got no recorded results;" in err) == (2, True)
     assert (err.count(str(place)), "--record" in err) == (1, True)
-    assert run(capsys, "reproduce", "whole", *common, "--record")[0] == 0
-    code, out, _ = run(capsys, "reproduce", "whole", *common, "--check")
+    assert refsnn("reproduce", "whole", *common, "--record")[0] == 0
+    code, out, _ = refsnn("reproduce", "whole", *common, "--check")
     assert code == 0
     assert "all integers are equal" in out
     check = ("reproduce", "whole", *common, "--check")
     content = kept.load(root, "whole")
     content["data"]["images"] -= 1
     kept.path_of(root, "whole").write_text(json.dumps(content))
-    code, out, _ = run(capsys, *check)
+    code, out, _ = refsnn(*check)
     assert code == 1
     assert "1 places differ" in out
-    code, out, err = run(capsys, *check, "--json", "-")
+    code, out, err = refsnn(*check, "--json", "-")
     assert code == 1
     assert json.loads(out)["rows"]
     assert "whole/data/images" in err
-    code, out, err = run(capsys, *check, "--limit", "9")  # 9 are not all images
+    code, out, err = refsnn(*check, "--limit", "9")  # 9 are not all images
     assert (code, out, "--check" in err and "all images" in err) == (2, "", True)
-    assert run(capsys, "reproduce", "nobody", *common)[0] == 2
-    assert run(capsys, "reproduce", "whole", *common, "--scheduler", "x")[0] == 2
+    assert refsnn("reproduce", "nobody", *common)[0] == 2
+    assert refsnn("reproduce", "whole", *common, "--scheduler", "x")[0] == 2
 
 
 def test_without_its_data_nothing_is_compared_or_recorded(
-    root: Path, tmp_path: Path, capsys, monkeypatch
+    root: Path, tmp_path: Path, refsnn, monkeypatch
 ) -> None:
     common = ("reproduce", "whole", "--root", str(root), "--out", str(tmp_path / "o"))
     made = reproduce(root, "whole", tmp_path / "o", limit=9)
@@ -629,10 +622,10 @@ def test_without_its_data_nothing_is_compared_or_recorded(
         raise DataError(where=where, got="none", expected=expected, do="Fetch it.")
 
     monkeypatch.setattr("refsnn.reproduce.jobs.kept", lost)
-    code, out, _ = run(capsys, *common)
+    code, out, _ = refsnn(*common)
     assert (code, "data set digits: Fetch it." in out) == (0, True)
     for option in ("--check", "--record"):
-        code, out, err = run(capsys, *common, option)
+        code, out, err = refsnn(*common, option)
         assert (code, "Traceback" in err) == (2, False)
         assert "data set digits: Fetch it." in err
     assert kept.path_of(root, "whole").read_text() == text

@@ -17,7 +17,6 @@ import pytest
 
 from refsnn import plotting
 from refsnn.accounting import ENERGY_TABLES
-from refsnn.cli import main
 from refsnn.errors import DataError
 from refsnn.reproduce import (
     Run,
@@ -396,27 +395,20 @@ def test_texts_of_files_are_escaped(tmp_path: Path) -> None:
     assert "&lt;script&gt;" in got
 
 
-def refsnn(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    return int(end.value.code or 0)
-
-
-def test_on_the_command_line(tmp_path: Path, capsys) -> None:
+def test_on_the_command_line(tmp_path: Path, refsnn) -> None:
     folder = tmp_path / "report"
     common = ("reproduce", "digits", "--root", str(ROOT))
     given = (*common, "--from-recorded")
-    assert refsnn(*given, "--report", str(folder)) == 0
+    code, out, _ = refsnn(*given, "--report", str(folder))
+    assert (code, "SRP-2 holds" in out) == (0, True)
     assert sorted(p.name for p in folder.iterdir()) == ["report.html", "result.json"]
-    assert "SRP-2 holds" in capsys.readouterr().out
     (folder / "report.html").write_text("<p>my page</p>")
-    assert refsnn(*given, "--report", str(folder)) == 2
-    assert refsnn(*given, "--check") == 2
-    assert refsnn(*given, "--limit", "3") == 2
-    assert refsnn("reproduce", "--root", str(ROOT), "--report", str(folder)) == 2
-    capsys.readouterr()
-    assert refsnn("reproduce", "--root", str(ROOT), "--from-recorded") == 0
-    out = capsys.readouterr().out
+    assert refsnn(*given, "--report", str(folder)).code == 2
+    assert refsnn(*given, "--check").code == 2
+    assert refsnn(*given, "--limit", "3").code == 2
+    assert refsnn("reproduce", "--root", str(ROOT), "--report", str(folder)).code == 2
+    code, out, _ = refsnn("reproduce", "--root", str(ROOT), "--from-recorded")
+    assert code == 0
     assert "ECL on CIFAR-10, ResNet-18" in out
     assert "resnet34, 1000 classes, 224 x 224" in out
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nets import ACTIVATIONS, images, random_net, same
-from refsnn import cli, datasets, io
+from refsnn import datasets, io
 from refsnn.convert import METHODS, Context, Method, convert
 from refsnn.errors import OptionError
 from refsnn.kernels import PAIRS
@@ -102,17 +102,11 @@ def test_a_new_neuron_needs_one_class(toy_method: type[Neuron], tmp_path: Path) 
 
 def test_a_new_method_needs_one_entry(
     toy_method: type[Neuron],
-    capsys: pytest.CaptureFixture[str],
+    refsnn,
     tmp_path: Path,
 ) -> None:
     file = str(datasets.weights_folder() / "digits_clip.h5")
     out = str(tmp_path / "toy.h5")
-
-    def refsnn(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            cli.main(arguments)
-        said = capsys.readouterr()
-        return end.value.code, said.out, said.err
 
     code, said, _ = refsnn("info", file)
     assert code == 0

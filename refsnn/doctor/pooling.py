@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from refsnn.calibrate import watch_ann
 from refsnn.doctor.case import BATCH, Case, Sign, worst
 from refsnn.doctor.levels import LOOKED_AT
 from refsnn.network import INPUT, Population
 from refsnn.neurons import State
 from refsnn.numerics import Array
-from refsnn.run import run_ann, run_snn
+from refsnn.run import run_snn
 
 
 def maxima_of_spikes(case: Case) -> Sign | None:
@@ -57,11 +58,7 @@ def maxima_of_spikes(case: Case) -> Sign | None:
     for start in range(0, len(data.labels), BATCH):
         images = data.images[start : start + BATCH]
         run_snn(case.snn, case.snn.preprocess(images), case.T, observe=watch)
-        run_ann(
-            case.ready,
-            case.ready.preprocess(images),
-            observe=lambda name, a: add(want, name, a),
-        )
+    watch_ann(case.ready, data.images, lambda name, a: add(want, name, a), batch=BATCH)
     excess: dict[str, float] = {}
     for key, q in pools:
         more = got[key] / want[key] - 1 if want[key] else 0.0

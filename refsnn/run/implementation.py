@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from refsnn import neurons
+from refsnn.arithmetic import Accumulate
 from refsnn.errors import OptionError
 from refsnn.layers import LinearMap, product
 from refsnn.neurons import Neuron, State
@@ -27,7 +28,7 @@ class Impl:
         Advances a population of neurons.
     """
 
-    accumulate: Callable[[LinearMap, Array, Array], Array]
+    accumulate: Accumulate
     unroll: Callable[[Neuron, Array, State, Array], tuple[Array, State]]
 
 
