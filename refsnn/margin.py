@@ -287,6 +287,12 @@ def _margins(
     snn.need_canonical()
     snn.need_own_conventions()
     need_network_of(trace, snn)
+    if trace.fixed:
+        raise DataError(
+            where=f"trace of {trace.network}",
+            got=f"mode fixed, {trace.fixed}: integers, which no rounding changes",
+            expected="a trace in mode exact or ordered",
+        )
     for p in snn.hidden:
         yield _margin(p, trace)
 

@@ -19,7 +19,9 @@ import pytest
 from nets import ACTIVATIONS, random_net
 from refsnn import architectures, cli, datasets, io
 from refsnn.accounting import ENERGY_TABLES
-from refsnn.convert import METHODS
+from refsnn.convert import METHODS, convert
+from refsnn.fixed import Fixed
+from refsnn.recording import spikes_of
 from refsnn.run import run_ann
 
 WEIGHTS = datasets.weights_folder()
@@ -517,3 +519,31 @@ def test_output_that_cannot_be_encoded_is_escaped(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )
     assert done.stdout.startswith("Trained network \\xe9 ")
+
+
+def test_a_trace_in_a_stated_mode(refsnn, tmp_path: Path) -> None:
+    """`--mode fixed`: the golden model of hardware; an overflow writes nothing."""
+    trace = ("trace", QCFS, "-T", "2", "-m", "qcfs", "--mode")
+    narrow = ("--set", "format=Q3.8", "--set", "accumulator=11")
+    file = tmp_path / "fixed.h5"
+    said = refsnn(*trace, "fixed", *narrow, "--set", "overflow=wrap", "-o", file)
+    assert said.code == 0
+    assert "mode fixed on int64, Q3.8 in 11 bits, overflow wrap\n" in said.out
+    fixed = Fixed(format="Q3.8", accumulator=11, overflow="wrap")
+    got = io.load_trace(file)
+    assert got.fixed == fixed
+    snn = convert(io.load_ann(QCFS), "qcfs")
+    x = snn.preprocess(datasets.load("digits", "test").images[:1])
+    want = spikes_of(snn, x, 2, fixed=fixed)[0]
+    for name, recorded in got.populations.items():
+        assert (recorded.spikes == want[name]).all()
+    with h5py.File(file) as h5:
+        assert json.loads(h5.attrs["fixed"]) == dataclasses.asdict(fixed)
+    said = refsnn(*trace, "fixed", *narrow, "-o", tmp_path / "none.h5")
+    assert said.code == 1
+    assert "Take a wider accumulator" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["fixed.h5"]
+    said = refsnn(*trace, "ordered", "-o", tmp_path / "ordered.h5")
+    assert "mode ordered on float64\n" in said.out
+    with h5py.File(tmp_path / "ordered.h5") as h5:
+        assert "fixed" not in h5.attrs

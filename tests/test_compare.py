@@ -19,6 +19,7 @@ from refsnn.conformance.adapters.numpy import Adapter
 from refsnn.convert import convert
 from refsnn.errors import DataError
 from refsnn.exchange.recordings import from_monitor, load_recording, recording
+from refsnn.fixed import Fixed
 from refsnn.neurons import DualThresholdIF
 from refsnn.profile import PROFILES, REFSNN, Profile
 from refsnn.recording import record, spikes_of
@@ -552,3 +553,58 @@ def test_verdicts_on_the_command_line(
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith(said.format(differing=differing))
     assert last.endswith(f"({len(found['tried'])} candidates tried)")
+
+
+# -- mode fixed ---------------------------------------------------------------------
+
+FIXED = Fixed(format="Q3.8", accumulator=11, overflow="wrap")
+
+
+def test_a_fixed_point_trace_is_compared_in_its_numbers(tmp_path, capsys) -> None:
+    """A fault is found by runs in the trace's format; conventions are not defined."""
+    snn = snap(convert(random_net(3), "qcfs", exact=False))
+    golden = record(snn, IMAGES, T, membranes=True, currents=True, fixed=FIXED)
+    x = snn.preprocess(IMAGES)
+    assert any(
+        (recorded.spikes != spikes_of(snn, x, T)[0][name]).any()
+        for name, recorded in golden.populations.items()
+    )
+    fault = next(fault for fault in FAULTS if fault.name == "v(0) = 0")
+    broken = dataclasses.replace(
+        snn,
+        populations=tuple(
+            fault.change(p) if p.name == "act3" else p for p in snn.populations
+        ),
+    )
+    other = spikes_of(broken, x, T, fixed=FIXED)[0]
+    why = explain(golden, other, snn)
+    assert (why.name, why.verdict) == ("v(0) = 0 in act3", "exact")
+    assert not any("reset" in name for name in why.tried if "state" not in name)
+    first = compare(golden, other).first
+    act3 = golden.populations["act3"]
+    at = (first.step - 1, first.sample, *first.index)
+    want = act3.v[at] + act3.spikes[at] - 1
+    assert distance(golden, snn, first) == want
+    io.save_trace(golden, tmp_path / "golden.h5")
+    io.save(snn, tmp_path / "net.h5")
+    np.savez(tmp_path / "mine.npz", **other)
+    files = [str(tmp_path / name) for name in ("golden.h5", "mine.npz", "net.h5")]
+    with pytest.raises(SystemExit) as end:
+        cli.main(["compare", *files[:2], "--net", files[2]])
+    assert end.value.code == 1
+    assert "mode fixed, Q3.8 in 11 bits, overflow wrap\n" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        cli.main(["margin", files[2], files[0]])
+    assert end.value.code == 2
+    assert "integers, which no rounding changes" in capsys.readouterr().err
+
+
+def test_a_fixed_point_difference_without_a_cause_is_no_rounding() -> None:
+    """Candidates whose weights the format does not hold explain nothing either."""
+    fixed = Fixed(format="Q2.8", accumulator=15, overflow="error")
+    golden = record(SNN, IMAGES, T, fixed=fixed)
+    other = {name: p.spikes.copy() for name, p in golden.populations.items()}
+    other["act3"][4, 1, 2, 3, 3] ^= 1
+    why = explain(golden, other, SNN)
+    assert why.verdict == "unexplained"
+    assert why.remaining == 1

@@ -134,7 +134,8 @@ def _print(
 ) -> None:
     T, B = trace.T, len(trace.samples)
     spikes = sum(int(abs(p.spikes).sum()) for p in trace.populations.values())
-    common.show(f"{T} steps, {B} samples, {spikes:,} spikes in the trace")
+    how = f", mode fixed, {trace.fixed}" if trace.fixed else ""
+    common.show(f"{T} steps, {B} samples, {spikes:,} spikes in the trace{how}")
     for name in found.missing:
         common.show(f"{name} was not recorded")
     for name, shape in found.misshapen.items():

@@ -300,6 +300,7 @@ def _is_rounding(scene: Scene) -> int | None:
     before. That says something of the others only if all inputs were recorded.
     """
     few = scene.golden.bits is not None and scene.golden.bits <= FEW_BITS
+    few = few or scene.golden.fixed is not None
     judged = [p.neuron for p in scene.snn.hidden]
     if few or scene.snn.profile != REFSNN or not all(_is_judged(n) for n in judged):
         return None
