@@ -316,6 +316,28 @@ def test_recordings_in_files(tmp_path) -> None:
     assert all((got[n] == s).all() for n, s in WANT.items())
 
 
+def test_traces_of_other_images_are_refused(tmp_path, capsys) -> None:
+    """Fewer steps of the same images are compared; other images are not."""
+    io.save_trace(GOLDEN, tmp_path / "golden.h5")
+    io.save_trace(record(SNN, IMAGES, 4), tmp_path / "short.h5")
+    io.save_trace(record(SNN, IMAGES[::-1].copy(), T), tmp_path / "other.h5")
+    net = tmp_path / "net.h5"
+    io.save(SNN, net)
+    golden, short, other = (
+        str(tmp_path / f"{name}.h5") for name in ("golden", "short", "other")
+    )
+    for arguments, code, message in (
+        (("compare", golden, golden), 0, "identical"),
+        (("compare", golden, short), 1, "4 steps in place of 6"),
+        (("compare", golden, other), 2, "got a trace of other images"),
+        (("margin", str(net), golden, "--other", other), 2, "of other images"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            cli.main([*arguments])
+        said = capsys.readouterr()
+        assert (end.value.code or 0, message in said.out + said.err) == (code, True)
+
+
 def test_recordings_that_are_none(tmp_path) -> None:
     with pytest.raises(DataError, match=r"population a, index \(0, 0, 1\).*0.37"):
         recording({"a": [[[0.0, 0.37]]]})

@@ -59,7 +59,8 @@ def compare(
     """
     common.need_json_target(json)
     _need_figure(figure)
-    trace, spikes = io.load_trace(golden), load_recording(other)
+    trace = io.load_trace(golden)
+    spikes = load_recording(other, trace)
     snn = io.load_snn(net) if net else None
     more = _with_trained(snn, ann)
     found = compared(trace, spikes)
