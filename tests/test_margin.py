@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from nets import images, same
+from nets import images, random_net, same
 from refsnn import io
 from refsnn.activations import QCFS
 from refsnn.cli import main
@@ -331,6 +331,33 @@ def test_traces_that_do_not_fit_are_refused() -> None:
     with pytest.raises(RefsnnError, match=r"expected \(3, 2, 4\)"):
         Recorded(spikes=spikes, v=np.zeros((3, 2, 5)), **about)
     assert images_sha256(IMAGES) != images_sha256(IMAGES.reshape(12, 1, 8, 8))
+
+
+def test_a_masked_neuron_that_spikes_is_an_error_without_a_distance(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    snn = convert(random_net(2), "srp")
+    trace = record(snn, IMAGES, 4)
+    name, mask = next((n, m) for n, m in trace.masks.items() if not m.all())
+    sample, *neuron = (int(i) for i in np.argwhere(~mask)[0])
+    spikes = {n: p.spikes.copy() for n, p in trace.populations.items()}
+    spikes[name][(1, sample, *neuron)] = 1
+    net, golden, other = (tmp_path / n for n in ("n.h5", "g.h5", "o.npz"))
+    io.save(snn, net)
+    io.save_trace(trace, golden)
+    np.savez(other, **spikes)
+    arguments = ["margin", str(net), str(golden), "--other", str(other)]
+    with pytest.raises(SystemExit) as done:
+        main([*arguments, "--json", "-"])
+    assert done.value.code == 1
+    answer = json.loads(capsys.readouterr().out)
+    first = answer["verdicts"][name]["first"]
+    assert (first["sample"], first["step"], first["neuron"]) == (sample, 2, neuron)
+    assert (first["distance"], first["why"]) == (None, "masked: it may not spike")
+    with pytest.raises(SystemExit) as done:
+        main(arguments)
+    assert done.value.code == 1
+    assert "1 in place of 0, masked: it may not spike" in capsys.readouterr().out
 
 
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

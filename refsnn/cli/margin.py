@@ -76,8 +76,9 @@ def _print(judged: dict[str, Verdict]) -> None:
     if first is None:
         common.show("rounding explains every difference that was judged")
         return
+    near = f"{first.distance:.3g} from the threshold" if not first.why else first.why
     common.show(
         f"error: population {first.population}, sample {first.sample}, step "
         f"{first.step}, neuron {first.neuron}: {first.got} in place of {first.want}, "
-        f"{first.distance:.3g} from the threshold, rounding reaches {first.error:.3g}"
+        f"{near}, rounding reaches {first.error:.3g}"
     )
