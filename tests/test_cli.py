@@ -19,6 +19,7 @@ import pytest
 from nets import ACTIVATIONS, random_net
 from refsnn import architectures, cli, datasets, io
 from refsnn.accounting import ENERGY_TABLES
+from refsnn.cli import common
 from refsnn.convert import METHODS, convert
 from refsnn.fixed import Fixed
 from refsnn.recording import spikes_of
@@ -547,3 +548,17 @@ def test_a_trace_in_a_stated_mode(refsnn, tmp_path: Path) -> None:
     assert "mode ordered on float64\n" in said.out
     with h5py.File(tmp_path / "ordered.h5") as h5:
         assert "fixed" not in h5.attrs
+
+
+def test_tables_show_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """No markup and no control character of a file's name reaches the terminal."""
+    for name, shown in (
+        ("[/red]x", "[/red]x"),
+        ("[red]net[/red]", "[red]net[/red]"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+    ):
+        common.table(f"Bits of {name}", ("", f"of {name}"), [(name, 1_000)])
+        title, head, row = capsys.readouterr().out.splitlines()
+        assert title.strip() == f"Bits of {shown}"
+        assert head.strip() == f"of {shown}"
+        assert row.split() == [*shown.split(), "1,000"]

@@ -59,14 +59,18 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     head : sequence of str
         Names of the columns.
     rows : sequence of sequences
-        Integers are grouped in thousands; texts are escaped.
+        Integers are grouped in thousands. Texts, these as all others, are escaped.
     """
-    grid = Table(title=title, title_justify="left", title_style="bold", box=None)
+
+    def plain(cell: object) -> str:
+        return escape(f"{cell:,}" if isinstance(cell, int) else printable(cell))
+
+    look: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "box": None}
+    grid = Table(title=plain(title), **look)
     for index, name in enumerate(head):
-        grid.add_column(name, justify="right" if index else "left", no_wrap=True)
+        grid.add_column(plain(name), justify="right" if index else "left", no_wrap=True)
     for row in rows:
-        cells = [f"{c:,}" if isinstance(c, int) else printable(c) for c in row]
-        grid.add_row(*map(escape, cells))
+        grid.add_row(*map(plain, row))
     # a narrower terminal wraps lines; no digit is cut
     wide = stdout.options.update(max_width=10_000)
     grid.width = Measurement.get(stdout, wide, grid).maximum
