@@ -80,7 +80,8 @@ def test_methods_says_what_every_option_means(refsnn, name: str) -> None:
     assert said.out.startswith(name)
     assert METHODS[name].citation in said.out
     assert METHODS[name].reconstruction in said.out
-    (about,) = json.loads(refsnn("methods", name, "--json", "-").out).values()
+    answer = json.loads(refsnn("methods", name, "--json", "-").out)
+    (about,) = answer["methods"].values()
     fields = dataclasses.fields(METHODS[name].options)
     assert {f.name: f.default for f in fields} == {
         key: option["default"] for key, option in about["options"].items()
@@ -562,3 +563,22 @@ def test_tables_show_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
         assert title.strip() == f"Bits of {shown}"
         assert head.strip() == f"of {shown}"
         assert row.split() == [*shown.split(), "1,000"]
+
+
+def test_a_result_may_be_written_again(refsnn, tmp_path: Path) -> None:
+    net, trace = tmp_path / "net.h5", tmp_path / "trace.h5"
+    assert refsnn("convert", QCFS, "-m", "qcfs", "-o", net).code == 0
+    assert refsnn("trace", net, "-T", "2", "-o", trace).code == 0
+    for command in (
+        ("methods", "srp"),
+        ("certify", net, "-T", "2"),
+        ("margin", net, trace),
+        ("errors", net, "--ann", QCFS, "-T", "2", "--limit", "1"),
+    ):
+        file = tmp_path / f"{command[0]}.json"
+        assert refsnn(*command, "--json", file).code == 0
+        answer = json.loads(file.read_bytes())
+        assert answer["format"].startswith("refsnn-")
+        assert answer["version"] == 1
+        assert refsnn(*command, "--json", file).code == 0
+        assert json.loads(file.read_bytes()) == answer

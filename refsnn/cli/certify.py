@@ -39,6 +39,8 @@ def certify(
     network = common.spiking(file, method, T, options, data, max_pool=max_pool)
     certificate, seen = certified(network, accumulator.value, T, static=static)
     answer = {
+        "format": "refsnn-certificate",
+        "version": 1,
         "network": {"name": network.name, "sha256": io.content_sha256(network)},
         "accumulator": certificate.accumulator,
         "available": ACCUMULATORS[certificate.accumulator].bits,

@@ -72,6 +72,8 @@ def errors(
             network, trained, images, T, target=target.value, progress=tell
         )
     answer = {
+        "format": "refsnn-errors",
+        "version": 1,
         "network": {"name": network.name, "sha256": io.content_sha256(network)},
         "method": network.method,
         "set": dict(network.options),

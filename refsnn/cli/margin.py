@@ -45,6 +45,8 @@ def margin(
         if other is not None:
             judged = judge(network, golden, load_recording(other, golden), fed=fed)
     answer: dict[str, Any] = {
+        "format": "refsnn-margin",
+        "version": 1,
         "network": {"name": network.name, "sha256": golden.network_sha256},
         "populations": {name: dataclasses.asdict(risk) for name, risk in found.items()},
         "verdicts": {name: dataclasses.asdict(v) for name, v in judged.items()},

@@ -29,11 +29,12 @@ def methods(
         expected = f"one of {', '.join(METHODS)}"
         raise OptionError(where="method", got=name, expected=expected)
     chosen = [name] if name else list(METHODS)
-    answer = {one: _about(METHODS[one]) for one in chosen}
+    found = {one: _about(METHODS[one]) for one in chosen}
+    answer = {"format": "refsnn-methods", "version": 1, "methods": found}
     common.write_json(answer, json)
     if json == "-":
         return
-    for one, about in answer.items():
+    for one, about in found.items():
         keys = [f"{key}={field['default']}" for key, field in about["options"].items()]
         label = ", a reconstruction" if about["reconstruction"] else ""
         common.show(f"{one}{label}: {about['summary']}")
