@@ -20,6 +20,7 @@ from nets import ACTIVATIONS, random_net
 from refsnn import architectures, cli, datasets, io
 from refsnn.accounting import ENERGY_TABLES
 from refsnn.cli import common
+from refsnn.conformance import stored
 from refsnn.convert import METHODS, convert
 from refsnn.fixed import Fixed
 from refsnn.recording import spikes_of
@@ -28,6 +29,7 @@ from refsnn.run import run_ann
 WEIGHTS = datasets.weights_folder()
 QCFS = str(WEIGHTS / "digits_qcfs.h5")
 RELU = str(WEIGHTS / "digits_relu.h5")
+VECTOR = stored.FOLDER / "tie.h5"
 FEW = ("-T", "4", "--limit", "30")
 
 
@@ -279,7 +281,16 @@ def test_info_of_a_converted_network(refsnn, tmp_path: Path) -> None:
 UNUSABLE = {
     "no such file": (("run", "no.h5", "-T", "1", "-m", "qcfs"), "no such file"),
     "a folder": (("info", "."), "a folder"),
-    "images": (("info", WEIGHTS / "digits_test.h5"), "expected a network"),
+    "images": (
+        ("info", WEIGHTS / "digits_test.h5"),
+        "got labelled images; expected a network",
+    ),
+    "trace": (("info", VECTOR), "got a trace; expected a network"),
+    "trace to run": (("run", VECTOR, "-T", "2"), "got a trace; expected a network"),
+    "option of mode fixed": (
+        ("run", QCFS, *FEW, *("-m", "srp", "--mode", "fixed", "--set", "fomat=Q4.4")),
+        "got the option fomat; expected one of format, accumulator, overflow, tau",
+    ),
     "no method": (("run", QCFS, "-T", "2"), "no --method"),
     "unknown method": (("run", QCFS, "-T", "2", "-m", "magic"), "qcfs, srp, srp-v0"),
     "unfit method": (("run", RELU, "-T", "2", "-m", "qcfs"), "expected qcfs only"),
@@ -582,3 +593,14 @@ def test_a_result_may_be_written_again(refsnn, tmp_path: Path) -> None:
         assert answer["version"] == 1
         assert refsnn(*command, "--json", file).code == 0
         assert json.loads(file.read_bytes()) == answer
+
+
+def test_a_network_is_certified_for_its_own_T_alone(refsnn, tmp_path: Path) -> None:
+    net = tmp_path / "net.h5"
+    how = ("-m", "rts", "-T", "8", "--set", "samples=20")
+    assert refsnn("convert", RELU, *how, "-o", net).code == 0
+    assert refsnn("certify", net, "-T", "8").code == 0
+    for command in ("certify", "run"):
+        said = refsnn(command, net, "-T", "64")
+        assert said.code == 2
+        assert "got T = 64; expected T = 8, which method rts converted" in said.err

@@ -37,6 +37,7 @@ def certify(
     common.need_json_target(json)
     need_steps(T)
     network = common.spiking(file, method, T, options, data, max_pool=max_pool)
+    network.need_steps(T)
     certificate, seen = certified(network, accumulator.value, T, static=static)
     answer = {
         "format": "refsnn-certificate",

@@ -28,6 +28,7 @@ from refsnn.convert import convert, need_fit, needs_images, parse_options
 from refsnn.datasets import Images
 from refsnn.errors import OptionError, printable
 from refsnn.fixed import Fixed
+from refsnn.methods import options_of
 from refsnn.network import Network, SpikingNetwork
 from refsnn.run import need_steps
 
@@ -225,25 +226,6 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def load(path: Path) -> Network | SpikingNetwork:
-    """Read a network file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    Network or SpikingNetwork
-        The network.
-    """
-    network = io.load(path)
-    if not isinstance(network, (Network, SpikingNetwork)):
-        raise OptionError(where=str(path), got="labelled images", expected="a network")
-    return network
-
-
 def data_name(network: Network | SpikingNetwork, data: str | None) -> str:
     """Return the data set to use.
 
@@ -297,7 +279,7 @@ def texts_of(pairs: list[str] | None) -> dict[str, str]:
 
 
 def split_fixed(
-    mode: arguments.Mode | None, pairs: list[str] | None
+    mode: arguments.Mode | None, method: str | None, pairs: list[str] | None
 ) -> tuple[Fixed | None, list[str]]:
     """Take the options of mode fixed out of the ``--set`` options.
 
@@ -305,6 +287,8 @@ def split_fixed(
     ----------
     mode : Mode or None
         The mode asked for.
+    method : str or None
+        The method asked for.
     pairs : list of str or None
         ``key=value`` texts.
 
@@ -318,9 +302,16 @@ def split_fixed(
     if mode is None or mode.value != "fixed":
         return None, list(pairs or [])
     texts = texts_of(pairs)
-    own = {
-        f.name: texts.pop(f.name) for f in dataclasses.fields(Fixed) if f.name in texts
-    }
+    names = [f.name for f in dataclasses.fields(Fixed)]
+    others = options_of(method) if method else []
+    for key in texts:
+        if key not in (*names, *others):
+            raise OptionError(
+                where="--set in mode fixed",
+                got=f"the option {key}",
+                expected=f"one of {', '.join((*names, *others))}",
+            )
+    own = {name: texts.pop(name) for name in names if name in texts}
     bits = own.pop("accumulator", str(Fixed.accumulator))
     if not bits.isdecimal():
         raise OptionError(
@@ -425,7 +416,7 @@ def spiking(
     SpikingNetwork
         The network.
     """
-    network = load(file)
+    network = io.load_network(file)
     if isinstance(network, Network):
         return converted(network, method, T, pairs, data, max_pool=max_pool)
     if method is not None or pairs or max_pool:

@@ -36,7 +36,7 @@ def doctor(
 ) -> None:
     """Say which faults a converted network has, and what each explains."""
     common.need_json_target(json)
-    trained, converted = common.load(ann), common.load(net)
+    trained, converted = io.load_network(ann), io.load_network(net)
     if not isinstance(trained, Network) or not isinstance(converted, SpikingNetwork):
         raise OptionError(
             where=f"doctor {ann} {net}",
@@ -45,12 +45,7 @@ def doctor(
         )
     steps = steps_of(converted, T)
     need_steps(steps)
-    if converted.T not in (None, steps):
-        raise OptionError(
-            where=f"spiking network {converted.name}",
-            got=f"T = {steps}",
-            expected=f"T = {converted.T}, which it was converted for",
-        )
+    converted.need_steps(steps)
     images = common.test_images(common.data_name(trained, data), limit)
     case = Case(ann=trained, snn=converted, data=images, T=steps)
     case = broken(case, fault.value) if fault else case

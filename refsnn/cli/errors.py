@@ -56,7 +56,7 @@ def errors(
             where="--propagation", got=f"--target {target.value}", expected="own"
         )
     network = common.spiking(file, method, T, options, data, max_pool=max_pool)
-    trained = common.load(ann or file)
+    trained = io.load_network(ann or file)
     if not isinstance(trained, Network):
         raise OptionError(
             where=f"converted network {network.name}",

@@ -57,7 +57,7 @@ def run(
     schedule and engine never change a result.
     """
     clock = time.perf_counter()
-    fixed, options = common.split_fixed(mode, options)
+    fixed, options = common.split_fixed(mode, method, options)
     numbers: dict[str, Any] = {
         "mode": mode and mode.value,
         "carrier": carrier and carrier.value,
@@ -65,7 +65,7 @@ def run(
     }
     common.need_json_target(json)
     common.need_report_folder(report)
-    network = common.load(file)
+    network = io.load_network(file)
     if isinstance(network, Network):
         if ann is not None:
             _refuse(network.name, "--ann", "--ann with a converted network only")
@@ -123,7 +123,7 @@ def _trained(path: Path | None, snn: SpikingNetwork) -> Network | None:
     """Load the trained network of a converted one, if it is given and the right one."""
     if path is None:
         return None
-    ann = common.load(path)
+    ann = io.load_network(path)
     sha256 = io.content_sha256(ann)
     if not isinstance(ann, Network) or sha256 != snn.ann_sha256:
         raise OptionError(

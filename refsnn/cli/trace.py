@@ -40,7 +40,7 @@ def trace(
     A trained network is converted with --method; its trace belongs to the converted
     network, which `refsnn convert` with the same options writes.
     """
-    fixed, options = common.split_fixed(mode, options)
+    fixed, options = common.split_fixed(mode, method, options)
     io.need_target(out, force=force)
     need_steps(T)
     network = common.spiking(file, method, T, options, data, max_pool=max_pool)

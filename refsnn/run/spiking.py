@@ -96,12 +96,7 @@ def run_snn(
     if not isinstance(threads, (int, np.integer)) or threads < 1:
         expected = "an integer of at least 1"
         raise OptionError(where="threads", got=repr(threads), expected=expected)
-    if snn.T not in (None, T):
-        raise OptionError(
-            where=f"spiking network {snn.name}",
-            got=f"T = {T}",
-            expected=f"T = {snn.T}, which method {snn.method} converted it for",
-        )
+    snn.need_steps(T)
     if schedule not in SCHEDULES:
         raise OptionError(
             where="schedule", got=schedule, expected=" or ".join(SCHEDULES)
