@@ -12,7 +12,15 @@ import numpy as np
 from refsnn.calibrate import Progress
 from refsnn.errors import ConversionError, DataError, OptionError
 from refsnn.io import content_sha256
-from refsnn.methods import METHODS, Context, Method
+from refsnn.methods import (
+    METHODS,
+    Context,
+    Method,
+    method_named,
+    need_option,
+    options_of,
+    settings_of,
+)
 from refsnn.network import Network, SpikingNetwork
 from refsnn.neurons import IF
 from refsnn.numerics import Array
@@ -35,31 +43,6 @@ __all__ = [
     "needs_images",
     "parse_options",
 ]
-
-
-def method_named(name: str) -> Method:
-    """Return a method by its name.
-
-    Parameters
-    ----------
-    name : str
-        A key of :data:`METHODS`.
-
-    Returns
-    -------
-    Method
-        The method.
-
-    Raises
-    ------
-    OptionError
-        If there is none of that name.
-    """
-    if name not in METHODS:
-        raise OptionError(
-            where="method", got=name, expected=f"one of {', '.join(METHODS)}"
-        )
-    return METHODS[name]
 
 
 def need_fit(
@@ -88,7 +71,7 @@ def need_fit(
         If the method does not take one of the activations, or the graph is not made of
         populations joined by linear maps.
     """
-    method, settings = method_named(name), _settings(name, options or {})
+    method, settings = method_named(name), settings_of(name, options or {})
     unfit = method.unfit(ann, settings)
     if unfit:
         raise ConversionError(
@@ -128,7 +111,7 @@ def needs_images(name: str, options: Mapping[str, Any]) -> bool:
     bool
         Whether :func:`convert` needs `images`.
     """
-    return method_named(name).needs_images(_settings(name, options))
+    return method_named(name).needs_images(settings_of(name, options))
 
 
 def parse_options(name: str, settings: Mapping[str, str]) -> dict[str, Any]:
@@ -151,11 +134,11 @@ def parse_options(name: str, settings: Mapping[str, str]) -> dict[str, Any]:
     OptionError
         If a key is unknown or a value cannot be read.
     """
-    fields = {f.name: f for f in dataclasses.fields(method_named(name).options)}
+    kinds = options_of(name)
     options: dict[str, Any] = {}
     for key, text in settings.items():
-        _need_key(name, key, list(fields))
-        kind = type(fields[key].default)
+        need_option(name, key)
+        kind = kinds[key]
         try:
             options[key] = READ[kind](text)
         except (ValueError, KeyError):
@@ -175,35 +158,6 @@ READ: dict[type, Callable[[str], Any]] = {
     bool: {"true": True, "false": False}.__getitem__,
 }
 """How a typed option is read, by its type."""
-
-
-def _need_key(name: str, key: str, known: list[str]) -> None:
-    if key not in known:
-        raise OptionError(
-            where=f"method {name}",
-            got=f"the option {key}",
-            expected=f"one of {', '.join(known)}" if known else "no options",
-        )
-
-
-def _settings(name: str, options: Mapping[str, Any]) -> Any:
-    """Make a method's options, refusing unknown keys and values of another type."""
-    fields = {f.name: f for f in dataclasses.fields(method_named(name).options)}
-    options = {
-        key: value.item() if isinstance(value, np.generic) else value
-        for key, value in options.items()
-    }
-    for key, value in options.items():
-        _need_key(name, key, list(fields))
-        kind: type = type(fields[key].default)
-        finite = not isinstance(value, float) or np.isfinite(value)
-        if type(value) is not kind or not finite:
-            raise OptionError(
-                where=f"option {key} of method {name}",
-                got=repr(value),
-                expected=f"a value of type {kind.__name__}",
-            )
-    return method_named(name).options(**options)
 
 
 def _training_images(name: str, images: Array | None) -> Array:
@@ -279,7 +233,7 @@ def convert(
     """
     need_network(ann, Network)
     chosen = method_named(method)
-    settings = _settings(method, options or {})
+    settings = settings_of(method, options or {})
     if T is not None:
         need_steps(T)
     elif chosen.depends_on_T:

@@ -75,6 +75,10 @@ class Fixed:
                 expected=f"at least the threshold, 2^{self.fraction} in {self.format}",
             )
 
+    def __str__(self) -> str:
+        """Say it in a few words."""
+        return f"{self.format} in {self.accumulator} bits, overflow {self.overflow}"
+
     @property
     def fraction(self) -> int:
         """Bits behind the point."""

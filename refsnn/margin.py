@@ -50,6 +50,9 @@ ROUNDOFF = 2.0**-24
 OWN_ROUNDOFF = 2.0**-53
 """u_ of binary64, in which the reference computed."""
 
+MASKED = "masked: it may not spike"
+"""Why a neuron that is not let out has no distance."""
+
 SLACK = 1 + 2.0**-20
 """What the bounds, themselves computed in float64, are enlarged by."""
 
@@ -90,10 +93,12 @@ class Difference:
         Its index: channel, row, column.
     want, got : int
         The reference's spike and the other's.
-    distance : float
-        From the nearest threshold, potential.
+    distance : float or None
+        From the nearest threshold, potential; None where no potential brings a spike.
     error : float
         e_u, which is smaller.
+    why : str
+        Why there is no distance; empty if there is one.
     """
 
     population: str
@@ -102,8 +107,9 @@ class Difference:
     neuron: tuple[int, ...]
     want: int
     got: int
-    distance: float
+    distance: float | None
     error: float
+    why: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -267,8 +273,9 @@ def _verdict(
             neuron=tuple(neuron),
             want=int(want[at]),
             got=int(got[at]),
-            distance=float(distance[at]),
+            distance=float(distance[at]) if np.isfinite(distance[at]) else None,
             error=float(error[at]),
+            why="" if np.isfinite(distance[at]) else MASKED,
         )
     return Verdict(
         differing=int(differs.sum()),
@@ -286,6 +293,12 @@ def _margins(
     snn.need_canonical()
     snn.need_own_conventions()
     need_network_of(trace, snn)
+    if trace.fixed:
+        raise DataError(
+            where=f"trace of {trace.network}",
+            got=f"mode fixed, {trace.fixed}: integers, which no rounding changes",
+            expected="a trace in mode exact or ordered",
+        )
     for p in snn.hidden:
         yield _margin(p, trace)
 

@@ -10,11 +10,11 @@ from typing import Any, cast
 import numpy as np
 
 import refsnn
-from refsnn.arithmetic import resolve
+from refsnn.arithmetic import Arithmetic, resolve
 from refsnn.io import content_sha256
 from refsnn.network import INPUT, Population, SpikingNetwork
 from refsnn.neurons import Neuron, State, initial_state, under
-from refsnn.numerics import Array
+from refsnn.numerics import Array, per_channel
 from refsnn.profile import Profile
 from refsnn.run import SpikingRun, image_currents, run_snn
 from refsnn.trace import Recorded, Trace, images_sha256
@@ -86,6 +86,7 @@ def record(
     membranes: bool = False,
     currents: bool = False,
     impl: str = "kernel",
+    **numbers: Any,
 ) -> Trace:
     """Run a network and record every spike.
 
@@ -105,6 +106,8 @@ def record(
         Whether to record currents.
     impl : str
         As in :func:`refsnn.run.run_snn`.
+    **numbers
+        As in :func:`refsnn.arithmetic.resolve`: mode, carrier, fixed-point format.
 
     Returns
     -------
@@ -127,20 +130,24 @@ def record(
         parts[population.name].append((kept, s.copy(), state))
 
     x = snn.preprocess(images)
-    run = run_snn(snn, x, T, impl=impl, observe=watch)
-    fed = image_currents(snn, x, impl=impl)
-    numbers = resolve(snn, T)
+    arithmetic = resolve(snn, T, **numbers)
+    # currents and spikes do not say what became of a potential that overflowed
+    schedule = "step" if membranes and arithmetic.fixed else "layer"
+    how: dict[str, Any] = {"impl": impl, **numbers}
+    run = run_snn(snn, x, T, schedule=schedule, observe=watch, **how)
+    fed = image_currents(snn, x, **how)
     return Trace(
         network=snn.name,
         network_sha256=content_sha256(snn),
         input_sha256=images_sha256(images),
         samples=np.arange(len(images)) if samples is None else samples.astype(np.int64),
         profile=snn.profile,
-        mode=numbers.mode,
-        carrier=numbers.carrier,
-        bits=numbers.bits,
+        mode=arithmetic.mode,
+        carrier=arithmetic.carrier,
+        bits=arithmetic.bits,
+        fixed=arithmetic.fixed,
         populations={
-            p.name: _recorded(p, snn, parts, run, fed, membranes, currents)
+            p.name: _recorded(p, snn, arithmetic, parts, run, fed, membranes, currents)
             for p in snn.hidden
         },
         readout=run.logits,
@@ -151,6 +158,7 @@ def record(
 def _recorded(
     p: Population,
     snn: SpikingNetwork,
+    arithmetic: Arithmetic,
     parts: dict[str, list[tuple[Array, Array, State]]],
     run: SpikingRun,
     fed: dict[str, Array],
@@ -160,8 +168,13 @@ def _recorded(
     """Join the pieces of a population's run."""
     x, s = (np.concatenate([part[i] for part in parts[p.name]]) for i in (0, 1))
     v = None
-    v0 = run.v0.get(p.name, p.v0)
-    if membranes:
+    ready = arithmetic.prepared(p)
+    unit = per_channel(arithmetic.unit(p), p.shape, where="unit")
+    started = (ready.over("v0") * unit).reshape(ready.v0.shape)
+    v0 = run.v0.get(p.name, started)
+    if membranes and arithmetic.fixed:
+        v = np.stack([state.v for *_, state in parts[p.name]])
+    elif membranes:
         start = run.v0.get(p.name, np.broadcast_to(p.over("v0"), s.shape[1:]))
         v = _membranes(p, snn.profile, x, start)
     constant = all(q.source == INPUT for q in p.projections)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from refsnn.errors import DomainError, ShapeError
+from refsnn.fixed import Fixed
 from refsnn.numerics import Array, Shape
 from refsnn.profile import Profile
 
@@ -32,7 +34,7 @@ class Recorded:
         Current of every step, bias included; one if it is constant.
     input_current : ndarray of float64, shape (B, *S), potential, or None
         The part of the current that the image causes, if there is one: with the bias
-        and rounded to the grid, if the population has a grid.
+        and rounded, if the population has a grid or the mode is ``fixed``.
     """
 
     spikes: Array
@@ -128,6 +130,8 @@ class Trace:
         Logits at every t.
     versions : mapping of str to str
         Versions of the libraries.
+    fixed : Fixed or None
+        The format of mode ``fixed``.
     """
 
     network: str
@@ -141,8 +145,15 @@ class Trace:
     populations: Mapping[str, Recorded]
     readout: Array
     versions: Mapping[str, str]
+    fixed: Fixed | None = None
 
     def __post_init__(self) -> None:
+        if (self.mode == "fixed") != (self.fixed is not None):
+            raise DomainError(
+                where=f"trace of {self.network}",
+                got=f"mode {self.mode}, fixed-point format {self.fixed}",
+                expected="a format in mode fixed, and only there",
+            )
         want = (*self.readout.shape[:1], *self.samples.shape)
         for name, recorded in self.populations.items():
             if recorded.spikes.shape[:2] != want or self.readout.shape[:2] != want:
@@ -183,6 +194,11 @@ class Trace:
             for name, recorded in self.populations.items()
             if recorded.mask is not None
         }
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Mode and format that repeat it; ``ordered`` has the bits of ``exact``."""
+        return {"mode": "fixed" if self.fixed else "ordered", "fixed": self.fixed}
 
     @property
     def T(self) -> int:

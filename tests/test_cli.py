@@ -19,13 +19,18 @@ import pytest
 from nets import ACTIVATIONS, random_net
 from refsnn import architectures, datasets, io
 from refsnn.accounting import ENERGY_TABLES
+from refsnn.cli import common
+from refsnn.conformance import stored
 from refsnn.convert import METHODS, convert
+from refsnn.fixed import Fixed
 from refsnn.profile import REFSNN, Profile
+from refsnn.recording import spikes_of
 from refsnn.run import run_ann, run_snn
 
 WEIGHTS = datasets.weights_folder()
 QCFS = str(WEIGHTS / "digits_qcfs.h5")
 RELU = str(WEIGHTS / "digits_relu.h5")
+VECTOR = stored.FOLDER / "tie.h5"
 FEW = ("-T", "4", "--limit", "30")
 
 
@@ -57,7 +62,8 @@ def test_methods_says_what_every_option_means(refsnn, name: str) -> None:
     assert said.out.startswith(name)
     assert METHODS[name].citation in said.out
     assert METHODS[name].reconstruction in said.out
-    (about,) = json.loads(refsnn("methods", name, "--json", "-").out).values()
+    answer = json.loads(refsnn("methods", name, "--json", "-").out)
+    (about,) = answer["methods"].values()
     fields = dataclasses.fields(METHODS[name].options)
     assert {f.name: f.default for f in fields} == {
         key: option["default"] for key, option in about["options"].items()
@@ -304,7 +310,16 @@ def test_info_of_a_converted_network(refsnn, tmp_path: Path) -> None:
 UNUSABLE = {
     "no such file": (("run", "no.h5", "-T", "1", "-m", "qcfs"), "no such file"),
     "a folder": (("info", "."), "a folder"),
-    "images": (("info", WEIGHTS / "digits_test.h5"), "expected a network"),
+    "images": (
+        ("info", WEIGHTS / "digits_test.h5"),
+        "got labelled images; expected a network",
+    ),
+    "trace": (("info", VECTOR), "got a trace; expected a network"),
+    "trace to run": (("run", VECTOR, "-T", "2"), "got a trace; expected a network"),
+    "option of mode fixed": (
+        ("run", QCFS, *FEW, *("-m", "srp", "--mode", "fixed", "--set", "fomat=Q4.4")),
+        "got the option fomat; expected one of format, accumulator, overflow, tau",
+    ),
     "no method": (("run", QCFS, "-T", "2"), "no --method"),
     "unknown method": (("run", QCFS, "-T", "2", "-m", "magic"), "qcfs, srp, srp-v0"),
     "unfit method": (("run", RELU, "-T", "2", "-m", "qcfs"), "expected qcfs only"),
@@ -546,3 +561,75 @@ def test_output_that_cannot_be_encoded_is_escaped(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )
     assert done.stdout.startswith("Trained network \\xe9 ")
+
+
+def test_a_trace_in_a_stated_mode(refsnn, tmp_path: Path) -> None:
+    """`--mode fixed`: the golden model of hardware; an overflow writes nothing."""
+    trace = ("trace", QCFS, "-T", "2", "-m", "qcfs", "--mode")
+    narrow = ("--set", "format=Q3.8", "--set", "accumulator=11")
+    file = tmp_path / "fixed.h5"
+    said = refsnn(*trace, "fixed", *narrow, "--set", "overflow=wrap", "-o", file)
+    assert said.code == 0
+    assert "mode fixed on int64, Q3.8 in 11 bits, overflow wrap\n" in said.out
+    fixed = Fixed(format="Q3.8", accumulator=11, overflow="wrap")
+    got = io.load_trace(file)
+    assert got.fixed == fixed
+    snn = convert(io.load_ann(QCFS), "qcfs")
+    x = snn.preprocess(datasets.load("digits", "test").images[:1])
+    want = spikes_of(snn, x, 2, fixed=fixed)[0]
+    for name, recorded in got.populations.items():
+        assert (recorded.spikes == want[name]).all()
+    with h5py.File(file) as h5:
+        assert json.loads(h5.attrs["fixed"]) == dataclasses.asdict(fixed)
+    said = refsnn(*trace, "fixed", *narrow, "-o", tmp_path / "none.h5")
+    assert said.code == 1
+    assert "Take a wider accumulator" in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["fixed.h5"]
+    said = refsnn(*trace, "ordered", "-o", tmp_path / "ordered.h5")
+    assert "mode ordered on float64\n" in said.out
+    with h5py.File(tmp_path / "ordered.h5") as h5:
+        assert "fixed" not in h5.attrs
+
+
+def test_tables_show_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """No markup and no control character of a file's name reaches the terminal."""
+    for name, shown in (
+        ("[/red]x", "[/red]x"),
+        ("[red]net[/red]", "[red]net[/red]"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+    ):
+        common.table(f"Bits of {name}", ("", f"of {name}"), [(name, 1_000)])
+        title, head, row = capsys.readouterr().out.splitlines()
+        assert title.strip() == f"Bits of {shown}"
+        assert head.strip() == f"of {shown}"
+        assert row.split() == [*shown.split(), "1,000"]
+
+
+def test_a_result_may_be_written_again(refsnn, tmp_path: Path) -> None:
+    net, trace = tmp_path / "net.h5", tmp_path / "trace.h5"
+    assert refsnn("convert", QCFS, "-m", "qcfs", "-o", net).code == 0
+    assert refsnn("trace", net, "-T", "2", "-o", trace).code == 0
+    for command in (
+        ("methods", "srp"),
+        ("certify", net, "-T", "2"),
+        ("margin", net, trace),
+        ("errors", net, "--ann", QCFS, "-T", "2", "--limit", "1"),
+    ):
+        file = tmp_path / f"{command[0]}.json"
+        assert refsnn(*command, "--json", file).code == 0
+        answer = json.loads(file.read_bytes())
+        assert answer["format"].startswith("refsnn-")
+        assert answer["version"] == 1
+        assert refsnn(*command, "--json", file).code == 0
+        assert json.loads(file.read_bytes()) == answer
+
+
+def test_a_network_is_certified_for_its_own_T_alone(refsnn, tmp_path: Path) -> None:
+    net = tmp_path / "net.h5"
+    how = ("-m", "rts", "-T", "8", "--set", "samples=20")
+    assert refsnn("convert", RELU, *how, "-o", net).code == 0
+    assert refsnn("certify", net, "-T", "8").code == 0
+    for command in ("certify", "run"):
+        said = refsnn(command, net, "-T", "64")
+        assert said.code == 2
+        assert "got T = 64; expected T = 8, which method rts converted" in said.err

@@ -26,6 +26,7 @@ from refsnn.conformance.adapters.numpy import Adapter
 from refsnn.convert import convert
 from refsnn.errors import DataError
 from refsnn.exchange.recordings import from_monitor, load_recording, recording
+from refsnn.fixed import Fixed
 from refsnn.neurons import IF, DualThresholdIF, Neuron, initial_state, unroll
 from refsnn.profile import PROFILES, REFSNN, Profile
 from refsnn.recording import record, spikes_of
@@ -347,6 +348,26 @@ def test_recordings_in_files(tmp_path) -> None:
     assert all((got[n] == s).all() for n, s in WANT.items())
 
 
+def test_traces_of_other_images_are_refused(tmp_path, refsnn) -> None:
+    """Fewer steps of the same images are compared; other images are not."""
+    io.save_trace(GOLDEN, tmp_path / "golden.h5")
+    io.save_trace(record(SNN, IMAGES, 4), tmp_path / "short.h5")
+    io.save_trace(record(SNN, IMAGES[::-1].copy(), T), tmp_path / "other.h5")
+    net = tmp_path / "net.h5"
+    io.save(SNN, net)
+    golden, short, other = (
+        str(tmp_path / f"{name}.h5") for name in ("golden", "short", "other")
+    )
+    for arguments, code, message in (
+        (("compare", golden, golden), 0, "identical"),
+        (("compare", golden, short), 1, "4 steps in place of 6"),
+        (("compare", golden, other), 2, "got a trace of other images"),
+        (("margin", str(net), golden, "--other", other), 2, "of other images"),
+    ):
+        said = refsnn(*arguments)
+        assert (said.code, message in said.out + said.err) == (code, True)
+
+
 def test_recordings_that_are_none(tmp_path) -> None:
     with pytest.raises(DataError, match=r"population a, index \(0, 0, 1\).*0.37"):
         recording({"a": [[[0.0, 0.37]]]})
@@ -585,3 +606,56 @@ def test_verdicts_on_the_command_line(
     last = done.out.splitlines()[-1]
     assert last.startswith(said.format(differing=differing))
     assert last.endswith(f"({len(found['tried'])} candidates tried)")
+
+
+# -- mode fixed ---------------------------------------------------------------------
+
+FIXED = Fixed(format="Q3.8", accumulator=11, overflow="wrap")
+
+
+def test_a_fixed_point_trace_is_compared_in_its_numbers(tmp_path, refsnn) -> None:
+    """A fault is found by runs in the trace's format; conventions are not defined."""
+    snn = snap(convert(random_net(3), "qcfs", exact=False))
+    golden = record(snn, IMAGES, T, membranes=True, currents=True, fixed=FIXED)
+    x = snn.preprocess(IMAGES)
+    assert any(
+        (recorded.spikes != spikes_of(snn, x, T)[0][name]).any()
+        for name, recorded in golden.populations.items()
+    )
+    fault = next(fault for fault in FAULTS if fault.name == "v(0) = 0")
+    broken = dataclasses.replace(
+        snn,
+        populations=tuple(
+            fault.change(p) if p.name == "act3" else p for p in snn.populations
+        ),
+    )
+    other = spikes_of(broken, x, T, fixed=FIXED)[0]
+    why = explain(golden, other, snn)
+    assert (why.name, why.verdict) == ("v(0) = 0 in act3", "exact")
+    assert not any("reset" in name for name in why.tried if "state" not in name)
+    first = compare(golden, other).first
+    act3 = golden.populations["act3"]
+    at = (first.step - 1, first.sample, *first.index)
+    want = act3.v[at] + act3.spikes[at] - 1
+    assert distance(golden, snn, first) == want
+    io.save_trace(golden, tmp_path / "golden.h5")
+    io.save(snn, tmp_path / "net.h5")
+    np.savez(tmp_path / "mine.npz", **other)
+    files = [str(tmp_path / name) for name in ("golden.h5", "mine.npz", "net.h5")]
+    done = refsnn("compare", *files[:2], "--net", files[2])
+    assert done.code == 1
+    assert "mode fixed, Q3.8 in 11 bits, overflow wrap\n" in done.out
+    done = refsnn("margin", files[2], files[0])
+    assert done.code == 2
+    assert "integers, which no rounding changes" in done.err
+
+
+def test_a_fixed_point_difference_without_a_cause_is_no_rounding() -> None:
+    """Candidates whose weights the format does not hold explain nothing either."""
+    fixed = Fixed(format="Q2.8", accumulator=15, overflow="error")
+    golden = record(SNN, IMAGES, T, fixed=fixed)
+    other = {name: p.spikes.copy() for name, p in golden.populations.items()}
+    other["act3"][4, 1, 2, 3, 3] ^= 1
+    why = explain(golden, other, SNN)
+    assert why.verdict == "unexplained"
+    assert why.remaining == 1

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
+import h5py
 import numpy as np
 import pytest
 
@@ -95,6 +96,26 @@ def test_a_changed_spike_is_noticed(tmp_path: Path) -> None:
     )
     io.save_trace(changed, tmp_path / "bias.h5", force=True)
     assert check(tmp_path)["bias"] == "second"
+
+
+def test_damaged_files_are_reported_among_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = ("tie", "bias", "mask", "state")
+    monkeypatch.setattr("refsnn.conformance.stored.vectors", lambda: map(vector, some))
+    write(tmp_path, networks=False)
+    with h5py.File(tmp_path / "tie.h5", "r+") as file:
+        file["populations/second/spikes"][0, 0, 0] ^= 1
+    (tmp_path / "bias.h5").write_bytes(b"no HDF5")
+    less = stored(vector("mask"))
+    *_, name = less.populations
+    left = {n: p for n, p in less.populations.items() if n != name}
+    less = dataclasses.replace(less, populations=left)
+    io.save_trace(less, tmp_path / "mask.h5", force=True)
+    found = check(tmp_path)
+    assert "the sums of the spikes" in found["tie"]
+    assert "RSN-H5" in found["bias"]
+    assert (found["mask"], found["state"]) == (name, "")
 
 
 def test_the_template_passes_everything() -> None:

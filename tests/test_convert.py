@@ -78,6 +78,16 @@ def test_a_silent_layer_is_dead() -> None:
     assert not any(q.op.weight.any() for _, q in snn.projections("act2"))
 
 
+def test_a_percentile_of_zero_is_not_called_silence() -> None:
+    ann = random_net(1, ACTIVATIONS["relu"], batchnorm=False)
+    train = images(1, 3)
+    assert all(value > 0 for value in max_activations(ann, train).values())
+    message = "act1.* zero up to percentile 1.5 on all 3 training images: dead"
+    with pytest.warns(UserWarning, match=message):
+        snn = convert(ann, "percentile", images=train, options={"percentile": 1.5})
+    assert snn["act1"].scale == 0
+
+
 def test_progress_is_told() -> None:
     told: list[tuple[int, int]] = []
     ann = random_net(1, ACTIVATIONS["relu"])

@@ -12,9 +12,11 @@ import pytest
 
 from nets import ACTIVATIONS, images, random_net
 from refsnn import datasets, io
+from refsnn.analysis import decompose
 from refsnn.convert import METHODS, convert
 from refsnn.datasets import Images
 from refsnn.doctor import FAULTS, MADE, Case, broken, examine, layout
+from refsnn.doctor.dynamics import start_of
 from refsnn.errors import OptionError
 from refsnn.network import Population, SpikingNetwork
 from refsnn.numerics import Array
@@ -381,6 +383,27 @@ def test_networks_that_do_not_fit_are_refused(cases: dict[str, Case]) -> None:
     plain = Case(ann=bare, snn=convert(bare, "qcfs"), data=data, T=4)
     with pytest.raises(OptionError, match="nothing to break"):
         broken(plain, "bn-not-folded")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"foo": 1}, "network digits_qcfs, method srp: got the option foo; expected"),
+        ({"tau": "x"}, "network digits_qcfs, option tau of method srp: got 'x'"),
+    ],
+)
+def test_options_that_the_method_does_not_have_are_named(
+    options: dict[str, object], message: str, cases: dict[str, Case]
+) -> None:
+    well = cases["qcfs"]
+    strange = dataclasses.replace(well.snn, method="srp", options=options)
+    for use in (
+        lambda: examine(dataclasses.replace(well, snn=strange)),
+        lambda: decompose(strange, well.ann, TEST.head(1), STEPS),
+        lambda: start_of(dataclasses.replace(well, snn=strange), METHODS["srp"]),
+    ):
+        with pytest.raises(OptionError, match=message):
+            use()
 
 
 def test_a_network_made_elsewhere_is_examined_by_its_weights(

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from nets import images, same
+from nets import images, random_net, same
 from refsnn import io
 from refsnn.activations import QCFS
 from refsnn.convert import convert
@@ -332,6 +332,30 @@ def test_traces_that_do_not_fit_are_refused() -> None:
     assert images_sha256(IMAGES) != images_sha256(IMAGES.reshape(12, 1, 8, 8))
 
 
+def test_a_masked_neuron_that_spikes_is_an_error_without_a_distance(
+    tmp_path: Path, refsnn
+) -> None:
+    snn = convert(random_net(2), "srp")
+    trace = record(snn, IMAGES, 4)
+    name, mask = next((n, m) for n, m in trace.masks.items() if not m.all())
+    sample, *neuron = (int(i) for i in np.argwhere(~mask)[0])
+    spikes = {n: p.spikes.copy() for n, p in trace.populations.items()}
+    spikes[name][(1, sample, *neuron)] = 1
+    net, golden, other = (tmp_path / n for n in ("n.h5", "g.h5", "o.npz"))
+    io.save(snn, net)
+    io.save_trace(trace, golden)
+    np.savez(other, **spikes)
+    arguments = ("margin", net, golden, "--other", other)
+    done = refsnn(*arguments, "--json", "-")
+    assert done.code == 1
+    first = json.loads(done.out)["verdicts"][name]["first"]
+    assert (first["sample"], first["step"], first["neuron"]) == (sample, 2, neuron)
+    assert (first["distance"], first["why"]) == (None, "masked: it may not spike")
+    done = refsnn(*arguments)
+    assert done.code == 1
+    assert "1 in place of 0, masked: it may not spike" in done.out
+
+
 def test_the_commands(tmp_path: Path, refsnn) -> None:
     from refsnn import datasets
 
@@ -409,4 +433,4 @@ def test_the_commands(tmp_path: Path, refsnn) -> None:
         refsnn("trace", net, "-T", 7, "--samples", 3, "-o", tmp_path / "7.h5")[0] == 0
     )
     code, _, said = refsnn("margin", net, good, "--other", tmp_path / "7.h5")
-    assert (code, "T = 7" in said) == (2, True)
+    assert (code, "got shape (7, 3," in said) == (2, True)

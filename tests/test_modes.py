@@ -18,13 +18,20 @@ from refsnn.accumulators import ACCUMULATORS
 from refsnn.arithmetic import resolve
 from refsnn.certificate import certify
 from refsnn.convert import convert
-from refsnn.errors import AccumulatorError, ConversionError, OptionError, RefsnnError
+from refsnn.errors import (
+    AccumulatorError,
+    ConversionError,
+    DomainError,
+    OptionError,
+    RefsnnError,
+)
 from refsnn.fixed import Fixed
 from refsnn.layers import Conv2d, Linear
 from refsnn.network import INPUT, Population, Projection, SpikingNetwork
 from refsnn.neurons import IF, PRESETS, DualThresholdIF, Neuron
 from refsnn.numerics import bits_behind_point
 from refsnn.passes import activations_to_neurons, canonical_form, fold_batchnorm
+from refsnn.recording import record, spikes_of
 from refsnn.records import tensor
 from refsnn.run import run_snn
 from refsnn.snap import T_MAX, changes, largest_potentials, snap
@@ -479,6 +486,68 @@ def test_fixed_point_equals_plain_integers(
             assert mine == steps, name
             clipped += sum(abs(v) >= 2**9 - 1 for step in steps for v in step)
     assert clipped > 0 or not overflow.startswith("saturate")
+
+
+@pytest.mark.parametrize("snapped", [True, False])
+@pytest.mark.parametrize(
+    ("overflow", "bits"),
+    [("error", 24), ("wrap", 10), ("saturate-step", 10), ("saturate-each", 10)],
+)
+def test_a_trace_of_fixed_point(
+    overflow: str, bits: int, snapped: bool, tmp_path: Path
+) -> None:
+    """Spikes of the run, potentials of plain integers; written, read and repeated."""
+    fixed = Fixed(format="Q3.8", accumulator=bits, overflow=overflow)
+    snn = raw_net()
+    snn = snap(snn) if snapped else snn
+    pixels = images(3, 2)
+    x = snn.preprocess(pixels)
+    made = record(snn, pixels, 5, membranes=True, currents=True, fixed=fixed)
+    assert (made.mode, made.carrier, made.bits) == ("fixed", "int64", None)
+    spikes, run = spikes_of(snn, x, 5, fixed=fixed, impl="definition")
+    assert same(made.readout, run.logits)
+    io.save_trace(made, tmp_path / "trace.h5")
+    read = io.load_trace(tmp_path / "trace.h5")
+    assert read.fixed == made.fixed == fixed
+    fed = {}
+    for p in snn.hidden:
+        kept = read.populations[p.name]
+        assert same(kept.spikes, spikes[p.name])
+        assert same(kept.v, made.populations[p.name].v)
+        start = np.broadcast_to(p.over("v0"), p.shape)
+        mine = np.broadcast_to(dataclasses.replace(p, v0=kept.v0).over("v0"), p.shape)
+        assert same(mine * 2.0**8, np.floor(start * 2.0**8 + 0.5))
+        if kept.input_current is not None:
+            fed[p.name] = kept.input_current
+            assert same(kept.input_current[None] * 1.0, kept.current[:1])
+    assert fed
+    again = spikes_of(snn, fed, 5, **read.numbers)[0]
+    for name, s in again.items():
+        assert same(s, spikes[name])
+    for sample in range(2):
+        want = plain_integers(snn, x[sample].astype(np.float64), 5, fixed)
+        for name, steps in want.items():
+            v = made.populations[name].v[:, sample] * 2.0**8
+            assert v.reshape(5, -1).tolist() == steps, name
+    exact = record(snn, pixels, 5)
+    with pytest.raises(DomainError, match="a format in mode fixed, and only there"):
+        dataclasses.replace(exact, fixed=fixed)
+
+
+@pytest.mark.parametrize("carrier", ["float64", "float32", "int32"])
+def test_a_trace_is_the_same_on_every_carrier(carrier: str) -> None:
+    snn = snap(convert(random_net(3), "qcfs", exact=False), carrier, T=8)
+    pixels = images(3, 2)
+    want = record(snn, pixels, 5, membranes=True, currents=True, mode="ordered")
+    got = record(snn, pixels, 5, membranes=True, currents=True, carrier=carrier)
+    assert (want.mode, got.mode, got.carrier) == ("ordered", "exact", carrier)
+    for name, recorded in want.populations.items():
+        mine = got.populations[name]
+        for field in ("spikes", "v", "current"):
+            assert same(getattr(mine, field), getattr(recorded, field)), field
+        for one in (mine, recorded):
+            population = dataclasses.replace(snn[name], v0=one.v0)
+            assert (population.over("v0") == snn[name].over("v0")).all()
 
 
 def test_overflow_is_an_error_by_default_and_says_where() -> None:

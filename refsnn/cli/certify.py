@@ -37,10 +37,13 @@ def certify(
     common.need_json_target(json)
     need_steps(T)
     network = common.spiking(
-        common.load(file), method, T, options, data, max_pool=max_pool
+        io.load_network(file), method, T, options, data, max_pool=max_pool
     )
+    network.need_steps(T)
     certificate, seen = certified(network, accumulator.value, T, static=static)
     answer = {
+        "format": "refsnn-certificate",
+        "version": 1,
         "network": {"name": network.name, "sha256": io.content_sha256(network)},
         "accumulator": certificate.accumulator,
         "available": ACCUMULATORS[certificate.accumulator].bits,

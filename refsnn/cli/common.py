@@ -28,6 +28,7 @@ from refsnn.convert import convert, need_fit, needs_images, parse_options
 from refsnn.datasets import Images
 from refsnn.errors import OptionError, printable
 from refsnn.fixed import Fixed
+from refsnn.methods import options_of
 from refsnn.network import Network, SpikingNetwork
 from refsnn.run import need_steps
 
@@ -59,14 +60,18 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     head : sequence of str
         Names of the columns.
     rows : sequence of sequences
-        Integers are grouped in thousands; texts are escaped.
+        Integers are grouped in thousands. Texts, these as all others, are escaped.
     """
-    grid = Table(title=title, title_justify="left", title_style="bold", box=None)
+
+    def plain(cell: object) -> str:
+        return escape(f"{cell:,}" if isinstance(cell, int) else printable(cell))
+
+    look: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "box": None}
+    grid = Table(title=plain(title), **look)
     for index, name in enumerate(head):
-        grid.add_column(name, justify="right" if index else "left", no_wrap=True)
+        grid.add_column(plain(name), justify="right" if index else "left", no_wrap=True)
     for row in rows:
-        cells = [f"{c:,}" if isinstance(c, int) else printable(c) for c in row]
-        grid.add_row(*map(escape, cells))
+        grid.add_row(*map(plain, row))
     # a narrower terminal wraps lines; no digit is cut
     wide = stdout.options.update(max_width=10_000)
     grid.width = Measurement.get(stdout, wide, grid).maximum
@@ -221,25 +226,6 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def load(path: Path) -> Network | SpikingNetwork:
-    """Read a network file.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    Network or SpikingNetwork
-        The network.
-    """
-    network = io.load(path)
-    if not isinstance(network, (Network, SpikingNetwork)):
-        raise OptionError(where=str(path), got="labelled images", expected="a network")
-    return network
-
-
 def data_name(network: Network | SpikingNetwork, data: str | None) -> str:
     """Return the data set to use.
 
@@ -293,7 +279,7 @@ def texts_of(pairs: list[str] | None) -> dict[str, str]:
 
 
 def split_fixed(
-    mode: arguments.Mode | None, pairs: list[str] | None
+    mode: arguments.Mode | None, method: str | None, pairs: list[str] | None
 ) -> tuple[Fixed | None, list[str]]:
     """Take the options of mode fixed out of the ``--set`` options.
 
@@ -301,6 +287,8 @@ def split_fixed(
     ----------
     mode : Mode or None
         The mode asked for.
+    method : str or None
+        The method asked for.
     pairs : list of str or None
         ``key=value`` texts.
 
@@ -314,9 +302,16 @@ def split_fixed(
     if mode is None or mode.value != "fixed":
         return None, list(pairs or [])
     texts = texts_of(pairs)
-    own = {
-        f.name: texts.pop(f.name) for f in dataclasses.fields(Fixed) if f.name in texts
-    }
+    names = [f.name for f in dataclasses.fields(Fixed)]
+    others = options_of(method) if method else []
+    for key in texts:
+        if key not in (*names, *others):
+            raise OptionError(
+                where="--set in mode fixed",
+                got=f"the option {key}",
+                expected=f"one of {', '.join((*names, *others))}",
+            )
+    own = {name: texts.pop(name) for name in names if name in texts}
     bits = own.pop("accumulator", str(Fixed.accumulator))
     if not bits.isdecimal():
         raise OptionError(

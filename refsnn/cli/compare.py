@@ -60,7 +60,8 @@ def compare(
     """
     common.need_json_target(json)
     _need_figure(figure)
-    trace, spikes = io.load_trace(golden), load_recording(other)
+    trace = io.load_trace(golden)
+    spikes = load_recording(other, trace)
     snn = io.load_snn(net) if net else None
     more = _with_trained(snn, ann)
     found = compared(trace, spikes)
@@ -135,7 +136,8 @@ def _print(
 ) -> None:
     T, B = trace.T, len(trace.samples)
     spikes = sum(int(abs(p.spikes).sum()) for p in trace.populations.values())
-    common.show(f"{T} steps, {B} samples, {spikes:,} spikes in the trace")
+    how = f", mode fixed, {trace.fixed}" if trace.fixed else ""
+    common.show(f"{T} steps, {B} samples, {spikes:,} spikes in the trace{how}")
     for name in found.missing:
         common.show(f"{name} was not recorded")
     for name, shape in found.misshapen.items():

@@ -66,7 +66,7 @@ def convert(
     ] = False,
 ) -> None:
     """Convert a trained network and write it in canonical form (refsnn-snn, HDF5)."""
-    network = common.load(file)
+    network = io.load_network(file)
     if not isinstance(network, Network):
         raise OptionError(
             where=str(file), got="a converted network", expected="a trained network"

@@ -11,7 +11,6 @@ import typer
 from refsnn import io
 from refsnn.cli import arguments, common
 from refsnn.doctor import MADE, Case, Examination, broken, examine, layout, steps_of
-from refsnn.errors import OptionError
 from refsnn.run import need_steps
 
 Break = StrEnum("Break", {name: name for name in MADE})  # type: ignore[misc]  # made of MADE
@@ -38,12 +37,7 @@ def doctor(
     trained, converted = io.load_ann(ann), io.load_snn(net)
     steps = steps_of(converted, T)
     need_steps(steps)
-    if converted.T not in (None, steps):
-        raise OptionError(
-            where=f"spiking network {converted.name}",
-            got=f"T = {steps}",
-            expected=f"T = {converted.T}, which it was converted for",
-        )
+    converted.need_steps(steps)
     images = common.test_images(common.data_name(trained, data), limit)
     case = Case(ann=trained, snn=converted, data=images, T=steps)
     case = broken(case, fault.value) if fault else case

@@ -56,9 +56,9 @@ def errors(
             where="--propagation", got=f"--target {target.value}", expected="own"
         )
     network = common.spiking(
-        common.load(file), method, T, options, data, max_pool=max_pool
+        io.load_network(file), method, T, options, data, max_pool=max_pool
     )
-    trained = common.load(ann or file)
+    trained = io.load_network(ann or file)
     if not isinstance(trained, Network):
         raise OptionError(
             where=f"converted network {network.name}",
@@ -74,6 +74,8 @@ def errors(
             network, trained, images, T, target=target.value, progress=tell
         )
     answer = {
+        "format": "refsnn-errors",
+        "version": 1,
         "network": {"name": network.name, "sha256": io.content_sha256(network)},
         "method": network.method,
         "set": dict(network.options),

@@ -25,7 +25,7 @@ def info(
 ) -> None:
     """Describe a network file: graph, hash, methods it allows, what runs compiled."""
     common.need_json_target(json)
-    network = common.load(file)
+    network = io.load_network(file)
     about = _about_ann(network) if isinstance(network, Network) else _about_snn(network)
     answer = {
         "name": network.name,

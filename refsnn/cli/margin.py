@@ -45,6 +45,8 @@ def margin(
         if other is not None:
             judged = judge(network, golden, load_recording(other, golden), fed=fed)
     answer: dict[str, Any] = {
+        "format": "refsnn-margin",
+        "version": 1,
         "network": {"name": network.name, "sha256": golden.network_sha256},
         "populations": {name: dataclasses.asdict(risk) for name, risk in found.items()},
         "verdicts": {name: dataclasses.asdict(v) for name, v in judged.items()},
@@ -76,8 +78,9 @@ def _print(judged: dict[str, Verdict]) -> None:
     if first is None:
         common.show("rounding explains every difference that was judged")
         return
+    near = f"{first.distance:.3g} from the threshold" if not first.why else first.why
     common.show(
         f"error: population {first.population}, sample {first.sample}, step "
         f"{first.step}, neuron {first.neuron}: {first.got} in place of {first.want}, "
-        f"{first.distance:.3g} from the threshold, rounding reaches {first.error:.3g}"
+        f"{near}, rounding reaches {first.error:.3g}"
     )

@@ -26,11 +26,12 @@ def methods(
     """List the conversion methods, or say everything about one."""
     common.need_json_target(json)
     chosen = METHODS if name is None else {name: method_named(name)}
-    answer = {one: _about(method) for one, method in chosen.items()}
+    found = {one: _about(method) for one, method in chosen.items()}
+    answer = {"format": "refsnn-methods", "version": 1, "methods": found}
     common.write_json(answer, json)
     if json == "-":
         return
-    for one, about in answer.items():
+    for one, about in found.items():
         keys = [f"{key}={field['default']}" for key, field in about["options"].items()]
         label = ", a reconstruction" if about["reconstruction"] else ""
         common.show(f"{one}{label}: {about['summary']}")

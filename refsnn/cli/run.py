@@ -58,7 +58,7 @@ def run(
     schedule and engine never change a result.
     """
     clock = time.perf_counter()
-    fixed, options = common.split_fixed(mode, options)
+    fixed, options = common.split_fixed(mode, method, options)
     numbers: dict[str, Any] = {
         "mode": mode and mode.value,
         "carrier": carrier and carrier.value,
@@ -66,7 +66,7 @@ def run(
     }
     common.need_json_target(json)
     common.need_report_folder(report)
-    network = common.load(file)
+    network = io.load_network(file)
     trained = _trained(network, ann)
     images = common.test_images(common.data_name(network, data), limit)
     snn = common.spiking(

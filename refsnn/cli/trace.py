@@ -29,6 +29,7 @@ def trace(
     method: arguments.MethodOption = None,
     options: arguments.SetOption = None,
     max_pool: arguments.MaxPoolOption = False,
+    mode: arguments.ModeOption = None,
     data: arguments.DataOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing file.")
@@ -39,10 +40,11 @@ def trace(
     A trained network is converted with --method; its trace belongs to the converted
     network, which `refsnn convert` with the same options writes.
     """
+    fixed, options = common.split_fixed(mode, method, options)
     io.need_target(out, force=force)
     need_steps(T)
     network = common.spiking(
-        common.load(file), method, T, options, data, max_pool=max_pool
+        io.load_network(file), method, T, options, data, max_pool=max_pool
     )
     images = common.test_images(common.data_name(network, data), samples)
     with common.progress("tracing"):
@@ -52,12 +54,16 @@ def trace(
             T,
             membranes=membranes,
             currents=currents,
+            mode=mode and mode.value,
+            fixed=fixed,
         )
     io.save_trace(made, out, force=force)
     spikes = sum(int(abs(p.spikes).sum()) for p in made.populations.values())
+    how = f", {made.fixed}" if made.fixed else ""
     common.show(
         f"{len(made.samples)} samples, {T} steps, {spikes:,} spikes in "
-        f"{len(made.populations)} populations, mode {made.mode} on {made.carrier}"
+        f"{len(made.populations)} populations, mode {made.mode} on "
+        f"{made.carrier}{how}"
     )
     common.show(f"network {made.network}, sha256 {made.network_sha256}")
     common.show(f"wrote {out}")

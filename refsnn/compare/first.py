@@ -216,19 +216,17 @@ def distance(golden: Trace, snn: SpikingNetwork, first: First) -> float | None:
         if recorded.input_current is not None
     }
     seen: list[float] = []
-    before = np.broadcast_to(snn[first.layer].over("v0"), snn[first.layer].shape)
-    potential = [float(before[first.index])]
 
     def watch(
         population: Population,
         start: int,  # noqa: ARG001 - an observer is told everything
-        x: Array,
-        s: Array,  # noqa: ARG001
+        x: Array,  # noqa: ARG001
+        s: Array,
         state: State,
     ) -> None:
         if population.name == first.layer:
-            seen.append(potential[-1] + float(x[(0, 0, *first.index)]))
-            potential.append(float(state.v[(0, *first.index)]))
+            after, spike = state.v[(0, *first.index)], s[(0, 0, *first.index)]
+            seen.append(float(after) + int(spike))
 
-    run_snn(snn, x, golden.T, schedule="step", observe=watch)
+    run_snn(snn, x, golden.T, schedule="step", observe=watch, **golden.numbers)
     return seen[first.step - 1] - 1.0

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from refsnn.arithmetic import Arithmetic, certified
+from refsnn.arithmetic import certified, resolve
 from refsnn.certificate import ranges
 from refsnn.compare.candidates import Changed, faulted, under
 from refsnn.compare.faults import FAULTS, Fault, profiles, single_profiles
 from refsnn.compare.first import compare
 from refsnn.compare.undo import UNDOINGS
-from refsnn.errors import DomainError
+from refsnn.errors import AccumulatorError, DomainError, OptionError
 from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.profile import REFSNN, Profile
@@ -47,6 +47,10 @@ MOST_TRIALS = (
     + (len(ALWAYS) + NEAREST) * (len(FAULTS) + 1 + len(list(single_profiles(REFSNN))))
 )
 """At most so many built-in candidates are there, in both rounds."""
+
+UNDEFINED = (DomainError, AccumulatorError, OptionError)
+"""What a candidate raises that cannot run: more spikes in a step than a byte holds; in
+mode ``fixed`` a parameter or a potential that format or accumulator do not hold."""
 
 Told = Callable[[int, int], None]
 
@@ -121,9 +125,9 @@ class Scene:
         """
         masks = self.golden.masks
         scaled = changed.currents(self.currents)
-        ordered, kernel = Arithmetic(mode="ordered"), implementation("kernel")
-        T = self.golden.T
-        simulation = Simulation(changed.snn, scaled, T, ordered, kernel, None, masks)
+        T, kernel = self.golden.T, implementation("kernel")
+        numbers = resolve(changed.snn, T, **self.golden.numbers)
+        simulation = Simulation(changed.snn, scaled, T, numbers, kernel, None, masks)
         spikes = {source: self.other[source] for source in self.snn[name].sources}
         got = simulation.fire(name, T, spikes)
         return int(np.count_nonzero(got != self.other[name]))
@@ -145,7 +149,8 @@ class Scene:
         snn = changed.snn if changed.rounds == 1 else _of_any_T(changed.snn)
         x = changed.currents(self.currents)
         masks = self.golden.masks if changed.masked else {}
-        got, _ = spikes_of(snn, x, changed.rounds * T, mode="ordered", masks=masks)
+        how = {"masks": masks, **self.golden.numbers}
+        got, _ = spikes_of(snn, x, changed.rounds * T, **how)
         left = np.zeros(len(self.golden.samples), dtype=np.int64)
         for name, s in self.other.items():
             left += (got[name][-T:] != s).sum(axis=(0, *range(2, s.ndim)))
@@ -163,8 +168,10 @@ class Scene:
         -------
         str
             Why; empty if the network is certified for binary32 and the candidate
-            leaves every potential on its grid.
+            leaves every potential on its grid, and in mode ``fixed``.
         """
+        if self.golden.fixed:
+            return ""
         if changed.snn.profile.decay != 1:
             return "sums are not exact under a leak"
         if self.snn.profile != REFSNN:
@@ -264,7 +271,7 @@ class Trial:
         for _, number, changed in self._closest()[:NEAREST]:
             if number in known:
                 continue
-            with contextlib.suppress(DomainError):
+            with contextlib.suppress(*UNDEFINED):
                 self._on_all(number, changed)
         return sorted(self.whole, key=lambda found: found[:2])
 
@@ -281,7 +288,12 @@ class Trial:
         base: Changed,
         walk: Callable[[Profile], Iterator[tuple[str, Profile]]],
     ) -> Iterator[Changed]:
-        """Put the network under other conventions, each once."""
+        """Put the network under other conventions, each once.
+
+        None in mode ``fixed``, which is defined for refsnn's own alone.
+        """
+        if self.scene.golden.fixed:
+            return
         known: set[Profile] = set()
         if base.name and not base.scales and base.masked and base.rounds == 1:
             known = {profile for _, profile in profiles(self.scene.snn.profile)}
@@ -330,7 +342,7 @@ class Trial:
         """Say whether a population answers the recorded spikes as it should."""
         try:
             return self.few.response(name, changed) == 0
-        except DomainError:  # more spikes in a step than a byte holds
+        except UNDEFINED:
             return False
 
     def _bases(self) -> list[Changed]:
@@ -361,7 +373,7 @@ class Trial:
                 self.close.append((left, number, changed))
                 return False
             total = self._on_all(number, changed)
-        except DomainError:  # more spikes in a step than a byte holds
+        except UNDEFINED:
             return False
         return total == 0
 

@@ -6,10 +6,12 @@ import dataclasses
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from refsnn import io
 from refsnn.conformance.base import Vector
 from refsnn.conformance.networks import vectors
-from refsnn.errors import DataError
+from refsnn.errors import DataError, RefsnnError
 from refsnn.io import content_sha256
 from refsnn.recording import record
 from refsnn.trace import Trace, images_sha256
@@ -113,16 +115,17 @@ def check(folder: Path = FOLDER) -> dict[str, str]:
     for v in vectors():
         try:
             kept = _checked(v, folder)
-        except (DataError, OSError) as error:
+        except (RefsnnError, OSError) as error:
             wrong[v.name] = str(error)
             continue
         again = record(v.snn, v.images, v.T)
         differ = [
             name
             for name, recorded in again.populations.items()
-            if (recorded.spikes != kept.populations[name].spikes).any()
+            if name not in kept.populations
+            or not np.array_equal(recorded.spikes, kept.populations[name].spikes)
         ]
-        if (again.readout != kept.readout).any():
+        if not np.array_equal(again.readout, kept.readout):
             differ.append("readout")
         wrong[v.name] = ", ".join(differ)
     return wrong

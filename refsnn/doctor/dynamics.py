@@ -9,7 +9,7 @@ import numpy as np
 from refsnn.calibrate import by_channel, watch_ann
 from refsnn.doctor.case import BATCH, V0_LOOSE, Case, Sign, worst
 from refsnn.layers import BatchNorm, LinearMap
-from refsnn.methods import METHODS, Context, Method
+from refsnn.methods import METHODS, Context, Method, settings_in
 from refsnn.network import Population
 from refsnn.neurons import State
 from refsnn.numerics import Array
@@ -130,7 +130,7 @@ def start_of(case: Case, method: Method) -> Array:
         v(0) before anything is calibrated.
     """
     context = Context(
-        options=method.options(**case.snn.options),
+        options=settings_in(case.snn),
         images=np.empty(0),
         T=case.snn.T,
         impl="kernel",

@@ -35,7 +35,7 @@ def load_recording(
         names are populations. Nothing is unpickled.
     like : Trace, optional
         What the recording has to be of: its populations, and, of a trace, which says
-        so, its images and T.
+        so, its images.
 
     Returns
     -------
@@ -62,12 +62,11 @@ def load_recording(
 def _traced(file: Path, like: Trace | None) -> dict[str, Array]:
     """Read spikes from a trace file."""
     trace = io.load_trace(file)
-    run = (trace.input_sha256, trace.T)
-    if like is not None and run != (like.input_sha256, like.T):
+    if like is not None and trace.input_sha256 != like.input_sha256:
         raise DataError(
             where=str(file),
-            got=f"T = {trace.T}, images {trace.input_sha256}",
-            expected=f"T = {like.T}, images {like.input_sha256}",
+            got=f"a trace of other images, {trace.input_sha256}",
+            expected=f"one of the images {like.input_sha256}",
         )
     return {name: recorded.spikes for name, recorded in trace.populations.items()}
 

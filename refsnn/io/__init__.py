@@ -41,6 +41,7 @@ __all__ = [
     "load",
     "load_ann",
     "load_images",
+    "load_network",
     "load_snn",
     "load_trace",
     "need_images",
@@ -215,7 +216,9 @@ def load(path: str | os.PathLike[str]) -> Any:
     return content
 
 
-def _load_as(path: str | os.PathLike[str], cls: type[Any], what: str) -> Any:
+def _load_as(
+    path: str | os.PathLike[str], cls: type[Any] | tuple[type[Any], ...], what: str
+) -> Any:
     content = load(path)
     if not isinstance(content, cls):
         kinds = {
@@ -226,6 +229,30 @@ def _load_as(path: str | os.PathLike[str], cls: type[Any], what: str) -> Any:
         got = kinds.get(type(content), "labelled images")
         raise DataError(where=str(path), got=got, expected=what)
     return content
+
+
+def load_network(path: str | os.PathLike[str]) -> Network | SpikingNetwork:
+    """Read a network, trained or converted.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    Network or SpikingNetwork
+        The network.
+
+    Raises
+    ------
+    DataError
+        If the file holds something else.
+    """
+    network: Network | SpikingNetwork = _load_as(
+        path, (Network, SpikingNetwork), "a network"
+    )
+    return network
 
 
 def load_ann(path: str | os.PathLike[str]) -> Network:

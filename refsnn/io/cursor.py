@@ -84,6 +84,21 @@ class Cursor:
             refuse("RSN-H5-019", at, repr(value), f"type {kind.__name__}")
         return value
 
+    def has_attribute(self, name: str) -> bool:
+        """Say whether an attribute is there.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+
+        Returns
+        -------
+        bool
+            Whether :meth:`attribute` would find it.
+        """
+        return name in self.attributes
+
     def json(self, name: str, kind: type[Any], *, optional: bool = False) -> Any:
         """Take a text attribute that holds JSON.
 

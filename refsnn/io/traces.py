@@ -7,6 +7,7 @@ from typing import cast
 
 import numpy as np
 
+from refsnn.fixed import Fixed
 from refsnn.io.cursor import Cursor, built, shape_of
 from refsnn.io.formats import VERSION, compact, profile_of
 from refsnn.io.tree import Tree, refuse
@@ -61,6 +62,8 @@ def trace_tree(trace: Trace) -> Tree:
         "bits": compact(trace.bits),
         "versions": compact(dict(trace.versions)),
     }
+    if trace.fixed:
+        tree.attributes["/"]["fixed"] = compact(dataclasses.asdict(trace.fixed))
     tree.arrays.update({"/samples": trace.samples, "/readout": trace.readout})
     tree.attributes["/populations"] = {}
     first = True
@@ -109,6 +112,7 @@ def read_trace(root: Cursor) -> Trace:
     profile = profile_of(root)
     bits = root.json("bits", int, optional=True)
     versions = root.json("versions", dict)
+    fixed = _fixed(root) if root.has_attribute("fixed") else None
     samples = cast(Array, root.array("samples", dtypes=(_I8,)))
     readout = cast(Array, root.array("readout", dtypes=(_F8,)))
     size = (T, len(samples))
@@ -126,11 +130,24 @@ def read_trace(root: Cursor) -> Trace:
         profile=profile,
         bits=bits,
         versions=versions,
+        fixed=fixed,
         samples=samples,
         readout=readout,
         populations=populations,
     )
     return trace
+
+
+def _fixed(root: Cursor) -> Fixed:
+    at = f"{root.where}@fixed"
+    fields = root.json("fixed", dict)
+    known = dataclasses.asdict(Fixed())
+    if {name: type(value) for name, value in fields.items()} != {
+        name: type(value) for name, value in known.items()
+    }:
+        refuse("RSN-H5-014", at, fields, f"{', '.join(known)}, as in {compact(known)}")
+    fixed: Fixed = built(at, Fixed, **fields)
+    return fixed
 
 
 def _read_recorded(

@@ -7,6 +7,26 @@ threshold to a neuron and its initial potential, and what finishes the network.
 
 from refsnn.methods.base import Context, Method
 from refsnn.methods.options import NoOptions, SampleOptions
-from refsnn.methods.registry import METHODS, prepared
+from refsnn.methods.registry import (
+    METHODS,
+    method_named,
+    need_option,
+    options_of,
+    prepared,
+    settings_in,
+    settings_of,
+)
 
-__all__ = ["METHODS", "Context", "Method", "NoOptions", "SampleOptions", "prepared"]
+__all__ = [
+    "METHODS",
+    "Context",
+    "Method",
+    "NoOptions",
+    "SampleOptions",
+    "method_named",
+    "need_option",
+    "options_of",
+    "prepared",
+    "settings_in",
+    "settings_of",
+]

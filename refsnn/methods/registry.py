@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
+
+import numpy as np
 
 from refsnn.activations import QCFS
+from refsnn.errors import OptionError
 from refsnn.methods import rules
 from refsnn.methods.base import Method
 from refsnn.methods.options import (
@@ -225,6 +231,135 @@ METHODS: dict[str, Method] = {
 """Every method by its name. Adding one is adding an entry."""
 
 
+def method_named(name: str) -> Method:
+    """Return a method by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`METHODS`.
+
+    Returns
+    -------
+    Method
+        The method.
+
+    Raises
+    ------
+    OptionError
+        If there is none of that name.
+    """
+    if name not in METHODS:
+        raise OptionError(
+            where="method", got=name, expected=f"one of {', '.join(METHODS)}"
+        )
+    return METHODS[name]
+
+
+def options_of(name: str) -> dict[str, type]:
+    """Name the options of a method.
+
+    Parameters
+    ----------
+    name : str
+        The method.
+
+    Returns
+    -------
+    dict of str to type
+        Types of their values, those of the defaults.
+    """
+    fields = dataclasses.fields(method_named(name).options)
+    return {f.name: type(f.default) for f in fields}
+
+
+def need_option(name: str, key: str, *, of: str = "") -> None:
+    """Refuse an option that a method does not have.
+
+    Parameters
+    ----------
+    name : str
+        The method.
+    key : str
+        The option.
+    of : str
+        Whose option it is, for the error.
+
+    Raises
+    ------
+    OptionError
+        If there is none of that name.
+    """
+    known = options_of(name)
+    if key not in known:
+        raise OptionError(
+            where=f"{of}method {name}",
+            got=f"the option {key}",
+            expected=f"one of {', '.join(known)}" if known else "no options",
+        )
+
+
+def settings_of(name: str, options: Mapping[str, Any], *, of: str = "") -> Any:
+    """Make a method's options, refusing unknown keys and values of another type.
+
+    Parameters
+    ----------
+    name : str
+        The method.
+    options : mapping
+        Its options; others keep their defaults.
+    of : str
+        Whose options they are, for the error.
+
+    Returns
+    -------
+    object
+        Of the method's dataclass of options.
+
+    Raises
+    ------
+    OptionError
+        If there is no such method, option or value.
+    """
+    kinds = options_of(name)
+    options = {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in options.items()
+    }
+    for key, value in options.items():
+        need_option(name, key, of=of)
+        kind = kinds[key]
+        finite = not isinstance(value, float) or np.isfinite(value)
+        if type(value) is not kind or not finite:
+            raise OptionError(
+                where=f"{of}option {key} of method {name}",
+                got=repr(value),
+                expected=f"a value of type {kind.__name__}",
+            )
+    return method_named(name).options(**options)
+
+
+def settings_in(snn: SpikingNetwork) -> Any:
+    """Make the options that a converted network says it was made with.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network, of a method of the registry.
+
+    Returns
+    -------
+    object
+        Of the method's dataclass of options.
+
+    Raises
+    ------
+    OptionError
+        If the method has no such option or value.
+    """
+    return settings_of(snn.method, snn.options, of=f"spiking network {snn.name}, ")
+
+
 def prepared(snn: SpikingNetwork, ann: Network) -> Network:
     """Return a trained network as the method of a converted one rewrote it.
 
@@ -243,4 +378,4 @@ def prepared(snn: SpikingNetwork, ann: Network) -> Network:
     method = METHODS.get(snn.method)
     if method is None:
         return fold_batchnorm(ann)
-    return method.rewritten(ann, method.options(**snn.options))
+    return method.rewritten(ann, settings_in(snn))

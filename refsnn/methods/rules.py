@@ -17,8 +17,10 @@ from refsnn.numerics import Array
 from refsnn.passes import NeuronRule, set_thresholds
 
 
-def _with_thresholds(ann: Network, context: Context, lam: dict[str, Array]) -> Network:
-    """Set thresholds, and warn of activations that never occurred."""
+def _with_thresholds(
+    ann: Network, context: Context, lam: dict[str, Array], found: str = "silent"
+) -> Network:
+    """Set thresholds, and warn of those that are 0; `found` says of what."""
     silent = [
         name if value.all() == value.any() else f"channels of {name}"
         for name, value in lam.items()
@@ -26,7 +28,7 @@ def _with_thresholds(ann: Network, context: Context, lam: dict[str, Array]) -> N
     ]
     if silent:
         warnings.warn(
-            f"network {ann.name}: {', '.join(silent)} silent on all "
+            f"network {ann.name}: {', '.join(silent)} {found} on all "
             f"{len(context.images)} training images: dead, without outgoing weights",
             UserWarning,
             stacklevel=4,
@@ -70,14 +72,15 @@ def percentile_thresholds(ann: Network, context: Context) -> Network:
     Network
         With clips.
     """
+    percentile = context.options.percentile
     lam = percentile_activations(
         ann,
         context.images,
-        context.options.percentile,
+        percentile,
         impl=context.impl,
         progress=context.progress,
     )
-    return _with_thresholds(ann, context, lam)
+    return _with_thresholds(ann, context, lam, f"zero up to percentile {percentile:g}")
 
 
 def mmse_thresholds(ann: Network, context: Context) -> Network:

@@ -207,6 +207,26 @@ class SpikingNetwork(Model):
                 expected="thresholds of 1 (apply passes.canonical_form)",
             )
 
+    def need_steps(self, T: int) -> None:
+        """Refuse other numbers of steps than a method that depends on it was told.
+
+        Parameters
+        ----------
+        T : int
+            Number of steps.
+
+        Raises
+        ------
+        OptionError
+            If it was converted for another.
+        """
+        if self.T not in (None, T):
+            raise OptionError(
+                where=f"spiking network {self.name}",
+                got=f"T = {T}",
+                expected=f"T = {self.T}, which method {self.method} converted it for",
+            )
+
     def need_own_conventions(self) -> None:
         """Refuse a network of other conventions, for what is proved of refsnn's own.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from refsnn.arithmetic import Arithmetic, image_terms, resolve
 from refsnn.errors import DomainError, OptionError, ShapeError
 from refsnn.fixed import Fixed
 from refsnn.network import SpikingNetwork
-from refsnn.numerics import Array
+from refsnn.numerics import Array, per_channel
 from refsnn.run.events import run_events
 from refsnn.run.implementation import Impl, dense, implementation
 from refsnn.run.result import Observer, SpikingRun
@@ -95,12 +96,7 @@ def run_snn(
     if not isinstance(threads, (int, np.integer)) or threads < 1:
         expected = "an integer of at least 1"
         raise OptionError(where="threads", got=repr(threads), expected=expected)
-    if snn.T not in (None, T):
-        raise OptionError(
-            where=f"spiking network {snn.name}",
-            got=f"T = {T}",
-            expected=f"T = {snn.T}, which method {snn.method} converted it for",
-        )
+    snn.need_steps(T)
     if schedule not in SCHEDULES:
         raise OptionError(
             where="schedule", got=schedule, expected=" or ".join(SCHEDULES)
@@ -260,7 +256,7 @@ def _need_stages(snn: SpikingNetwork, T: int, schedule: str) -> None:
 
 
 def image_currents(
-    snn: SpikingNetwork, x: Array, *, impl: str = "kernel"
+    snn: SpikingNetwork, x: Array, *, impl: str = "kernel", **numbers: Any
 ) -> dict[str, Array]:
     """Return the currents that the image causes, the same at every step.
 
@@ -272,19 +268,22 @@ def image_currents(
         Analog input.
     impl : str
         ``kernel`` or ``definition``.
+    **numbers
+        As in :func:`refsnn.arithmetic.resolve`.
 
     Returns
     -------
     dict of str to ndarray of float64, shape (B, *S), potential
         For each population that the image feeds; with the bias, and rounded, if the
-        population has a grid.
+        population has a grid or the mode is ``fixed``.
     """
-    chosen = implementation(impl)
-    simulation = Simulation(snn, x, 1, resolve(snn, 1), chosen, None)
+    chosen, arithmetic = implementation(impl), resolve(snn, 1, **numbers)
+    simulation = Simulation(snn, x, 1, arithmetic, chosen, None)
     currents = {}
     for p in snn.hidden:
-        if p.fed_by_image and p.grid is not None:
-            currents[p.name] = simulation.constants[p.name][0]
+        if arithmetic.rounds_currents_of(p):
+            unit = per_channel(arithmetic.unit(p), p.shape, where="unit")
+            currents[p.name] = simulation.constants[p.name][0] * unit
         elif p.fed_by_image:  # its image terms stand wherever the graph has them
             acc = np.zeros((len(x), *p.shape))
             currents[p.name] = image_terms(
