@@ -366,6 +366,24 @@ def resolve(
     )
 
 
+def rounded_for(snn: SpikingNetwork) -> str | None:
+    """Name the carrier that a network was rounded for, if it is another network for it.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        A network in canonical form.
+
+    Returns
+    -------
+    str or None
+        ``float32`` or ``int32``; None for float64, which changes nothing, and under
+        other conventions, of which nothing is proved.
+    """
+    name = (snn.certificate or {}).get("accumulator", "float64")
+    return None if name == "float64" or snn.profile != REFSNN else name
+
+
 def _need_integers(snn: SpikingNetwork, T: int, fixed: Fixed) -> None:
     """Refuse a fixed-point run whose sums 64 bits do not hold, or that moves v(0)."""
     where = f"spiking network {snn.name}, mode fixed"

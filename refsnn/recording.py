@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 import refsnn
-from refsnn.arithmetic import Arithmetic, resolve
+from refsnn.arithmetic import Arithmetic, resolve, rounded_for
 from refsnn.io import content_sha256
 from refsnn.network import INPUT, Population, SpikingNetwork
 from refsnn.neurons import Neuron, State, initial_state, under
@@ -107,7 +107,9 @@ def record(
     impl : str
         As in :func:`refsnn.run.run_snn`.
     **numbers
-        As in :func:`refsnn.arithmetic.resolve`: mode, carrier, fixed-point format.
+        As in :func:`refsnn.arithmetic.resolve`: mode, carrier, fixed-point format. By
+        default a network that was rounded for an accumulator is traced on it, so that
+        the trace is exact in it or is refused.
 
     Returns
     -------
@@ -130,6 +132,8 @@ def record(
         parts[population.name].append((kept, s.copy(), state))
 
     x = snn.preprocess(images)
+    if not any(numbers.values()):
+        numbers = {"carrier": rounded_for(snn)}
     arithmetic = resolve(snn, T, **numbers)
     # currents and spikes do not say what became of a potential that overflowed
     schedule = "step" if membranes and arithmetic.fixed else "layer"

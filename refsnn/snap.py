@@ -52,8 +52,8 @@ def snap(
         Number of steps to certify.
     images : ndarray of uint8, shape (n, C, H, W), optional
         If given, the range of the potentials is taken from a run of `snn` on these
-        images, with one bit to spare, and is checked again in every later run; by
-        default it is proved for every input.
+        images, with one bit to spare, and is checked again in every trace and every
+        run on that carrier; by default it is proved for every input.
 
     Returns
     -------

@@ -9,11 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from nets import constant_count, images, random_net, same
-from refsnn import io
+from refsnn import datasets, io
 from refsnn.accumulators import ACCUMULATORS
 from refsnn.arithmetic import resolve
 from refsnn.certificate import certify
@@ -22,6 +23,7 @@ from refsnn.errors import (
     AccumulatorError,
     ConversionError,
     DomainError,
+    FormatError,
     OptionError,
     RefsnnError,
 )
@@ -348,7 +350,7 @@ def test_the_same_spikes_on_other_processors(tmp_path: Path) -> None:
     script = """
 import hashlib, sys
 import numpy as np
-from refsnn import io
+from refsnn import datasets, io
 from refsnn.records import tensor
 from refsnn.run import run_snn
 sha = hashlib.sha256()
@@ -534,6 +536,37 @@ def test_a_trace_of_fixed_point(
         dataclasses.replace(exact, fixed=fixed)
 
 
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"fixed": '{"format":"Q3.8"}'}, "format, accumulator, overflow"),
+        (
+            {"fixed": '{"accumulator":true,"format":"Q3.8","overflow":"wrap"}'},
+            "format, accumulator, overflow",
+        ),
+        (
+            {"fixed": '{"accumulator":99,"format":"Q3.8","overflow":"wrap"}'},
+            "2 to 48 bits",
+        ),
+        ({"mode": "exact"}, "a format in mode fixed, and only there"),
+        ({"fixed": None}, "a format in mode fixed, and only there"),
+    ],
+)
+def test_broken_fixed_point_traces_are_refused(
+    attributes: dict[str, str | None], message: str, tmp_path: Path
+) -> None:
+    made = record(raw_net(), images(3, 1), 1, fixed=Fixed())
+    io.save_trace(made, tmp_path / "trace.h5")
+    with h5py.File(tmp_path / "trace.h5", "r+") as file:
+        for name, value in attributes.items():
+            del file.attrs[name]
+            if value is not None:
+                file.attrs[name] = value
+        del file.attrs["sha256"]
+    with pytest.raises(FormatError, match=message):
+        io.load_trace(tmp_path / "trace.h5")
+
+
 @pytest.mark.parametrize("carrier", ["float64", "float32", "int32"])
 def test_a_trace_is_the_same_on_every_carrier(carrier: str) -> None:
     snn = snap(convert(random_net(3), "qcfs", exact=False), carrier, T=8)
@@ -641,3 +674,33 @@ def test_a_neuron_of_unknown_range_is_rounded_and_runs_ordered() -> None:
         assert equal(recorded(snn), recorded(snn, 1, impl="definition"))
     finally:
         del Neuron.registry["toy-slow"]
+
+
+def test_traces_are_exact_on_what_a_network_was_rounded_for(tmp_path, refsnn) -> None:
+    """Or are refused: a float32 simulator is to be judged by them."""
+    ann = io.load_ann(datasets.weights_folder() / "digits_qcfs.h5")
+    plain = convert(ann, "qcfs", exact=False)
+    blank = np.zeros((1, *ann.input_shape), np.uint8)
+    fitted = snap(plain, "float32", T=8, images=blank)
+    test = datasets.load("digits", "test").images[:3]
+    with pytest.raises(AccumulatorError, match="act2, step 4"):
+        record(fitted, test, 8)
+    with pytest.raises(OptionError, match="T = 64"):
+        record(fitted, blank, 64)
+    assert record(fitted, test, 8, carrier="float64").carrier == "float64"
+    assert record(fitted, test, 8, mode="ordered").mode == "ordered"
+    held = record(fitted, blank, 8)
+    assert (held.carrier, held.mode) == ("float32", "exact")
+    assert held.bits <= 24
+    whole = record(snap(plain, "int32", T=8), test, 8, membranes=True)
+    wide = record(snap(plain, "int32", T=8), test, 8, membranes=True, carrier="float64")
+    assert whole.carrier == "int32"
+    for name, p in wide.populations.items():
+        assert (whole.populations[name].spikes == p.spikes).all()
+        assert (whole.populations[name].v == p.v).all()
+    file, out = tmp_path / "f32.h5", tmp_path / "t.h5"
+    io.save(fitted, file)
+    refused = refsnn("trace", file, "-T", 8, "--samples", 3, "-o", out)
+    assert (refused.code, out.exists()) == (1, False)
+    done = refsnn("trace", file, "-T", 8, "-o", out, "--carrier", "float64")
+    assert (done.code, "mode exact on float64" in done.out) == (0, True)

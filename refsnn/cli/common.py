@@ -60,14 +60,13 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     head : sequence of str
         Names of the columns.
     rows : sequence of sequences
-        Integers are grouped in thousands. Texts, these as all others, are escaped.
+        Integers are grouped in thousands. Texts, in title and head too, are escaped.
     """
 
     def plain(cell: object) -> str:
         return escape(f"{cell:,}" if isinstance(cell, int) else printable(cell))
 
-    look: dict[str, Any] = {"title_justify": "left", "title_style": "bold", "box": None}
-    grid = Table(title=plain(title), **look)
+    grid = Table(title=plain(title), title_justify="left", title_style="bold", box=None)
     for index, name in enumerate(head):
         grid.add_column(plain(name), justify="right" if index else "left", no_wrap=True)
     for row in rows:

@@ -30,6 +30,7 @@ def trace(
     options: arguments.SetOption = None,
     max_pool: arguments.MaxPoolOption = False,
     mode: arguments.ModeOption = None,
+    carrier: arguments.CarrierOption = None,
     data: arguments.DataOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing file.")
@@ -38,7 +39,8 @@ def trace(
     """Run a network on test images and write every spike (refsnn-trace, HDF5).
 
     A trained network is converted with --method; its trace belongs to the converted
-    network, which `refsnn convert` with the same options writes.
+    network, which `refsnn convert` with the same options writes. A network that was
+    rounded for float32 or int32 is traced on it, unless --carrier says otherwise.
     """
     fixed, options = common.split_fixed(mode, method, options)
     io.need_target(out, force=force)
@@ -55,6 +57,7 @@ def trace(
             membranes=membranes,
             currents=currents,
             mode=mode and mode.value,
+            carrier=carrier and carrier.value,
             fixed=fixed,
         )
     io.save_trace(made, out, force=force)
