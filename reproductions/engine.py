@@ -1,11 +1,12 @@
 """The event-driven engine against mode `ordered`: every spike of every shipped network.
 
-Each network of ``weights/`` is converted by methods for its activations. Spikes,
+Each network of ``weights/`` is converted by every method that takes it. Spikes,
 logits, counts and masks of both are compared on test images; then, on some, logits and
 counts of batches of 1 and 64, of one thread and two, and of a processor without vector
 registers.
 
     python reproductions/engine.py --images 1000 --steps 8 [--networks NAME ..]
+        [--methods METHOD[:key=value] ..]
 
 Ends with 1 if anything differs. COS has no event-driven kernels and is left out.
 """
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +30,31 @@ from tqdm import tqdm
 
 from refsnn import datasets, io
 from refsnn.arithmetic import resolve
+from refsnn.convert import METHODS, need_fit
 from refsnn.engine.network import Engine, prepared
+from refsnn.errors import ConversionError
 from refsnn.network import Network, SpikingNetwork
 from refsnn.recording import spikes_of
 from refsnn.run import run_snn
 
-METHODS = {
-    "qcfs": ("qcfs", "srp", "srp-v0", "ecl", "ecl:v0=0"),
-    "clip": ("max-norm", "ecl"),
-    "relu": ("opi", "max-norm", "percentile", "rts", "snm", "calib-light"),
-}
-"""Methods that are tried, by a network's activations."""
+SETTINGS = {"ecl": ("", "v0=0")} | dict.fromkeys(
+    ("calib-advanced", "calib-advanced-code"), ("iterations=20",)
+)
+"""Options that methods are tried with: the engine does not ask how long weights were
+trained."""
 
 BATCH, SAMPLES, SOME = 50, 2000, 64
 PLAIN = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+
+
+def methods_of(ann: Network, wanted: list[str] | None) -> list[str]:
+    """Name the methods that take a network, with their settings, but for COS."""
+    names = []
+    for name in METHODS:
+        with suppress(ConversionError):
+            need_fit(ann, name)
+            names += [f"{name}:{s}" if s else name for s in SETTINGS.get(name, ("",))]
+    return [name for name in names if name != "cos" and name in (wanted or names)]
 
 
 def counts(run: Any) -> list[np.ndarray]:
@@ -112,7 +125,7 @@ def checked(ann: Network, method: str, limit: int, T: int, folder: str) -> int:
     hashes = {digest(snn, some, T, b, n) for b, n in ((64, 1), (64, 2), (1, 1), (1, 2))}
     hashes.add(elsewhere(snn, some, T, folder))
     print(
-        f"{ann.name:28}{method:16}{len(test.labels):6} images{total:15,} spikes: "
+        f"{ann.name:28}{method:35}{len(test.labels):6} images{total:15,} spikes: "
         f"{different} differ, {others} slices otherwise; {len(hashes)} digest "
         f"of 5 ways ({time.perf_counter() - clock:.0f} s)",
         flush=True,
@@ -126,6 +139,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--networks", nargs="+")
+    parser.add_argument("--methods", nargs="+", help="such as qcfs ecl:v0=0")
     parser.add_argument("--digest", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.digest:
@@ -143,8 +157,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         for name in names:
             ann = io.load_ann(folder / f"{name}.h5")
-            kind = {node.op.op for node in ann.activations}.pop()
-            for method in METHODS[kind]:
+            for method in methods_of(ann, args.methods):
                 wrong += checked(ann, method, args.images, args.steps, cache)
                 runs += 1
     print(f"{runs} networks and methods, {wrong} differences")
