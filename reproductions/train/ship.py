@@ -110,24 +110,27 @@ def main() -> None:
     data = given.data or about.get("data")
     if data is None:
         parser.error("the file does not name its data set: give --data")
-    entry = {"data": data, **counted(ann, data)}
+    entry: dict[str, Any] = {"data": data}
     if given.bits:
-        ann, whole = rounded(ann, given.bits), entry["correct"]
-        entry |= {**counted(ann, data), "bits": given.bits, "correct_before": whole}
+        before = about.get("correct")  # as train.py counted at the export
+        before = counted(ann, data)["correct"] if before is None else before
+        ann = rounded(ann, given.bits)
+        entry |= {"bits": given.bits, "correct_before": before}
+    entry |= counted(ann, data)
     target, listed = WEIGHTS / given.file.name, WEIGHTS / "networks.json"
     manifest = json.loads(listed.read_text())
     if given.origin:
         entry |= {"origin": given.origin, "licence": given.licence}
     else:
-        before = manifest["files"].get(target.name, {})
-        entry |= trained(given.file.stem, about, before)
+        earlier = manifest["files"].get(target.name, {})
+        entry |= trained(given.file.stem, about, earlier)
     about |= {key: value for key, value in entry.items() if key != "recipe"}
     packed = bool(given.bits)
     io.save(replace(ann, provenance=about), target, force=True, compressed=packed)
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     manifest["files"][target.name] = {"sha256": digest, **entry}
     manifest["files"] = dict(sorted(manifest["files"].items()))
-    listed.write_text(json.dumps(manifest, indent=2) + "\n")
+    io.write_atomically(listed, (json.dumps(manifest, indent=2) + "\n").encode())
     print(f"{target.name}: {entry['correct']} of {entry['images']} correct, {digest}")
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -190,8 +191,9 @@ class Training:
             "machines": self.machines,
             "recipe": self.recipe,
         }
-        torch.save(state, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
+        whole = BytesIO()
+        torch.save(state, whole)
+        io.write_atomically(path, whole.getvalue())
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of the same recipe."""
