@@ -436,6 +436,7 @@ def survives(folder: Path, module: str, source: str, tests: tuple[str, ...]) -> 
     (copy / f"{module}.py").write_text(source)
     compile(source, module, "exec")  # a mutant is a wrong program, not a broken one
     options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
+    options += ["--assert=plain"]  # what differs in long lists takes minutes to lay out
     stacks = f"faulthandler_timeout={PATIENCE // 2}"
     try:
         done = subprocess.run(

@@ -66,29 +66,29 @@ def trace_tree(trace: Trace) -> Tree:
         tree.attributes["/"]["fixed"] = compact(dataclasses.asdict(trace.fixed))
     tree.arrays.update({"/samples": trace.samples, "/readout": trace.readout})
     tree.attributes["/populations"] = {}
-    first = True
     for index, (name, recorded) in enumerate(trace.populations.items()):
         path = f"/populations/{name}"
         tree.attributes[path] = {"index": index, "shape": list(recorded.shape)}
-        tree.arrays[f"{path}/spikes"] = packed(recorded.spikes > 0)
-        if (recorded.spikes < 0).any():
-            tree.arrays[f"{path}/negative"] = packed(recorded.spikes < 0)
-        if recorded.mask is not None:
-            tree.arrays[f"{path}/mask"] = packed(recorded.mask[None])
-        flat = (len(trace.samples), -1)
-        tree.arrays[f"{path}/counts"] = recorded.counts.reshape(flat)
-        tree.arrays[f"{path}/theta"] = recorded.theta
-        tree.arrays[f"{path}/v0"] = recorded.v0
-        for field in _REALS:
-            value = getattr(recorded, field)
-            if value is None:
-                continue
-            value = value.reshape(*value.shape[: -len(recorded.shape)], -1)
-            if field == "input_current" and first:
-                tree.arrays["/input_current"], first = value, False
-            else:
-                tree.arrays[f"{path}/{field}"] = value
+        for field, array in _arrays(recorded).items():
+            at_top = field == "input_current" and "/input_current" not in tree.arrays
+            tree.arrays[f"/{field}" if at_top else f"{path}/{field}"] = array
     return tree
+
+
+def _arrays(recorded: Recorded) -> dict[str, Array]:
+    """Lay out what a population did: spikes packed, neurons on one axis."""
+    arrays = {"spikes": packed(recorded.spikes > 0)}
+    if (recorded.spikes < 0).any():
+        arrays["negative"] = packed(recorded.spikes < 0)
+    if recorded.mask is not None:
+        arrays["mask"] = packed(recorded.mask[None])
+    arrays["counts"] = recorded.counts.reshape(len(recorded.counts), -1)
+    arrays["theta"], arrays["v0"] = recorded.theta, recorded.v0
+    for field in _REALS:
+        value = getattr(recorded, field)
+        if value is not None:
+            arrays[field] = value.reshape(*value.shape[: -len(recorded.shape)], -1)
+    return arrays
 
 
 def read_trace(root: Cursor) -> Trace:
