@@ -97,13 +97,13 @@ def test_the_balance_is_that_of_the_published_rows() -> None:
     left = groups(rows, "out of scope", OUT_OF_SCOPE)
     said = (
         f"{sum(found.values())} published rows that were collected "
-        f"{found['reproduced']} is reproduced, "
+        f"{found['reproduced']} are reproduced, "
         f"{found['reached by a reconstruction']} are reached by a reconstruction, in "
         f"{found['trend']} the trend agrees, {found['differs']} differ; "
         f"{found['not run']} are not run and {found['out of scope']} are out of scope. "
         f"Of those not run {not_run['ImageNet']} need ImageNet's images (and networks "
         f"trained on them), {not_run['network']} other networks that are not trained "
-        "here (VGG-16, ResNet-18, the calibration code's ResNet-20), "
+        "here (VGG-16, ResNet-18 on CIFAR-100, the calibration code's ResNet-20), "
         f"{not_run['T']} only a T of 512 or more. Out of scope are {left['re-run']} "
         f"re-runs by others, {left['method']} rows of methods that refsnn does not "
         "have, "
