@@ -6,15 +6,18 @@ counts of batches of 1 and 64, of one thread and two, and of a processor without
 registers.
 
     python reproductions/engine.py --images 1000 --steps 8 [--networks NAME ..]
-        [--methods METHOD[:key=value] ..]
+        [--methods METHOD[:key=value] ..] [--record FILE]
 
-Ends with 1 if anything differs. COS has no event-driven kernels and is left out.
+Ends with 1 if anything differs. COS has no event-driven kernels and is left out. A
+record is a file of lines of JSON, one for each network and method: what it holds of the
+same file, images and steps is not asked again.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -42,6 +45,9 @@ SETTINGS = {"ecl": ("", "v0=0")} | dict.fromkeys(
 )
 """Options that methods are tried with: the engine does not ask how long weights were
 trained."""
+
+KEY = ("network", "sha256", "method", "steps", "limit")
+"""What tells one check from others in a record."""
 
 BATCH, SAMPLES, SOME = 50, 2000, 64
 PLAIN = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
@@ -114,9 +120,10 @@ def elsewhere(snn: SpikingNetwork, images: Any, T: int, folder: str) -> str:
     return done.stdout.strip()
 
 
-def checked(ann: Network, method: str, limit: int, T: int, folder: str) -> int:
-    """Check one network by one method; return what differs."""
-    clock = time.perf_counter()
+def checked(
+    ann: Network, method: str, limit: int, T: int, folder: str
+) -> dict[str, int]:
+    """Check one network by one method: spikes, and what differs."""
     data = ann.provenance["data"]
     test = datasets.load(data, "test").head(limit)
     snn = converted(ann, method, T, SAMPLES, data)
@@ -124,13 +131,48 @@ def checked(ann: Network, method: str, limit: int, T: int, folder: str) -> int:
     some = test.images[:SOME]
     hashes = {digest(snn, some, T, b, n) for b, n in ((64, 1), (64, 2), (1, 1), (1, 2))}
     hashes.add(elsewhere(snn, some, T, folder))
+    return {
+        "images": len(test.labels),
+        "spikes": total,
+        "differ": different,
+        "slices": others,
+        "digests": len(hashes),
+    }
+
+
+def wrongs(found: dict[str, Any]) -> int:
+    """Count what is wrong."""
+    return int(found["differ"] + found["slices"] + found["digests"] - 1)
+
+
+def tell(found: dict[str, Any], seconds: float) -> None:
+    """Print what was found."""
     print(
-        f"{ann.name:28}{method:35}{len(test.labels):6} images{total:15,} spikes: "
-        f"{different} differ, {others} slices otherwise; {len(hashes)} digest "
-        f"of 5 ways ({time.perf_counter() - clock:.0f} s)",
+        f"{found['network']:28}{found['method']:35}{found['images']:6} images"
+        f"{found['spikes']:15,} spikes: {found['differ']} differ, {found['slices']} "
+        f"slices otherwise; {found['digests']} digest of 5 ways ({seconds:.0f} s)",
         flush=True,
     )
-    return different + others + len(hashes) - 1
+
+
+def recorded(path: Path | None) -> list[dict[str, Any]]:
+    """Read a record, empty if there is none."""
+    if path is None or not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Lay out a record in Markdown, a row a network, as they first occur."""
+    rows: dict[tuple[str, int], list[str]] = {}
+    for one in found:
+        row = rows.setdefault((one["network"], one["images"]), [])
+        row.append(f"`{one['method']}` {one['spikes']:,}")
+    head = "| network | images | spikes compared, by method |\n|---|---|---|\n"
+    return head + "".join(
+        f"| `{name}` | {images:,} | {', '.join(row)} |\n"
+        for (name, images), row in rows.items()
+    )
 
 
 def main() -> None:
@@ -140,6 +182,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--networks", nargs="+")
     parser.add_argument("--methods", nargs="+", help="such as qcfs ecl:v0=0")
+    parser.add_argument("--record", type=Path, help="of what was found, to go on from")
     parser.add_argument("--digest", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.digest:
@@ -153,13 +196,26 @@ def main() -> None:
         for path in folder.glob("*.h5")
         if not path.stem.endswith(("_train", "_test"))
     )
+    right = [one for one in recorded(args.record) if not wrongs(one)]
+    known = {tuple(one[k] for k in KEY) for one in right}
     wrong = runs = 0
     with tempfile.TemporaryDirectory() as cache:
         for name in names:
-            ann = io.load_ann(folder / f"{name}.h5")
+            path = folder / f"{name}.h5"
+            ann, sha256 = io.load_ann(path), hashlib.sha256(path.read_bytes())
             for method in methods_of(ann, args.methods):
-                wrong += checked(ann, method, args.images, args.steps, cache)
+                key = (name, sha256.hexdigest(), method, args.steps, args.images)
+                if key in known:
+                    continue
+                clock = time.perf_counter()
+                found = dict(zip(KEY, key, strict=True))
+                found |= checked(ann, method, args.images, args.steps, cache)
+                tell(found, time.perf_counter() - clock)
+                wrong += wrongs(found)
                 runs += 1
+                if args.record:
+                    with args.record.open("a") as record:
+                        record.write(json.dumps(found) + "\n")
     print(f"{runs} networks and methods, {wrong} differences")
     sys.exit(wrong > 0)
 

@@ -18,6 +18,15 @@ from refsnn.numerics import Array
 COMPRESSES = "+avx512vbmi2"
 """The feature of processors that compress lanes of 16 bits."""
 
+BYTE = 8
+"""Bits that others look up at once."""
+
+SET_BITS = np.zeros((1 << BYTE, BYTE), dtype=np.uint8)
+"""The set bits of every byte, in order."""
+for _bits in range(1 << BYTE):
+    _set = [k for k in range(BYTE) if _bits >> k & 1]
+    SET_BITS[_bits, : len(_set)] = _set
+
 
 def _near(v: Vectors, u: Any, level: Any, reach: Any) -> Any:
     """Say where -reach <= u - level <= reach."""
@@ -189,47 +198,59 @@ def mark_near(
     words[word : word + len(registers)] |= packed(near)
 
 
-def _compress(v: Vectors, lane: int, bits: Any, base: Any) -> Any:
-    """Bring base + k, of `lane` bits, for every set bit k to the front of a vector."""
-    b, count, scalar = v.builder, bits.type.width, ir.IntType(lane)
-    kind, mask = (ir.VectorType(t, count) for t in (scalar, ir.IntType(1)))
-    undefined, first = ir.Constant(kind, ir.Undefined), ir.Constant(ir.IntType(32), 0)
-    one = b.insert_element(undefined, b.trunc(base, scalar), first)
-    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
-    all_alike = b.shuffle_vector(one, undefined, everywhere)
-    numbers = b.add(all_alike, ir.Constant(kind, list(range(count))))
+def _compressed(v: Vectors, bits: Any, base: Any) -> Any:
+    """Bring base + k for every set bit k to the front of a vector of as many lanes."""
+    b, count = v.builder, bits.type.width
+    kind, mask = (ir.VectorType(t, count) for t in (v.scalar, ir.IntType(1)))
+    numbers = b.add(v.spread(base, count), ir.Constant(kind, list(range(count))))
     # declared by name: llvmlite's own way of declaring does not take vectors
-    name = f"llvm.experimental.vector.compress.v{count}i{lane}"
+    name = f"llvm.experimental.vector.compress.v{count}i{v.scalar.width}"
     function = ir.FunctionType(kind, [kind, mask, kind])
     compress = b.module.globals.get(name) or ir.Function(b.module, function, name)
+    undefined = ir.Constant(kind, ir.Undefined)
     return b.call(compress, [numbers, b.bitcast(bits, mask), undefined])
+
+
+def _looked_up(v: Vectors, bits: Any, base: Any) -> Any:
+    """The same for the bits of a byte, which processors without that operation need."""
+    b, module, name = v.builder, v.builder.module, "refsnn.set_bits"
+    row = ir.VectorType(ir.IntType(8), BYTE)
+    table = module.globals.get(name)
+    if table is None:
+        kind = ir.ArrayType(row, len(SET_BITS))
+        table = ir.GlobalVariable(module, kind, name)
+        table.linkage, table.global_constant = "internal", True
+        rows = [ir.Constant(row, some.tolist()) for some in SET_BITS]
+        table.initializer = ir.Constant(kind, rows)
+    index = b.zext(bits, ir.IntType(64))
+    found = b.load(b.gep(table, [ir.Constant(index.type, 0), index]), align=BYTE)
+    wide = b.zext(found, ir.VectorType(v.scalar, BYTE))
+    return b.add(wide, v.spread(base, BYTE))
 
 
 def _append_set_bits(v: Vectors, kinds: Any, values: Any, count: int) -> Any:  # noqa: ARG001
     array, used, words, at, gap, base = values
-    b, width, pair = v.builder, v.scalar.width, ir.IntType(2 * LANES)
+    b, pair, byte = v.builder, ir.IntType(2 * LANES), ir.IntType(BYTE)
     low, high = (
         b.zext(b.load(v.element(kinds[2], words, k)), pair)
         for k in (at, b.add(at, gap))
     )
     alone = b.icmp_signed("==", gap, ir.Constant(gap.type, 0))
     high = b.select(alone, ir.Constant(pair, 0), high)
-    bits = b.or_(low, b.shl(high, ir.Constant(pair, LANES)))
-    at_once = width == 16 and v.context.codegen().magic_tuple()[2].count(COMPRESSES)
-    halves = [(bits, 0)]
-    if not at_once:  # few processors compress lanes of 16 bits; others those of 32
-        halves = [
-            (b.trunc(part, ir.IntType(LANES)), k)
-            for k, part in ((0, low), (LANES, high))
+    bits, listed = b.or_(low, b.shl(high, ir.Constant(pair, LANES))), _compressed
+    parts = [(bits, 0)]
+    features = v.context.codegen().magic_tuple()[2]
+    if v.scalar.width > LANES or COMPRESSES not in features:
+        listed = _looked_up
+        parts = [
+            (b.trunc(b.lshr(bits, ir.Constant(pair, k)), byte), k)
+            for k in range(0, 2 * LANES, BYTE)
         ]
-    for part, k in halves:
-        behind = b.add(base, ir.Constant(base.type, k))
-        listed = _compress(v, width if at_once else 32, part, behind)
-        if not at_once and width < 32:
-            listed = b.trunc(listed, ir.VectorType(v.scalar, LANES))
-        place = b.bitcast(v.element(kinds[0], array, used), listed.type.as_pointer())
-        b.store(listed, place, align=v.bytes)
-        used = b.add(used, b.zext(b.ctpop(part), used.type))
+    for some, k in parts:
+        numbers = listed(v, some, b.add(base, ir.Constant(base.type, k)))
+        place = b.bitcast(v.element(kinds[0], array, used), numbers.type.as_pointer())
+        b.store(numbers, place, align=v.bytes)
+        used = b.add(used, b.zext(b.ctpop(some), used.type))
     return used
 
 

@@ -113,10 +113,29 @@ class Vectors:
         object
             The register.
         """
-        undefined = ir.Constant(self.type, ir.Undefined)
+        return self.spread(value, LANES)
+
+    def spread(self, value: Any, count: int) -> Any:
+        """Return a vector with one value in every lane.
+
+        Parameters
+        ----------
+        value : object
+            The value, cut to the width of a lane if it is a wider integer.
+        count : int
+            Lanes.
+
+        Returns
+        -------
+        object
+            The vector.
+        """
+        if value.type != self.scalar:
+            value = self.builder.trunc(value, self.scalar)
+        undefined = ir.Constant(ir.VectorType(self.scalar, count), ir.Undefined)
         first = ir.Constant(ir.IntType(32), 0)
         one = self.builder.insert_element(undefined, value, first)
-        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
         return self.builder.shuffle_vector(one, undefined, everywhere)
 
     def operate(self, name: str, a: Any, b: Any) -> Any:
