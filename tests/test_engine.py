@@ -16,6 +16,7 @@ from refsnn.arithmetic import resolve
 from refsnn.convert import METHODS, convert
 from refsnn.engine import blocks, calls, layout, network
 from refsnn.engine import filter as filtering
+from refsnn.engine import plan as planning
 from refsnn.engine.geometry import windows
 from refsnn.engine.network import Engine, prepared
 from refsnn.engine.plan import ordinary
@@ -248,6 +249,46 @@ def test_every_convolution(name: str, neuron: str, rng: np.random.Generator) -> 
         want, _ = spikes_of(snn, x, 5, impl="definition")
         for name_of, s in engine_spikes(snn, x, 5).items():
             assert same(s, want[name_of])
+
+
+UNLIKE_ROWS = (
+    "dilation",
+    "depthwise",
+    "shortcut",
+    "stride beyond the kernel",
+    "everything",
+)
+"""Convolutions whose windows are not stretches of rows, or are of one channel."""
+
+
+@pytest.mark.parametrize("neuron", ["IF", "dual", "gated"])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_sums_that_are_looked_up_change_nothing(
+    name: str, neuron: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any convolution whose rows have no gaps; also where many are in doubt."""
+    monkeypatch.setattr(filtering, "ROOM", 15)
+    monkeypatch.setattr(filtering, "FINE", 2)
+    shape, kernel, stride, padding, dilation, groups = CONVOLUTIONS[name]
+    how = {"stride": stride, "padding": padding, "dilation": dilation}
+    op = Conv2d(weight=rng.normal(0, 0.5, kernel), groups=groups, **how)
+    out, size = op.out_shape(shape), int(np.prod(op.out_shape(shape)))
+    last = Linear(weight=rng.normal(0, 1, (3, size)))
+    layers = [(shape, []), (out, [(0, op, ())]), ((3,), [(1, last, ())])]
+    snn = spiking(layers, rng, NEURONS[neuron], (2, *shape[1:]))
+    x = snn.preprocess(images(5, 9, snn.input_shape))
+    want = run_snn(snn, x, 5, impl="definition")
+    seen = set()
+    for limit in (0, 10**9):
+        monkeypatch.setattr(planning, "LOOKED_UP", limit)
+        same_network = dataclasses.replace(snn)  # prepared anew
+        got = run_snn(same_network, x, 5, engine="event")
+        need_equal(got, want)
+        assert name not in ("same", "stride", "uneven ends") or got.marked["p1"] > 1
+        known = prepared(same_network, 5, resolve(same_network, 5))
+        lists = [one for part in known.plans["p1"].parts for one in part.lists]
+        seen.add(any(one["sums"] >= 0 for one in lists))
+    assert seen == {False, name not in UNLIKE_ROWS}
 
 
 def wide(rng: np.random.Generator, neuron: Neuron) -> SpikingNetwork:

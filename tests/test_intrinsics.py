@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nets import same
-from refsnn.kernels import decisions, dense, intrinsics, pairs, shared
+from refsnn.kernels import decisions, dense, intrinsics, pairs, shared, subsets
 from refsnn.kernels.intrinsics import DEFINITIONS, LANES
 from refsnn.numerics import aligned
 
@@ -85,6 +85,7 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[Callable, tuple]]:
                     how = (v, 1, x, 2, level, 9)
                     yield decisions.fire_both, (*how, *near, *spikes)
             yield from blocks(rng, v, table, registers)
+            yield from windows(rng, v, registers)
     for word in (0, 1, 0x8000, 0xFFFF, *words(rng, 20)):
         yield decisions.count_bits, (np.uint16(word),)
         two = np.append(words(rng, 3), np.uint16(word))
@@ -112,6 +113,35 @@ def blocks(
         for operation in (shared.add_shared, shared.subtract_shared):
             how = (sums, 1, sums[::-1].copy(), begin, table, some, events, first)
             yield operation, (*how, 1, gap, 3, terms, (0,) * K, registers)
+
+
+def windows(
+    rng: np.random.Generator, v: np.ndarray, registers: tuple[int, ...]
+) -> Iterator[tuple[Callable, tuple]]:
+    """Arguments of sums that are looked up, in windows of some words and of none."""
+    rows = numbers(rng, v.dtype.type, 5 * LANES**2).reshape(-1, LANES)
+    sums = np.append(numbers(rng, v.dtype.type, LANES), subsets.subset_sums(rows))
+    offsets = rng.integers(0, 9, 7)
+    for kind in (np.uint16, np.uint32):
+        some = words(rng, 30).astype(kind)
+        for end in (2, 3, 7):
+            how = (sums, LANES, some, 1, 3, offsets, 2, end, registers)
+            yield subsets.add_looked_up, (v, 5, *how)
+            yield subsets.subtract_looked_up, (v, 5, *how)
+        events = np.zeros(90, dtype=kind)
+        yield intrinsics.copy, (events, 3, words(rng, 90), 5, registers)
+
+
+def test_sums_of_subsets(rng: np.random.Generator) -> None:
+    rows = rng.integers(-(2**30), 2**30, (8, 3)).astype(np.int32)
+    sums = subsets.subset_sums(rows)
+    assert sums.shape == (2, 17, 3)
+    for k in range(16):
+        held = [bit for bit in range(4) if k >> bit & 1]
+        with np.errstate(over="ignore"):
+            assert same(sums[0, k], rows[held].sum(axis=0, dtype=np.int32))
+            assert same(sums[1, k], rows[4:][held].sum(axis=0, dtype=np.int32))
+    assert not sums[:, 16].any()
 
 
 def copies(arguments: tuple) -> tuple:

@@ -302,6 +302,18 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "old[i] &= 0xFFFF",
         ("test_intrinsics.py::test_spikes_are_split_by_patterns",),
     ),
+    "looked up: terms of the window that has fewest": (
+        "kernels/subsets",
+        'b.icmp_signed(">", bits[r], most)',
+        'b.icmp_signed("<", bits[r], most)',
+        ("test_intrinsics.py::test_every_operation_equals_its_definition",),
+    ),
+    "looked up: a doubt's first kernel row only": (
+        "kernels/events",
+        "word = words[first + p * pitch + column * read + w]",
+        "word = words[first + column * read + w]",
+        ("test_engine.py::test_sums_that_are_looked_up_change_nothing[same-IF]",),
+    ),
     "readout bias once": (
         "run/simulation",
         "t[:, None, None] * bind",

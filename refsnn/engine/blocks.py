@@ -28,6 +28,8 @@ def block_of(plan: Plan, T: int) -> tuple[int, ...]:
         As many elements as steps: some for wide populations, else one.
     """
     wide = plan.population.neuron and plan.shape[0] >= WIDE and T >= BLOCK - 1
+    looked_up = any(one["sums"] >= 0 for part in plan.parts for one in part.lists)
+    wide = wide and not looked_up
     return (0,) * (BLOCK if wide else 1)
 
 

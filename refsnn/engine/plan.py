@@ -19,6 +19,7 @@ from refsnn.engine.layout import (
     tiles_of,
     words_of,
 )
+from refsnn.kernels.subsets import WORD, subset_sums
 from refsnn.network import INPUT, Population, SpikingNetwork
 from refsnn.neurons import IF, DualThresholdIF, GatedIF
 from refsnn.numerics import Array, Shape, aligned
@@ -28,6 +29,10 @@ NEURONS = (IF, GatedIF, DualThresholdIF)
 
 FOLD = 2
 """Neighbouring pixels of at most 16 channels that are taken together."""
+
+LOOKED_UP = 10 * 1024
+"""Numbers in sums of rows of weights that are looked up, at most: those of 3x3 kernels
+over 16 channels. Larger ones fill more than the first-level cache."""
 
 FAR = 2.0**ROOM
 """Threshold of lanes that no channel has."""
@@ -228,6 +233,32 @@ def _terms(seen: Seen, fold: int) -> int:
     return int(P * (Q + (fold - 1) * w.stride) * taps * channels)
 
 
+def looked_up(p: Population, s: Seen, words: int) -> bool:
+    """Say whether sums of rows are looked up, instead of listing events.
+
+    Parameters
+    ----------
+    p : Population
+        A population of which a register holds the channels of a pixel.
+    s : Seen
+        A projection.
+    words : int
+        Words that it reads of a pixel.
+
+    Returns
+    -------
+    bool
+        Whether it sees the first pixels of rows without gaps, and the sums stay in the
+        first-level cache. Only time depends on it.
+    """
+    w, (P, Q) = s.windows, s.windows.weight.shape[2:]
+    if p.neuron is None or P * Q * words * WORD > LOOKED_UP:
+        return False
+    single = w.rows.shape[2] == 1 and w.columns.shape[1] == 1
+    inside = w.columns[w.columns >= 0]
+    return single and words == s.words and list(inside) == list(range(len(inside)))
+
+
 def _cuts(channels: int, seen: list[Seen]) -> list[tuple[int, int]]:
     """Cut channels where groups end; zeros stand in the weights of larger parts."""
     step = LANES
@@ -302,6 +333,8 @@ class _Layout:
             tiles, registers = tiles_of(-(-channels // LANES), whole=whole)
         self.cut, self.lanes = slice(*cut), tiles * registers * LANES
         self.tables: list[Array] = []
+        self.few = tiles * registers == self.fold
+        self.looked: list[Array] = []
         lists: list[dict[str, Any]] = []
         taps: list[dict[str, Any]] = []
         rows: list[Array] = []
@@ -320,9 +353,11 @@ class _Layout:
             tiles, registers, len(kernels) * np.dtype(self.chosen.dtype).itemsize
         )
         values, strides = self._values(kernels, tap_rows, tiles, self.chosen)
+        values["sums"] = self._sums()
         true = values
         if self.chosen.filtered:
             true, _ = self._values(kernels, tap_rows, tiles, self.exact)
+            true["sums"] = np.zeros(0)
         elif self.chosen.dtype is not np.float64:
             true = {name: np.zeros(1) for name in values}
         job = {**self._job(tiles, len(kernels), lists), **strides}
@@ -369,7 +404,9 @@ class _Layout:
     @staticmethod
     def _worst(one: dict[str, Any]) -> int:
         sizes = ("columns", "column_taps", "kernel_rows", "row_taps", "read_words")
-        return LANES * math.prod(int(one[name]) for name in sizes)
+        return (LANES if one["sums"] < 0 else 1) * math.prod(
+            int(one[name]) for name in sizes
+        )
 
     def _list(self, s: Seen, first_row: int) -> tuple[list[dict[str, Any]], Array]:
         """Lay out a projection whose events are listed; with its rows of weights."""
@@ -382,6 +419,13 @@ class _Layout:
         for o, c in enumerate(members - begin * LANES):
             dense[o, c : c + I] = w.weight[self.cut][o]
         span = Q + (self.fold - 1) * w.stride
+        inside = w.columns[:, 0] >= 0
+        before, within = int(np.argmax(inside)) * words, int(inside.sum()) * words
+        offsets = np.arange(P)[:, None] * len(w.columns) * words + np.arange(Q * words)
+        sums = -1
+        if self.few and looked_up(self.p, s, words):
+            sums = sum(len(k) for k in self.looked) // LANES * WORD
+            self.looked.append(dense.transpose(2, 3, 1, 0).reshape(-1, len(members)))
         rows = np.zeros((span, P, words * LANES, self.fold, len(members)))
         for f in range(self.fold):
             columns = slice(f * w.stride, f * w.stride + Q)
@@ -401,9 +445,31 @@ class _Layout:
             "windows": self._table(w.first[:: self.fold]),
             "span": span,
             "first_row": first_row,
+            "before": before,
+            "within": within,
+            "behind": len(w.columns) * words - before - within,
+            "gap": w.stride * words,
+            "offsets": self._table(offsets),
         }
-        records = [{**record, "source": (s.source, n), "sign": n} for n in s.signs]
+        record["offset_end"] = record["offsets"] + offsets.size
+        records = [
+            {
+                **record,
+                "source": (s.source, n),
+                "sign": n,
+                "sums": sums if n > 0 else -1,
+            }
+            for n in s.signs
+        ]
         return records, rows.reshape(-1, self.fold * len(members))
+
+    def _sums(self) -> Array:
+        """Lay out the sums of rows that are looked up."""
+        if not self.looked:
+            return np.zeros(0, dtype=self.chosen.dtype)
+        rows = np.concatenate(self.looked)
+        own = dataclasses.replace(self.chosen, q=self.chosen.q[self.cut])
+        return aligned(subset_sums(in_lanes(own.of(rows.T), LANES, 0)).reshape(-1))
 
     def _taps(self, s: Seen) -> tuple[list[dict[str, Any]], list[Array]]:
         """Lay out a projection of channels to themselves."""

@@ -39,6 +39,7 @@ from refsnn.kernels.intrinsics import (
 from refsnn.kernels.lists import list_rows
 from refsnn.kernels.pairs import exact, part
 from refsnn.kernels.shared import add_shared, subtract_shared
+from refsnn.kernels.subsets import add_looked_up, subtract_looked_up
 from refsnn.kernels.vectors import LANES
 
 TAP = np.dtype(
@@ -118,6 +119,8 @@ class Values(NamedTuple):
     ----------
     weights : ndarray, shape (tiles rows lanes,)
         Rows of weights, tile by tile.
+    sums : ndarray
+        Sums of few rows each, of projections that look them up.
     taps : ndarray, shape (tiles taps lanes,)
         Rows of weights of channels to themselves.
     theta : ndarray, shape (tiles lanes,)
@@ -133,6 +136,7 @@ class Values(NamedTuple):
     """
 
     weights: Any
+    sums: Any
     taps: Any
     theta: Any
     level: Any
@@ -163,12 +167,25 @@ def add_lists(  # type: ignore[no-untyped-def]  # typed by Numba
         window = tables[windows + j]
         s, e = first[p, t, window], first[p, t, window + span]
         row = (row - window * column) * LANES * R
+        if lists[p].sums >= 0:
+            n += look_up(registers, tables, lists[p], fast, events, v, at, s)
+            continue
         if sign > 0:
             add_rows(v, at, fast.weights, row, events, s, e, registers)
         else:
             subtract_rows(v, at, fast.weights, row, events, s, e, registers)
         n += e - s
     return n
+
+
+@part
+def look_up(registers, tables, one, fast, words, v, at, first):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Add the terms of windows whose words were copied; return how many they were."""
+    how = (fast.sums, one.sums, words, first, one.gap)
+    offsets = (tables, one.offsets, one.offset_end)
+    if one.sign > 0:
+        return add_looked_up(v, at, *how, *offsets, registers)
+    return subtract_looked_up(v, at, *how, *offsets, registers)
 
 
 @part
@@ -376,6 +393,10 @@ def listed_again(  # type: ignore[no-untyped-def]  # typed by Numba
     for p in range(len(lists)):
         windows, span, column, row, sign = facts(lists[p], job, tile)
         window = tables[windows + j]
+        if lists[p].sums >= 0:
+            words = (events, first[p, t, window])
+            v = copied_again(lists[p], weights, row, lane, lanes, *words, v)
+            continue
         row -= window * column
         begin = t // K * ((1 << K) - 1) - 1
         for pattern in range(1, 1 << K):
@@ -384,6 +405,21 @@ def listed_again(  # type: ignore[no-untyped-def]  # typed by Numba
             borders = first[p, begin + pattern]
             for k in range(borders[window], borders[window + span]):
                 v += sign * weights[(row + events[k]) * lanes + lane]
+    return v
+
+
+@exact
+def copied_again(one, weights, row, lane, lanes, words, first, v):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Add the terms of a neuron's window whose words were copied to its potential."""
+    read, pitch = one.read_words, one.columns * one.read_words
+    for column in range(one.span):
+        for p in range(one.kernel_rows):
+            for w in range(read):
+                word = words[first + p * pitch + column * read + w]
+                for bit in range(LANES):
+                    if word >> bit & 1:
+                        v += one.sign * weights[(row + bit) * lanes + lane]
+                row += LANES
     return v
 
 

@@ -285,6 +285,26 @@ def move(v: Array, at: int, x: Array, first: int, registers: Registers) -> None:
     v[at : at + width(registers)] = x[first : first + width(registers)]
 
 
+def _copy(v: Vectors, kinds: Any, values: Any, count: int) -> None:
+    source = Vectors(v.context, v.builder, kinds[2].dtype)
+    to, words = (
+        o.place(kinds[k], values[k], values[k + 1]) for o, k in ((v, 0), (source, 2))
+    )
+    for r in range(count):
+        some = source.load(words, r)
+        if v.bytes > source.bytes:
+            some = v.builder.zext(some, v.type)
+        v.store(some, to, r)
+
+
+@operation("aiair", _copy)
+def copy(
+    events: Array, used: int, words: Array, first: int, registers: Registers
+) -> None:
+    """Copy words to where events are listed, which may be wider."""
+    events[used : used + width(registers)] = words[first : first + width(registers)]
+
+
 def _add(v: Vectors, kinds: Any, values: Any, count: int) -> None:
     to, source = (v.place(kinds[k], values[k], values[k + 1]) for k in (0, 2))
     for r in range(count):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from refsnn.kernels.decisions import append_set_bits
+from refsnn.kernels.intrinsics import copy
 from refsnn.kernels.pairs import part
 from refsnn.kernels.vectors import LANES
 
@@ -28,15 +29,24 @@ LIST = np.dtype(
             "windows",  # in `tables`: output column -> first column of its window
             "span",  # columns of a window
             "first_row",  # of its weights
+            "sums",  # where sums of its weights begin, or -1
+            "before",  # words of padding
+            "within",  # words of a row of the source, from its first on
+            "behind",  # words of padding
+            "gap",  # words from the window of a pixel to that of the next of its tile
+            "offsets",  # in `tables`: word of such a window -> words behind its first
+            "offset_end",
         )
     ]
 )
-"""A projection whose events are listed."""
+"""A projection whose events are listed, or the words that hold them."""
 
 
 @part
 def list_row(arena, tables, one, steps, b, i, events, used, first):  # type: ignore[no-untyped-def]  # typed by Numba
     """List the events of a row of pixels behind `used` others; return how many."""
+    if one.sums >= 0:
+        return copy_words(arena, tables, one, steps, b, i, events, used, first)
     if one.row_taps == 1 and one.column_taps == 1:
         return list_plain(arena, tables, one, steps, b, i, events, used, first)
     columns, pixels = one.columns, one.height * one.width * one.words
@@ -89,6 +99,37 @@ def list_plain(arena, tables, one, steps, b, i, events, used, first):  # type: i
         first[t, columns] = used
         step += pixels
     return used
+
+
+@part
+def copy_words(arena, tables, one, steps, b, i, events, used, first):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Copy the words of a row and its padding: for each step, row by kernel row."""
+    P, width = one.kernel_rows, one.width * one.words
+    rows = one.rows + i * P
+    step = one.source + b * steps * one.height * width
+    for t in range(steps):
+        for column in range(one.columns + 1):
+            first[t, column] = used + column * one.words
+        for p in range(rows, rows + P):
+            y = tables[p]
+            used = clear(events, used, one.before)
+            if y >= 0:
+                for w in range(0, one.within, 2 * LANES):
+                    copy(events, used + w, arena, step + y * width + w, (0, 0))
+                used += one.within
+            else:
+                used = clear(events, used, one.within)
+            used = clear(events, used, one.behind)
+        step += one.height * width
+    return used
+
+
+@part
+def clear(events, used, number):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Append words without spikes."""
+    for w in range(used, used + number):
+        events[w] = 0
+    return used + number
 
 
 @part
