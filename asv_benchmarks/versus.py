@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -33,6 +32,7 @@ from refsnn import __version__, io
 from refsnn.arithmetic import resolve
 from refsnn.convert import convert
 from refsnn.engine.network import Engine, prepared
+from refsnn.environment import processor
 from refsnn.network import SpikingNetwork
 from refsnn.recording import spikes_of
 from refsnn.run import run_snn
@@ -135,16 +135,6 @@ def versus(
         "machine": f"{processor()}, {os.cpu_count()} cores",
         "versions": {"refsnn": __version__} | {name: version(name) for name in PEERS},
     }
-
-
-def processor() -> str:
-    """Name the processor, where the system says it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return (names or [platform.processor() or platform.machine()])[0]
 
 
 def rows(quick: bool, threads: int) -> list[dict[str, Any]]:

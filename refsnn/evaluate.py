@@ -17,11 +17,11 @@ from refsnn.arithmetic import Arithmetic, resolve, rounding
 from refsnn.calibrate import Progress
 from refsnn.datasets import Images
 from refsnn.engine.plan import ordinary
+from refsnn.environment import versions
 from refsnn.errors import OptionError, need_least
 from refsnn.fixed import Fixed
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
-from refsnn.recording import versions
 from refsnn.run import SpikingRun, processors, run_ann, run_snn
 from refsnn.sums import FOLLOWING, added
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any, cast
 
 import numpy as np
 
-import refsnn
 from refsnn.arithmetic import Arithmetic, resolve, rounded_for
+from refsnn.environment import versions
 from refsnn.io import content_sha256
 from refsnn.network import INPUT, Population, SpikingNetwork
 from refsnn.neurons import Neuron, State, initial_state, under
@@ -18,22 +16,6 @@ from refsnn.numerics import Array, per_channel
 from refsnn.profile import Profile
 from refsnn.run import SpikingRun, image_currents, run_snn
 from refsnn.trace import Recorded, Trace, images_sha256
-
-
-def versions() -> dict[str, str]:
-    """Return the versions a result was made with.
-
-    Returns
-    -------
-    dict of str to str
-        refsnn, Python, platform and the numerical libraries.
-    """
-    return {
-        "refsnn": refsnn.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        **{name: version(name) for name in ("numpy", "numba", "h5py")},
-    }
 
 
 def spikes_of(

@@ -49,7 +49,7 @@ trained."""
 KEY = ("network", "sha256", "method", "steps", "limit")
 """What tells one check from others in a record."""
 
-BATCH, SAMPLES, SOME = 50, 500, 64
+BATCH, SAMPLES, SOME = 50, 1024, 64
 PLAIN = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
 
 

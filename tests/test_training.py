@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from refsnn import architectures, datasets, io
+from refsnn import architectures, datasets, environment, io
 from refsnn.activations import QCFS, Clip
 from refsnn.datasets import Images
 from refsnn.errors import OptionError
@@ -231,6 +231,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(
     (here,) = about["machine"]
     assert here["processor"]
     assert (here["threads"], here["gpu"]) == (torch.get_num_threads(), None)
+    assert here["products"] == ("bfloat16" if straight.bfloat16 else "float32")
     ann = io.load_ann(tmp_path / "net.h5")
     assert ann.provenance == about
     assert ann.provenance["data"] == "cifar10"
@@ -348,17 +349,25 @@ def test_what_training_cannot_use_is_said_in_one_line(
     assert "--epochs 0: expected at least 1" in said
 
 
-def test_the_machine_is_named(
-    scripts: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_products_in_bfloat16_need_a_processor_that_has_them(
+    scripts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is not installed: training is left out"
+    )
     machine = scripts("machine")
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text("processor\t: 0\nmodel name\t: Abacus 12: fast\nflags\t: a b\n")
-    monkeypatch.setattr(machine, "CPUINFO", cpuinfo)
-    want = {"processor": "Abacus 12: fast", "threads": 3, "gpu": "Loom"}
-    assert machine.machine(3, "Loom") == want
-    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "absent")
-    assert machine.machine(1, None)["processor"]
+    for has, want in (
+        ({"avx2": True}, False),
+        ({"avx512_f": True, "avx512_bf16": False}, False),
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: has)
+        assert machine.has_bfloat16("cpu") == want
+    assert machine.machine(3, "Loom", True)["products"] == "bfloat16"
+    about = machine.machine(1, None, False)
+    assert (about["threads"], about["products"]) == (1, "float32")
+    assert about["processor"] == environment.processor()
 
 
 def linear(weight: np.ndarray, shape: tuple[int, int, int]) -> Network:

@@ -25,7 +25,7 @@ def list_data(json: arguments.JsonOption = None) -> None:
         name: "missing" if "missing" in {v.verdict for v in found} else "there"
         for name, found in verdicts.items()
     }
-    common.write_json({"format": "refsnn-data", "sets": state}, json)
+    common.write_json({"format": "refsnn-data", "version": 1, "sets": state}, json)
     if json != "-":
         for name, what in datasets.DATASETS.items():
             common.show(f"{name}: {what} ({state.get(name, 'a folder of yours')})")
@@ -60,7 +60,7 @@ def verify(
     common.need_json_target(json)
     found = {name: datasets.verify(name) for name in names or CHECKED}
     listed = {name: [dataclasses.asdict(v) for v in vs] for name, vs in found.items()}
-    common.write_json({"format": "refsnn-data", "sets": listed}, json)
+    common.write_json({"format": "refsnn-data", "version": 1, "sets": listed}, json)
     if json != "-":
         for verdicts in found.values():
             for v in verdicts:

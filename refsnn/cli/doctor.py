@@ -45,6 +45,7 @@ def doctor(
         found = examine(case, progress=tell)
     answer = {
         "format": "refsnn-doctor",
+        "version": 1,
         "network": {"name": converted.name, "sha256": io.content_sha256(converted)},
         "broken": fault.value if fault else None,
         **layout(found),

@@ -99,6 +99,7 @@ def _propagation(
         found = passing.propagate(network, trained, images, T, progress=tell)
     answer = {
         "format": "refsnn-propagation",
+        "version": 1,
         "network": {"name": network.name, "sha256": io.content_sha256(network)},
         "method": network.method,
         "set": dict(network.options),

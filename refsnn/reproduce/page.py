@@ -12,8 +12,8 @@ from refsnn import plotting
 from refsnn.accounting import ENERGY_TABLES
 from refsnn.analysis import TERMS
 from refsnn.cases import CASES
+from refsnn.environment import versions
 from refsnn.methods import METHODS
-from refsnn.recording import versions
 from refsnn.report import render
 from refsnn.reproduce.claims import decide
 from refsnn.reproduce.counted import COUNTS

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from refsnn import io
+from refsnn.environment import versions
 from refsnn.errors import DataError, OptionError, RefsnnError
 from refsnn.layers import BatchNorm
 from refsnn.network import Network, SpikingNetwork
-from refsnn.recording import versions
 from refsnn.reproduce import jobs, recorded
 from refsnn.reproduce.claims import decide
 from refsnn.reproduce.counted import count_all, judge_counts

@@ -1,25 +1,26 @@
-"""What a network was trained on."""
+"""What a network was trained on, and in which numbers."""
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
 from typing import Any
 
-CPUINFO = Path("/proc/cpuinfo")
-"""Where Linux names the processor."""
+import torch
+
+from refsnn.environment import processor
+
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
+"""What PyTorch calls the instructions of processors for products in bfloat16."""
 
 
-def processor() -> str:
-    """Name the processor."""
-    if CPUINFO.exists():
-        for line in CPUINFO.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name" and value.strip():
-                return value.strip()
-    return platform.processor() or platform.machine()
+def has_bfloat16(device: str) -> bool:
+    """Say whether a device multiplies in bfloat16; others need ten times as long."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported()
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in BFLOAT16)
 
 
-def machine(threads: int, gpu: str | None) -> dict[str, Any]:
+def machine(threads: int, gpu: str | None, bfloat16: bool) -> dict[str, Any]:
     """Say which processor, how many of its threads, and which GPU trains."""
-    return {"processor": processor(), "threads": threads, "gpu": gpu}
+    kind = "bfloat16" if bfloat16 else "float32"
+    return {"processor": processor(), "threads": threads, "gpu": gpu, "products": kind}

@@ -25,7 +25,7 @@ import torch
 from augment import augmented, cutout
 from door import guarded
 from faster import faster
-from machine import machine
+from machine import has_bfloat16, machine
 from recipe import CLASSES, read_recipe
 from rich.console import Console
 from rich.progress import track
@@ -120,6 +120,7 @@ class Training:
 
     def __init__(self, name: str, recipe: dict[str, Any], device: str) -> None:
         self.recipe, self.device = recipe, device
+        self.bfloat16 = has_bfloat16(device)
         self.network = untrained(name, recipe)
         self.train = datasets.load(recipe["data"], "train")
         self.test = datasets.load(recipe["data"], "test")
@@ -151,7 +152,7 @@ class Training:
         """Train an epoch; return the mean loss."""
         clock = time.perf_counter()
         gpu = torch.cuda.get_device_name() if self.device == "cuda" else None
-        here = machine(torch.get_num_threads(), gpu)
+        here = machine(torch.get_num_threads(), gpu, self.bfloat16)
         if here not in self.machines:
             self.machines.append(here)
         self.net.train()
@@ -167,7 +168,7 @@ class Training:
         )
         for x, y in watched:
             images = x.to(self.device, memory_format=torch.channels_last)
-            with torch.autocast(self.device, dtype=torch.bfloat16):
+            with torch.autocast(self.device, torch.bfloat16, self.bfloat16):
                 logits = self.net(images)
             loss = functional.cross_entropy(logits.float(), y.to(self.device))
             self.optimiser.zero_grad(set_to_none=True)

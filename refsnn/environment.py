@@ -1,0 +1,44 @@
+"""What a result was made with: versions, and the processor."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import refsnn
+
+CPUINFO = Path("/proc/cpuinfo")
+"""Where Linux names the processor."""
+
+
+def versions() -> dict[str, str]:
+    """Return the versions a result was made with.
+
+    Returns
+    -------
+    dict of str to str
+        refsnn, Python, platform and the numerical libraries.
+    """
+    return {
+        "refsnn": refsnn.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: version(name) for name in ("numpy", "numba", "h5py")},
+    }
+
+
+def processor() -> str:
+    """Name the processor.
+
+    Returns
+    -------
+    str
+        As the system calls it, at the least its architecture.
+    """
+    if CPUINFO.exists():
+        for line in CPUINFO.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine()
