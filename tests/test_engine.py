@@ -16,7 +16,7 @@ from refsnn.arithmetic import resolve
 from refsnn.convert import METHODS, convert
 from refsnn.engine import blocks, calls, layout, network
 from refsnn.engine import filter as filtering
-from refsnn.engine import plan as planning
+from refsnn.engine import seen as seeing
 from refsnn.engine.geometry import windows
 from refsnn.engine.network import Engine, prepared
 from refsnn.engine.plan import ordinary
@@ -280,7 +280,7 @@ def test_sums_that_are_looked_up_change_nothing(
     want = run_snn(snn, x, 5, impl="definition")
     seen = set()
     for limit in (0, 10**9):
-        monkeypatch.setattr(planning, "LOOKED_UP", limit)
+        monkeypatch.setattr(seeing, "LOOKED_UP", limit)
         same_network = dataclasses.replace(snn)  # prepared anew
         got = run_snn(same_network, x, 5, engine="event")
         need_equal(got, want)

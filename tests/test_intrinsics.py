@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -220,5 +221,10 @@ def test_a_kernel_is_compiled_again_when_any_source_changes(
         return sum(kernel.stats.cache_hits.values())
 
     assert [hits(), hits()] == [0, 1]
+    index = Path(pairs.exact(add)._cache._cache_file._index_path)
+    with index.open("rb") as file:
+        pickle.load(file)
+        kept = file.tell()
+    index.write_bytes(index.read_bytes()[:kept] + b"names what has moved")
     monkeypatch.setattr(pairs, "SOURCES", "others")
     assert [hits(), hits()] == [0, 1]

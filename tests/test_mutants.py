@@ -304,8 +304,8 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     "looked up: terms of the window that has fewest": (
         "kernels/subsets",
-        'b.icmp_signed(">", bits[r], most)',
-        'b.icmp_signed("<", bits[r], most)',
+        'b.icmp_signed(">", bits, most)',
+        'b.icmp_signed("<", bits, most)',
         ("test_intrinsics.py::test_every_operation_equals_its_definition",),
     ),
     "looked up: a doubt's first kernel row only": (

@@ -11,7 +11,7 @@ import numpy as np
 
 from refsnn.engine.layout import LANES
 from refsnn.engine.plan import Part
-from refsnn.kernels import events
+from refsnn.kernels import jobs
 from refsnn.kernels.lists import LIST
 from refsnn.numerics import Array
 
@@ -48,11 +48,11 @@ class Call:
 
     registers: tuple[int, ...]
     tables: Array
-    job: events.Job
+    job: jobs.Job
     lists: Array
     taps: Array
-    fast: events.Values
-    true: events.Values
+    fast: jobs.Values
+    true: jobs.Values
     entry: type[np.unsignedinteger[Any]]
     chunk: int
     columns: int
@@ -92,7 +92,7 @@ def call_of(
     Call
         The call.
     """
-    job = events.Job(**{**part.job, **places})
+    job = jobs.Job(**{**part.job, **places})
     sizes = ("columns", "kernel_rows", "read_words")
     rows = max((math.prod(one[n] for n in sizes) for one in part.lists), default=0)
     at_once = min(LARGEST, max(CHUNK, part.fast["weights"].nbytes // 16))
@@ -101,9 +101,9 @@ def call_of(
         tables=part.tables,
         job=job,
         lists=_records(LIST, part.lists, lists),
-        taps=_records(events.TAP, part.taps, taps),
-        fast=events.Values(**part.fast),
-        true=events.Values(**part.true),
+        taps=_records(jobs.TAP, part.taps, taps),
+        fast=jobs.Values(**part.fast),
+        true=jobs.Values(**part.true),
         entry=np.uint16 if rows * LANES <= 2**16 else np.uint32,
         chunk=job.worst + at_once + 2 * LANES,
         columns=max((one["columns"] for one in part.lists), default=0) + 1,

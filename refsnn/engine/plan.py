@@ -10,7 +10,7 @@ import numpy as np
 
 from refsnn.certificate import Ranges
 from refsnn.engine.filter import ROOM, Numbers, numbers
-from refsnn.engine.geometry import Windows, as_map, windows
+from refsnn.engine.geometry import as_map, windows
 from refsnn.engine.layout import (
     LANES,
     in_lanes,
@@ -19,7 +19,7 @@ from refsnn.engine.layout import (
     tiles_of,
     words_of,
 )
-from refsnn.kernels.subsets import WORD, subset_sums
+from refsnn.engine.seen import Seen, seen_by
 from refsnn.network import INPUT, Population, SpikingNetwork
 from refsnn.neurons import IF, DualThresholdIF, GatedIF
 from refsnn.numerics import Array, Shape, aligned
@@ -30,37 +30,8 @@ NEURONS = (IF, GatedIF, DualThresholdIF)
 FOLD = 2
 """Neighbouring pixels of at most 16 channels that are taken together."""
 
-LOOKED_UP = 10 * 1024
-"""Numbers in sums of rows of weights that are looked up, at most: those of 3x3 kernels
-over 16 channels. Larger ones fill more than the first-level cache."""
-
 FAR = 2.0**ROOM
 """Threshold of lanes that no channel has."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Seen:
-    """A projection from a population, laid out.
-
-    Attributes
-    ----------
-    source : str
-        The population.
-    signs : tuple of int
-        Of the spikes it can emit.
-    words : int
-        Words of one of its pixels.
-    shape : tuple of int
-        Its rows and columns.
-    windows : Windows
-        The layout.
-    """
-
-    source: str
-    signs: tuple[int, ...]
-    words: int
-    shape: tuple[int, int]
-    windows: Windows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,11 +158,12 @@ def prepare(
     Plan
         The population, prepared.
     """
-    seen = [_seen(snn, q) for q in p.projections if q.source != INPUT]
+    seen = [seen_by(snn, q) for q in p.projections if q.source != INPUT]
     shape = as_map(p.shape)
     cuts = _cuts(shape[0], seen)
-    fold = FOLD if _folds(shape, seen, p) else 1
-    terms = 1 + sum(_terms(s, fold) for s in seen)
+    narrow = shape[0] <= LANES and shape[2] % FOLD == 0 and p.neuron is not None
+    fold = FOLD if narrow and all(s.folds(shape[2]) for s in seen) else 1
+    terms = 1 + sum(s.terms(fold) for s in seen)
     chosen = (
         numbers(r, T, terms, carrier)
         if p.neuron
@@ -209,56 +181,6 @@ def prepare(
     )
 
 
-def _seen(snn: SpikingNetwork, q: Any) -> Seen:
-    source = snn[q.source]
-    laid = cast(Windows, windows(q, source.shape))  # why_ordinary was asked before
-    C, H, W = as_map(source.shape)
-    return Seen(
-        source=q.source,
-        signs=source.signs,
-        words=words_of(C),
-        shape=(H, W),
-        windows=laid,
-    )
-
-
-def _terms(seen: Seen, fold: int) -> int:
-    """Bound the terms of a window."""
-    w = seen.windows
-    P, Q = w.weight.shape[2:]
-    taps = int(w.rows.shape[2] * w.columns.shape[1])
-    if w.by_channel:
-        return int(P * Q * taps * len(seen.signs))  # both signs are looked at
-    channels = w.weight.shape[1] * w.groups
-    return int(P * (Q + (fold - 1) * w.stride) * taps * channels)
-
-
-def looked_up(p: Population, s: Seen, words: int) -> bool:
-    """Say whether sums of rows are looked up, instead of listing events.
-
-    Parameters
-    ----------
-    p : Population
-        A population of which a register holds the channels of a pixel.
-    s : Seen
-        A projection.
-    words : int
-        Words that it reads of a pixel.
-
-    Returns
-    -------
-    bool
-        Whether it sees the first pixels of rows without gaps, and the sums stay in the
-        first-level cache. Only time depends on it.
-    """
-    w, (P, Q) = s.windows, s.windows.weight.shape[2:]
-    if p.neuron is None or P * Q * words * WORD > LOOKED_UP:
-        return False
-    single = w.rows.shape[2] == 1 and w.columns.shape[1] == 1
-    inside = w.columns[w.columns >= 0]
-    return single and words == s.words and list(inside) == list(range(len(inside)))
-
-
 def _cuts(channels: int, seen: list[Seen]) -> list[tuple[int, int]]:
     """Cut channels where groups end; zeros stand in the weights of larger parts."""
     step = LANES
@@ -269,23 +191,6 @@ def _cuts(channels: int, seen: list[Seen]) -> list[tuple[int, int]]:
     if not grouped or channels % step:
         step = channels
     return [(first, first + step) for first in range(0, channels, step)]
-
-
-def _folds(shape: Shape, seen: list[Seen], p: Population) -> bool:
-    """Say whether neighbouring pixels can be taken together."""
-    if shape[0] > LANES or shape[2] % FOLD or p.neuron is None:
-        return False
-    for s in seen:
-        w = s.windows
-        if w.by_channel:
-            aligned_columns = (w.columns[:, 0] == np.arange(len(w.columns))).all()
-            if w.weight.shape[3] > 1 or w.columns.shape[1] > 1 or not aligned_columns:
-                return False
-            if w.stride != 1 or len(w.columns) != shape[2] or s.words > 1:
-                return False
-        elif not 0 < w.stride <= w.weight.shape[3]:
-            return False
-    return True
 
 
 class _Layout:
@@ -327,39 +232,32 @@ class _Layout:
             The part.
         """
         channels = cut[1] - cut[0]
-        if self.fold > 1:
-            tiles, registers = 1, self.fold
-        else:
+        tiles, registers = 1, self.fold
+        if self.fold == 1:
             tiles, registers = tiles_of(-(-channels // LANES), whole=whole)
         self.cut, self.lanes = slice(*cut), tiles * registers * LANES
-        self.tables: list[Array] = []
         self.few = tiles * registers == self.fold
+        self.tables: list[Array] = []
         self.looked: list[Array] = []
-        lists: list[dict[str, Any]] = []
         taps: list[dict[str, Any]] = []
-        rows: list[Array] = []
         tap_rows: list[Array] = []
+        lists: list[dict[str, Any]] = []
+        kernels = np.zeros((0, channels * self.fold))
         for s in seen:
             if s.windows.by_channel:
                 records, own = self._taps(s)
                 taps += records
                 tap_rows += own
             else:
-                records, kernel = self._list(s, sum(len(k) for k in rows))
+                records, rows = self._list(s, len(kernels))
                 lists += records
-                rows.append(kernel)
-        kernels = np.concatenate(rows) if rows else np.zeros((0, channels * self.fold))
+                kernels = np.concatenate([kernels, rows])
         tiles, registers = narrowed(
             tiles, registers, len(kernels) * np.dtype(self.chosen.dtype).itemsize
         )
         values, strides = self._values(kernels, tap_rows, tiles, self.chosen)
         values["sums"] = self._sums()
-        true = values
-        if self.chosen.filtered:
-            true, _ = self._values(kernels, tap_rows, tiles, self.exact)
-            true["sums"] = np.zeros(0)
-        elif self.chosen.dtype is not np.float64:
-            true = {name: np.zeros(1) for name in values}
+        true = self._true(values, kernels, tap_rows, tiles)
         job = {**self._job(tiles, len(kernels), lists), **strides}
         return Part(
             registers=(0,) * registers,
@@ -370,6 +268,17 @@ class _Layout:
             fast=values,
             true=true,
         )
+
+    def _true(
+        self, fast: dict[str, Array], kernels: Array, taps: list[Array], tiles: int
+    ) -> dict[str, Array]:
+        """Express in float64 what doubtful neurons are computed again from."""
+        if self.chosen.filtered:
+            true, _ = self._values(kernels, taps, tiles, self.exact)
+            return {**true, "sums": np.zeros(0)}
+        if self.chosen.dtype is np.float64:
+            return fast
+        return {name: np.zeros(1) for name in fast}
 
     def _flat_tables(self) -> Array:
         """Join the tables; the kernel wants one in any case."""
@@ -410,26 +319,13 @@ class _Layout:
 
     def _list(self, s: Seen, first_row: int) -> tuple[list[dict[str, Any]], Array]:
         """Lay out a projection whose events are listed; with its rows of weights."""
-        w = s.windows
-        O, I, P, Q = w.weight.shape
-        members = np.arange(O)[self.cut] // (O // w.groups) * I
-        begin = int(members.min()) // LANES
-        words = -(-(int(members.max()) + I) // LANES) - begin
-        dense = np.zeros((len(members), words * LANES, P, Q))
-        for o, c in enumerate(members - begin * LANES):
-            dense[o, c : c + I] = w.weight[self.cut][o]
-        span = Q + (self.fold - 1) * w.stride
-        inside = w.columns[:, 0] >= 0
-        before, within = int(np.argmax(inside)) * words, int(inside.sum()) * words
-        offsets = np.arange(P)[:, None] * len(w.columns) * words + np.arange(Q * words)
-        sums = -1
-        if self.few and looked_up(self.p, s, words):
-            sums = sum(len(k) for k in self.looked) // LANES * WORD
-            self.looked.append(dense.transpose(2, 3, 1, 0).reshape(-1, len(members)))
-        rows = np.zeros((span, P, words * LANES, self.fold, len(members)))
+        w, (dense, begin) = s.windows, self._dense(s)
+        Q, P, lanes, members = dense.shape
+        words, span = lanes // LANES, Q + (self.fold - 1) * w.stride
+        rows = np.zeros((span, P, lanes, self.fold, members))
         for f in range(self.fold):
-            columns = slice(f * w.stride, f * w.stride + Q)
-            rows[columns, :, :, f] = dense.transpose(3, 2, 1, 0)
+            rows[f * w.stride : f * w.stride + Q, :, :, f] = dense
+        offsets = s.offsets(words)
         record = {
             "height": s.shape[0],
             "width": s.shape[1],
@@ -445,26 +341,35 @@ class _Layout:
             "windows": self._table(w.first[:: self.fold]),
             "span": span,
             "first_row": first_row,
-            "before": before,
-            "within": within,
-            "behind": len(w.columns) * words - before - within,
-            "gap": w.stride * words,
+            "sums": -1,
+            **s.row_of_words(words),
             "offsets": self._table(offsets),
+            "offset_end": sum(t.size for t in self.tables),
         }
-        record["offset_end"] = record["offsets"] + offsets.size
-        records = [
-            {
-                **record,
-                "source": (s.source, n),
-                "sign": n,
-                "sums": sums if n > 0 else -1,
-            }
-            for n in s.signs
-        ]
-        return records, rows.reshape(-1, self.fold * len(members))
+        records = [{**record, "source": (s.source, n), "sign": n} for n in s.signs]
+        if self.few and self.p.neuron and s.looks_up(words):  # negative ones are few
+            records[0]["sums"] = sum(len(k) for k in self.looked) // LANES
+            self.looked.append(dense.swapaxes(0, 1).reshape(-1, members))
+        return records, rows.reshape(-1, self.fold * members)
+
+    def _dense(self, s: Seen) -> tuple[Array, int]:
+        """Lay out a kernel, shape (Q, P, lanes, channels), from a word of a pixel on.
+
+        The lanes are those of all words that these channels read.
+        """
+        O, I, P, Q = s.windows.weight.shape
+        members = np.arange(O)[self.cut] // (O // s.windows.groups) * I
+        begin = int(members.min()) // LANES
+        words = -(-(int(members.max()) + I) // LANES) - begin
+        dense = np.zeros((Q, P, words * LANES, len(members)))
+        for o, c in enumerate(members - begin * LANES):
+            dense[:, :, c : c + I, o] = s.windows.weight[self.cut][o].transpose(2, 1, 0)
+        return dense, begin
 
     def _sums(self) -> Array:
         """Lay out the sums of rows that are looked up."""
+        from refsnn.kernels.subsets import subset_sums  # noqa: PLC0415 - loads Numba
+
         if not self.looked:
             return np.zeros(0, dtype=self.chosen.dtype)
         rows = np.concatenate(self.looked)

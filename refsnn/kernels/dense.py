@@ -27,40 +27,22 @@ def _add_products(v: Vectors, kinds: Any, values: Any, count: int) -> None:
     """Emit the loop over terms; the sums are its registers."""
     sums, at, weights, row, x, bases, first, offsets, _ = values
     b, place = v.builder, v.place(kinds[0], sums, at)
-    zero, one = (ir.Constant(at.type, k) for k in (0, 1))
     size = v.context.make_array(kinds[7])(v.context, b, offsets).nitems
     base = [b.load(v.element(kinds[5], bases, first, r)) for r in range(count)]
+
+    def add_term(i: Any, acc: list[Any]) -> list[Any]:
+        offset = b.load(v.element(kinds[7], offsets, i))
+        begin = b.add(row, b.mul(i, ir.Constant(at.type, LANES)))
+        weight, after = v.load(v.place(kinds[2], weights, begin), 0), []
+        for total, own in zip(acc, base, strict=True):
+            value = v.same(b.load(v.element(kinds[4], x, b.add(own, offset))))
+            after.append(v.operate("add", total, v.operate("mul", weight, value)))
+        return after
+
     begun = [v.load(place, r) for r in range(count)]
-    entry, loop = b.block, b.append_basic_block("terms")
-    done = b.append_basic_block("done")
-    b.cbranch(b.icmp_signed("<", zero, size), loop, done)
-
-    b.position_at_end(loop)
-    i = b.phi(at.type)
-    acc = [b.phi(v.type) for _ in range(count)]
-    offset = b.load(v.element(kinds[7], offsets, i))
-    begin = b.add(row, b.mul(i, ir.Constant(at.type, LANES)))
-    weight = v.load(v.place(kinds[2], weights, begin), 0)
-    after = []
-    for r in range(count):
-        value = b.load(v.element(kinds[4], x, b.add(base[r], offset)))
-        after.append(v.operate("add", acc[r], v.operate("mul", weight, v.same(value))))
-    following = b.add(i, one)
-    for phi, start, then in zip(
-        [i, *acc], [zero, *begun], [following, *after], strict=True
-    ):
-        phi.add_incoming(start, entry)
-        phi.add_incoming(then, loop)
-    b.cbranch(b.icmp_signed("<", following, size), loop, done)
-
-    b.position_at_end(done)
-    for r in range(count):
-        total = b.phi(v.type)
-        total.add_incoming(begun[r], entry)
-        total.add_incoming(after[r], loop)
-        begun[r] = total
-    for r in range(count):
-        v.store(begun[r], place, r)
+    totals = v.loop(ir.Constant(at.type, 0), size, begun, add_term, rolled=False)
+    for r, total in enumerate(totals):
+        v.store(total, place, r)
 
 
 @operation("aiaiaaiar", _add_products)

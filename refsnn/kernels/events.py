@@ -18,8 +18,6 @@ sums that are added to the membrane one by one, and where a *filter* says so, se
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from refsnn.kernels.decisions import (
@@ -36,120 +34,12 @@ from refsnn.kernels.intrinsics import (
     subtract_masked,
     subtract_rows,
 )
+from refsnn.kernels.jobs import facts, word_of
 from refsnn.kernels.lists import list_rows
 from refsnn.kernels.pairs import exact, part
 from refsnn.kernels.shared import add_shared, subtract_shared
-from refsnn.kernels.subsets import add_looked_up, subtract_looked_up
+from refsnn.kernels.subsets import WORD, add_looked_up, subtract_looked_up
 from refsnn.kernels.vectors import LANES
-
-TAP = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "source",
-            "sign",
-            "height",
-            "width",
-            "words",
-            "rows",  # in `tables`: output row -> row or -1
-            "columns",  # in `tables`: output column -> column or -1
-        )
-    ]
-)
-"""A projection of a channel to itself: a row of weights under a mask of bits."""
-
-
-class Job(NamedTuple):
-    """A population, or some of its channels; where its numbers are.
-
-    Attributes
-    ----------
-    steps, listed, height, width : int
-        T, steps or patterns of spikes that are listed, rows and columns.
-    words, word, tiles : int
-        Words of a pixel, the first of these tiles, and their number.
-    rows : int
-        Rows of weights of a tile.
-    worst : int
-        Events in a row of pixels, at most.
-    positive, negative : int
-        Where spikes go in the arena, or -1.
-    gate, keep : int
-        Where a mask of the spikes is, and where one is written of the neurons whose
-        last potential is not below the tolerance, or -1.
-    least : int
-        Net spikes that a negative one needs more than.
-    filtered, constant : int
-        Whether neurons are marked, and whether there is a constant current.
-    constant_image, constant_row, constant_column : int
-        How many numbers from one to the next; so for what follows.
-    start_row, start_column, level_row, level_column : int
-        The same of v(0) and of negative thresholds.
-    """
-
-    steps: int
-    listed: int
-    height: int
-    width: int
-    words: int
-    word: int
-    tiles: int
-    rows: int
-    worst: int
-    positive: int
-    negative: int
-    gate: int
-    keep: int
-    least: int
-    filtered: int
-    constant: int
-    constant_image: int
-    constant_row: int
-    constant_column: int
-    start_row: int
-    start_column: int
-    level_row: int
-    level_column: int
-
-
-class Values(NamedTuple):
-    """The numbers of a population in one type.
-
-    Attributes
-    ----------
-    weights : ndarray, shape (tiles rows lanes,)
-        Rows of weights, tile by tile.
-    sums : ndarray
-        Sums of few rows each, of projections that look them up.
-    taps : ndarray, shape (tiles taps lanes,)
-        Rows of weights of channels to themselves.
-    theta : ndarray, shape (tiles lanes,)
-        Threshold.
-    level : ndarray
-        Negative threshold.
-    start : ndarray
-        v(0).
-    constant : ndarray
-        Current that is the same at every step.
-    tolerance : ndarray, shape (tiles lanes,)
-        Potential from which on a neuron is kept.
-    """
-
-    weights: Any
-    sums: Any
-    taps: Any
-    theta: Any
-    level: Any
-    start: Any
-    constant: Any
-    tolerance: Any
-
-
-@part
-def facts(one, job, tile):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Gather what a list's windows need, for the processor to keep at hand."""
-    column = one.kernel_rows * one.read_words * LANES
-    return one.windows, one.span, column, tile * job.rows + one.first_row, one.sign
 
 
 @part
@@ -181,7 +71,7 @@ def add_lists(  # type: ignore[no-untyped-def]  # typed by Numba
 @part
 def look_up(registers, tables, one, fast, words, v, at, first):  # type: ignore[no-untyped-def]  # typed by Numba
     """Add the terms of windows whose words were copied; return how many they were."""
-    how = (fast.sums, one.sums, words, first, one.gap)
+    how = (fast.sums, one.sums * WORD, words, first, one.gap)
     offsets = (tables, one.offsets, one.offset_end)
     if one.sign > 0:
         return add_looked_up(v, at, *how, *offsets, registers)
@@ -247,17 +137,6 @@ def add_own(registers, arena, tables, job, taps, fast, v, at, where, t):  # type
             subtract_masked(v, at, fast.taps, row, arena, word + tile * R, registers)
         n += 1
     return n
-
-
-@part
-def word_of(tables, job, tap, where, t):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Return the word of a tap in the first tile, -1 in the padding."""
-    b, i, j, _ = where
-    y, x = tables[tap.rows + i], tables[tap.columns + j]
-    if y < 0 or x < 0:
-        return -1
-    pixel = ((b * job.steps + t) * tap.height + y) * tap.width + x
-    return tap.source + pixel * tap.words + job.word
 
 
 @part

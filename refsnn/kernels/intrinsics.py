@@ -168,36 +168,19 @@ def summed(
     list
         The sums.
     """
-    b, count, (start, stop) = v.builder, len(begun), span
-    (kind, weights), origin = rows
-    entry, loop = b.block, b.append_basic_block("rows")
-    done = b.append_basic_block("done")
-    b.cbranch(b.icmp_signed("<", start, stop), loop, done)
+    ((kind, weights), origin), (start, stop) = rows, span
+    b, lanes = v.builder, LANES * len(begun)
 
-    b.position_at_end(loop)
-    i = b.phi(start.type)
-    acc = [b.phi(v.type) for _ in begun]
-    event = b.zext(b.load(v.element(events[0], events[1], i)), start.type)
-    row = b.add(origin, b.mul(event, ir.Constant(start.type, LANES * count)))
-    terms = v.place(kind, weights, row)
-    after = [
-        v.operate(name, acc[r], v.load(terms, r, align=ALIGNMENT)) for r in range(count)
-    ]
-    following = b.add(i, ir.Constant(start.type, 1))
-    for phi, first, then in zip(
-        [i, *acc], [start, *begun], [following, *after], strict=True
-    ):
-        phi.add_incoming(first, entry)
-        phi.add_incoming(then, loop)
-    again = b.cbranch(b.icmp_signed("<", following, stop), loop, done)
-    again.set_metadata("llvm.loop", v.rolled())
+    def add_row(i: Any, sums: list[Any]) -> list[Any]:
+        event = b.zext(b.load(v.element(events[0], events[1], i)), i.type)
+        row = b.add(origin, b.mul(event, ir.Constant(i.type, lanes)))
+        terms = v.place(kind, weights, row)
+        return [
+            v.operate(name, total, v.load(terms, r, align=ALIGNMENT))
+            for r, total in enumerate(sums)
+        ]
 
-    b.position_at_end(done)
-    totals = [b.phi(v.type) for _ in begun]
-    for total, first, then in zip(totals, begun, after, strict=True):
-        total.add_incoming(first, entry)
-        total.add_incoming(then, loop)
-    return totals
+    return v.loop(start, stop, begun, add_row)
 
 
 def _row_sums(name: str) -> Emit:

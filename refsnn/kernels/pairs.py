@@ -47,8 +47,10 @@ class KernelCache(FunctionCache):
         self._cache_file = IndexDataCacheFile(  # type: ignore[no-untyped-call]  # Numba
             cache_path=self._cache_path,
             filename_base=self._impl.filename_base,
-            source_stamp=(self._impl.locator.get_source_stamp(), SOURCES),
+            source_stamp=self._impl.locator.get_source_stamp(),
         )
+        # compared before the rest is read, which may name what has moved
+        self._cache_file._version = (numba.__version__, SOURCES)
 
 
 def exact(function: Callable[..., Any], *, inlined: bool = False) -> Callable[..., Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from refsnn.kernels.decisions import count_bits
-from refsnn.kernels.events import add_lists, add_own, facts, scratch
+from refsnn.kernels.events import add_lists, add_own, scratch
+from refsnn.kernels.jobs import facts
 from refsnn.kernels.lists import list_rows
 from refsnn.kernels.pairs import exact
 from refsnn.kernels.vectors import LANES

@@ -12,7 +12,7 @@ matter.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -62,52 +62,40 @@ def _looked_up(name: str) -> Emit:
 
     def emit(v: Vectors, kinds: Any, values: Any, count: int) -> Any:
         potential, at, sums, origin, words, first, gap, offsets, begin, end, _ = values
-        b, place, entry = v.builder, v.place(kinds[0], potential, at), v.builder.block
-        loop, done = b.append_basic_block("words"), b.append_basic_block("done")
-        index = first.type
+        b, place = v.builder, v.place(kinds[0], potential, at)
+        zero, size = (ir.Constant(begin.type, k) for k in (0, WORD))
 
-        def constant(value: int) -> Any:
-            return ir.Constant(index, value)
+        def add_word(k: Any, state: list[Any]) -> list[Any]:
+            (table, *totals), bits = state[: 1 + count], state[1 + count :]
+            window = b.add(first, b.load(v.element(kinds[7], offsets, k)))
+            for r in range(count):
+                where = b.add(window, b.mul(gap, ir.Constant(gap.type, r)))
+                word = b.load(v.element(kinds[4], words, where))
+                word = b.zext(word, begin.type)
+                bits[r] = b.add(bits[r], b.ctpop(word))
+                for row in _rows(b, word, table):
+                    term = v.load(v.place(kinds[2], sums, row), 0, align=ALIGNMENT)
+                    totals[r] = v.operate("add", totals[r], term)
+            return [b.add(table, size), *totals, *bits]
 
-        state = [v.zero()] * count + [constant(0)] * count
-        starts = [begin, origin, *state]
-        b.cbranch(b.icmp_signed("<", begin, end), loop, done)
-
-        b.position_at_end(loop)
-        now = [b.phi(one.type) for one in starts]
-        (k, table), totals, bits = now[:2], now[2 : 2 + count], now[2 + count :]
-        window = b.add(first, b.load(v.element(kinds[7], offsets, k)))
-        for r in range(count):
-            where = b.add(window, b.mul(gap, constant(r)))
-            word = b.zext(b.load(v.element(kinds[4], words, where)), index)
-            bits[r] = b.add(bits[r], b.ctpop(word))
-            for n in range(0, LANES, SUMMED):
-                subset = b.and_(b.lshr(word, constant(n)), constant((1 << SUMMED) - 1))
-                row = b.add(table, constant(n // SUMMED * ENTRIES))
-                row = b.add(row, b.mul(subset, constant(LANES)))
-                term = v.load(v.place(kinds[2], sums, row), 0, align=ALIGNMENT)
-                totals[r] = v.operate("add", totals[r], term)
-        k, table = b.add(k, constant(1)), b.add(table, constant(WORD))
-        after = [k, table, *totals, *bits]
-        again = b.cbranch(b.icmp_signed("<", k, end), loop, done)
-        again.set_metadata("llvm.loop", v.rolled())
-
-        b.position_at_end(done)
-        found = [b.phi(one.type) for one in starts]
-        for phis, block in ((now, loop), (found, loop)):
-            for phi, one in zip(phis, after, strict=True):
-                phi.add_incoming(one, block)
-        for phis in (now, found):
-            for phi, one in zip(phis, starts, strict=True):
-                phi.add_incoming(one, entry)
-        totals, bits = found[2 : 2 + count], found[2 + count :]
-        most = constant(0)
-        for r in range(count):
-            v.store(v.operate(name, v.load(place, r), totals[r]), place, r)
-            most = b.select(b.icmp_signed(">", bits[r], most), bits[r], most)
+        state = [origin, *[v.zero()] * count, *[zero] * count]
+        _, *found = v.loop(begin, end, state, add_word)
+        most = zero
+        for r, bits in enumerate(found[count:]):
+            v.store(v.operate(name, v.load(place, r), found[r]), place, r)
+            most = b.select(b.icmp_signed(">", bits, most), bits, most)
         return most
 
     return emit
+
+
+def _rows(b: Any, word: Any, table: Any) -> Iterator[Any]:
+    """Emit where the sums begin that the bits of a word choose."""
+    for n in range(0, LANES, SUMMED):
+        few, mask = (ir.Constant(word.type, k) for k in (n, (1 << SUMMED) - 1))
+        subset = b.and_(b.lshr(word, few), mask)
+        row = b.add(table, ir.Constant(word.type, n // SUMMED * ENTRIES))
+        yield b.add(row, b.mul(subset, ir.Constant(word.type, LANES)))
 
 
 def _define(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -199,15 +200,58 @@ class Vectors:
         """
         return ir.Constant(self.type, [ir.Constant(self.scalar, 0)] * LANES)
 
-    def rolled(self) -> Any:
-        """Make the mark of a loop that is not to be unrolled.
+    def loop(
+        self,
+        start: Any,
+        stop: Any,
+        state: list[Any],
+        body: Callable[[Any, list[Any]], list[Any]],
+        *,
+        rolled: bool = True,
+    ) -> list[Any]:
+        """Emit a loop that carries values from one turn to the next.
+
+        Parameters
+        ----------
+        start, stop : object
+            The first index, and the one behind the last; there may be no turn.
+        state : list
+            The values before the first.
+        body : callable
+            Emits a turn, given the index and the values; returns those behind it.
+        rolled : bool
+            Whether it is never unrolled. A loop over a window runs so often as it has
+            events, which no processor foresees: once more for every loop that it is
+            split into.
 
         Returns
         -------
-        object
-            Metadata of its branch. A loop over a window runs so often as it has events,
-            which no processor foresees: once more for every loop that it is split into.
+        list
+            The values behind the last turn.
         """
+        b = self.builder
+        entry, turn = b.block, b.append_basic_block("turn")
+        done = b.append_basic_block("done")
+        b.cbranch(b.icmp_signed("<", start, stop), turn, done)
+
+        b.position_at_end(turn)
+        i, *now = [b.phi(one.type) for one in (start, *state)]
+        after = body(i, now)
+        following = b.add(i, ir.Constant(start.type, 1))
+        again = b.cbranch(b.icmp_signed("<", following, stop), turn, done)
+        if rolled:
+            again.set_metadata("llvm.loop", self._rolled())
+
+        b.position_at_end(done)
+        found = [b.phi(one.type) for one in state]
+        begins, ends = [start, *state, *state], [following, *after, *after]
+        for phi, begin, end in zip([i, *now, *found], begins, ends, strict=True):
+            phi.add_incoming(begin, entry)
+            phi.add_incoming(end, turn)
+        return found
+
+    def _rolled(self) -> Any:
+        """Make the mark of a loop that is not to be unrolled."""
         module = self.builder.module
         disable = module.add_metadata(
             [ir.MetaDataString(module, "llvm.loop.unroll.disable")]
