@@ -10,7 +10,8 @@ registers.
 
 Ends with 1 if anything differs. COS has no event-driven kernels and is left out. A
 record is a file of lines of JSON, one for each network and method: what it holds of the
-same file, images and steps is not asked again.
+same file, images and steps is not asked again. Each names the code of engine and
+kernels that was checked; to check other code, begin a new record.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import numpy as np
 from error_terms import converted
 from tqdm import tqdm
 
+import refsnn
 from refsnn import datasets, io
 from refsnn.arithmetic import resolve
 from refsnn.convert import METHODS, need_fit
@@ -162,6 +164,20 @@ def recorded(path: Path | None) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def code() -> str:
+    """Hash the sources of engine and kernels."""
+    folder = Path(refsnn.__file__).parent
+    files = sorted([*folder.glob("engine/*.py"), *folder.glob("kernels/*.py")])
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
+
+
+def record(path: Path, found: dict[str, Any]) -> None:
+    """Add what was found to a record, in place of what was found before."""
+    others = [one for one in recorded(path) if any(one[k] != found[k] for k in KEY)]
+    lines = [json.dumps(one) + "\n" for one in (*others, found)]
+    io.write_atomically(path, "".join(lines).encode())
+
+
 def table(found: list[dict[str, Any]]) -> str:
     """Lay out a record in Markdown, a row a network, as they first occur."""
     rows: dict[tuple[str, int], list[str]] = {}
@@ -209,13 +225,13 @@ def main() -> None:
                     continue
                 clock = time.perf_counter()
                 found = dict(zip(KEY, key, strict=True))
+                found["code"] = code()
                 found |= checked(ann, method, args.images, args.steps, cache)
                 tell(found, time.perf_counter() - clock)
                 wrong += wrongs(found)
                 runs += 1
                 if args.record:
-                    with args.record.open("a") as record:
-                        record.write(json.dumps(found) + "\n")
+                    record(args.record, found)
     print(f"{runs} networks and methods, {wrong} differences")
     sys.exit(wrong > 0)
 

@@ -253,6 +253,7 @@ def test_every_convolution(name: str, neuron: str, rng: np.random.Generator) -> 
 
 UNLIKE_ROWS = (
     "dilation",
+    "dilation beyond the map",
     "depthwise",
     "shortcut",
     "stride beyond the kernel",
@@ -289,6 +290,39 @@ def test_sums_that_are_looked_up_change_nothing(
         lists = [one for part in known.plans["p1"].parts for one in part.lists]
         seen.add(any(one["sums"] >= 0 for one in lists))
     assert seen == {False, name not in UNLIKE_ROWS}
+
+
+@pytest.mark.parametrize("carrier", ["float64", "float32", "int32"])
+def test_long_rows_are_looked_up_whole(
+    carrier: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of several words a pixel, two projections, rows listed one at a time."""
+    monkeypatch.setattr(seeing, "LOOKED_UP", 10**9)
+    monkeypatch.setattr(calls, "CHUNK", 1)
+    monkeypatch.setattr(network, "WORTH", 0)
+
+    def conv(I: int, size: int) -> Conv2d:
+        weight = rng.normal(0, 0.1, (9, I, size, size))
+        return Conv2d(weight=weight, padding=(size // 2,) * 2)
+
+    flat = Linear(weight=rng.normal(0, 1, (3, 9 * 3 * 20)))
+    layers = [
+        ((32, 3, 20), []),
+        ((9, 3, 20), [(0, conv(32, 3), ())]),
+        ((9, 3, 20), [(1, conv(9, 5), ()), (0, conv(32, 1), ())]),
+        ((3,), [(2, flat, ())]),
+    ]
+    snn = snap(spiking(layers, rng, NEURONS["dual"], (2, 3, 20)), carrier, T=5)
+    x = snn.preprocess(images(5, 4, snn.input_shape))
+    how = {"carrier": carrier}
+    plans = prepared(snn, 5, resolve(snn, 5, **how)).plans
+    for name, number in (("p1", 1), ("p2", 2)):
+        found = [one["sums"] >= 0 for one in plans[name].parts[0].lists]
+        assert found == [True, False] * number  # spikes of both signs
+    want = run_snn(snn, x, 5, impl="definition", **how)
+    for threads in (1, 2):
+        got = run_snn(snn, x, 5, engine="event", threads=threads, **how)
+        need_equal(got, want)
 
 
 def wide(rng: np.random.Generator, neuron: Neuron) -> SpikingNetwork:

@@ -58,7 +58,12 @@ def test_a_record_is_gone_on_with(
         assert ended.value.code == code
     assert asked == ["qcfs", "srp", "ecl", "srp"]
     found = [json.loads(line) for line in record.read_text().splitlines()]
-    assert [one["differ"] for one in found] == [0, 1, 0, 0]
+    assert [(one["method"], one["differ"]) for one in found] == [
+        ("qcfs", 0),
+        ("ecl", 0),
+        ("srp", 0),
+    ]
+    assert {one["code"] for one in found} == {engine.code()}
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == "0 networks and methods, 0 differences"
     assert said[3] == "3 networks and methods, 1 differences"

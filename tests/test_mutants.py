@@ -308,6 +308,15 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         'b.icmp_signed("<", bits, most)',
         ("test_intrinsics.py::test_every_operation_equals_its_definition",),
     ),
+    "looked up: windows that are no stretches": (
+        "engine/seen",
+        "return w.stride > 0 and",
+        "return",
+        (
+            "test_engine.py::test_sums_that_are_looked_up_change_nothing"
+            "[dilation beyond the map-IF]",
+        ),
+    ),
     "looked up: a doubt's first kernel row only": (
         "kernels/events",
         "word = words[first + p * pitch + column * read + w]",

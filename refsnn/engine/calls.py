@@ -43,7 +43,7 @@ class Call:
     entry : type
         Of what is listed.
     chunk, columns : int
-        Events that are listed at once; borders of a row's windows.
+        Events or words that are listed at once; borders of a row's windows.
     """
 
     registers: tuple[int, ...]

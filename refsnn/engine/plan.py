@@ -30,6 +30,11 @@ NEURONS = (IF, GatedIF, DualThresholdIF)
 FOLD = 2
 """Neighbouring pixels of at most 16 channels that are taken together."""
 
+LISTED = {"sums": -1} | dict.fromkeys(
+    ("before", "within", "behind", "gap", "offsets", "offset_end"), 0
+)
+"""Fields of the kernel's record that only sums that are looked up need."""
+
 FAR = 2.0**ROOM
 """Threshold of lanes that no channel has."""
 
@@ -236,7 +241,7 @@ class _Layout:
         if self.fold == 1:
             tiles, registers = tiles_of(-(-channels // LANES), whole=whole)
         self.cut, self.lanes = slice(*cut), tiles * registers * LANES
-        self.few = tiles * registers == self.fold
+        self.pixel_a_register = tiles * registers == self.fold
         self.tables: list[Array] = []
         self.looked: list[Array] = []
         taps: list[dict[str, Any]] = []
@@ -318,14 +323,13 @@ class _Layout:
         )
 
     def _list(self, s: Seen, first_row: int) -> tuple[list[dict[str, Any]], Array]:
-        """Lay out a projection whose events are listed; with its rows of weights."""
+        """Lay out a projection from several channels; with its rows of weights."""
         w, (dense, begin) = s.windows, self._dense(s)
         Q, P, lanes, members = dense.shape
         words, span = lanes // LANES, Q + (self.fold - 1) * w.stride
         rows = np.zeros((span, P, lanes, self.fold, members))
         for f in range(self.fold):
             rows[f * w.stride : f * w.stride + Q, :, :, f] = dense
-        offsets = s.offsets(words)
         record = {
             "height": s.shape[0],
             "width": s.shape[1],
@@ -341,16 +345,20 @@ class _Layout:
             "windows": self._table(w.first[:: self.fold]),
             "span": span,
             "first_row": first_row,
-            "sums": -1,
-            **s.row_of_words(words),
-            "offsets": self._table(offsets),
-            "offset_end": sum(t.size for t in self.tables),
+            **LISTED,
         }
         records = [{**record, "source": (s.source, n), "sign": n} for n in s.signs]
-        if self.few and self.p.neuron and s.looks_up(words):  # negative ones are few
-            records[0]["sums"] = sum(len(k) for k in self.looked) // LANES
-            self.looked.append(dense.swapaxes(0, 1).reshape(-1, members))
+        if self.pixel_a_register and self.p.neuron and s.looks_up(words):
+            records[0] |= self._looked_up(s, dense)  # negative spikes are few
         return records, rows.reshape(-1, self.fold * members)
+
+    def _looked_up(self, s: Seen, dense: Array) -> dict[str, int]:
+        """Describe a projection whose sums are looked up, and keep its rows."""
+        row, offsets = s.copied()
+        begin, end = self._table(offsets), sum(t.size for t in self.tables)
+        words = sum(len(k) for k in self.looked) // LANES
+        self.looked.append(dense.swapaxes(0, 1).reshape(-1, dense.shape[-1]))
+        return {**row, "sums": words, "offsets": begin, "offset_end": end}
 
     def _dense(self, s: Seen) -> tuple[Array, int]:
         """Lay out a kernel, shape (Q, P, lanes, channels), from a word of a pixel on.

@@ -14,7 +14,7 @@ from refsnn.numerics import Array
 
 LOOKED_UP = 9 * LANES
 """Rows of weights whose sums are looked up, at most: those of 3x3 kernels over 16
-channels. The sums of more fill more than the first-level cache."""
+channels, 39 KB in int32. Larger ones leave the first-level cache too often."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,56 +94,35 @@ class Seen:
         Returns
         -------
         bool
-            Whether windows see the first pixels of rows without gaps, and the sums stay
-            in the first-level cache. Only time depends on it.
+            Whether windows are stretches of rows of whole pixels, and their rows of
+            weights few. Only time depends on it.
         """
         w, (P, Q) = self.windows, self.windows.weight.shape[2:]
         if P * Q * words * LANES > LOOKED_UP or words != self.words:
             return False
-        if w.rows.shape[2] > 1 or w.columns.shape[1] > 1:
-            return False
-        inside = w.columns[w.columns >= 0]
-        return list(inside) == list(range(len(inside)))
+        return w.stride > 0 and w.rows.shape[2] == w.columns.shape[1] == 1
 
-    def offsets(self, words: int) -> Array:
-        """Say where the words of a pixel's window are, in copies of rows of words.
-
-        Parameters
-        ----------
-        words : int
-            Words of a pixel.
+    def copied(self) -> tuple[dict[str, int], Array]:
+        """Describe copies of rows of words, in which the windows of pixels are.
 
         Returns
         -------
-        ndarray of int, shape (P, Q words)
-            How many words behind the window's first.
+        row : dict of str to int
+            Fields of the kernel's record: words of padding before and behind a row, of
+            the source within, and from the window of one pixel to that of the next.
+        offsets : ndarray of int, shape (P, Q words)
+            Where the words of a window are, behind its first.
         """
-        P, Q = self.windows.weight.shape[2:]
-        row = len(self.windows.columns) * words
-        return np.arange(P)[:, None] * row + np.arange(Q * words)
-
-    def row_of_words(self, words: int) -> dict[str, int]:
-        """Describe the copy of a row of words, for the kernel's record.
-
-        Parameters
-        ----------
-        words : int
-            Words of a pixel.
-
-        Returns
-        -------
-        dict of str to int
-            Words of padding before and behind it and of those within, and words from
-            one pixel's window to the next.
-        """
-        inside = self.windows.columns[:, 0] >= 0
-        before, within = int(np.argmax(inside)) * words, int(inside.sum()) * words
-        return {
-            "before": before,
-            "within": within,
-            "behind": len(inside) * words - before - within,
-            "gap": self.windows.stride * words,
+        inside, (P, Q) = self.windows.columns[:, 0] >= 0, self.windows.weight.shape[2:]
+        before, within = int(np.argmax(inside)), int(inside.sum())
+        row = {
+            "before": before * self.words,
+            "within": within * self.words,
+            "behind": (len(inside) - before - within) * self.words,
+            "gap": self.windows.stride * self.words,
         }
+        rows = np.arange(P)[:, None] * len(inside) * self.words
+        return row, rows + np.arange(Q * self.words)
 
 
 def seen_by(snn: SpikingNetwork, q: Projection) -> Seen:

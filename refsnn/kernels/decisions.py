@@ -211,7 +211,7 @@ def _compressed(v: Vectors, bits: Any, base: Any) -> Any:
     return b.call(compress, [numbers, b.bitcast(bits, mask), undefined])
 
 
-def _looked_up(v: Vectors, bits: Any, base: Any) -> Any:
+def _from_table(v: Vectors, bits: Any, base: Any) -> Any:
     """The same for the bits of a byte, which processors without that operation need."""
     b, module, name = v.builder, v.builder.module, "refsnn.set_bits"
     row = ir.VectorType(ir.IntType(8), BYTE)
@@ -241,7 +241,7 @@ def _append_set_bits(v: Vectors, kinds: Any, values: Any, count: int) -> Any:  #
     parts = [(bits, 0)]
     features = v.context.codegen().magic_tuple()[2]
     if v.scalar.width > LANES or COMPRESSES not in features:
-        listed = _looked_up
+        listed = _from_table
         parts = [
             (b.trunc(b.lshr(bits, ir.Constant(pair, k)), byte), k)
             for k in range(0, 2 * LANES, BYTE)

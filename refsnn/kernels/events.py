@@ -9,7 +9,8 @@ pixel, for :data:`LANES` channels a register, are added to the membrane, which f
 is reset at once: no current is ever stored. Where many channels stand behind one list,
 several steps are listed together, by the steps in which a neuron spikes, and their sums
 share rows, see :mod:`refsnn.kernels.shared`; then the sums of a few steps stand behind
-the membrane.
+the membrane. Where few channels see few words, these are copied in place of a list,
+and sums of rows are looked up by them, see :mod:`refsnn.kernels.subsets`.
 
 Nothing here depends on an order of terms. It is exact where a certificate says so of
 sums that are added to the membrane one by one, and where a *filter* says so, see

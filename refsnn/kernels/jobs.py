@@ -38,7 +38,7 @@ class Job(NamedTuple):
     rows : int
         Rows of weights of a tile.
     worst : int
-        Events in a row of pixels, at most.
+        Events or words in a row of pixels, at most.
     positive, negative : int
         Where spikes go in the arena, or -1.
     gate, keep : int

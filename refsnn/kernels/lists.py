@@ -30,7 +30,7 @@ LIST = np.dtype(
             "span",  # columns of a window
             "first_row",  # of its weights
             "sums",  # words before those whose sums of weights are looked up, or -1
-            "before",  # words of padding
+            "before",  # of those: words of padding
             "within",  # words of a row of the source, from its first on
             "behind",  # words of padding
             "gap",  # words from the window of a pixel to that of the next of its tile
@@ -44,7 +44,10 @@ LIST = np.dtype(
 
 @part
 def list_row(arena, tables, one, steps, b, i, events, used, first):  # type: ignore[no-untyped-def]  # typed by Numba
-    """List the events of a row of pixels behind `used` others; return how many."""
+    """List the events of a row of pixels behind `used` others; return how many.
+
+    Of sums that are looked up they are words.
+    """
     if one.sums >= 0:
         return copy_words(arena, tables, one, steps, b, i, events, used, first)
     if one.row_taps == 1 and one.column_taps == 1:

@@ -50,10 +50,11 @@ def subset_sums(rows: Array) -> Array:
     """
     groups = rows.reshape(-1, SUMMED, rows.shape[1])
     sums = np.zeros((len(groups), ENTRIES // LANES, rows.shape[1]), dtype=rows.dtype)
-    for k in range(1 << SUMMED):
-        for bit in range(SUMMED):
-            if k >> bit & 1:
-                sums[:, k] += groups[:, bit]
+    with np.errstate(over="ignore", invalid="ignore"):  # of weights that meet no pixel
+        for k in range(1 << SUMMED):
+            for bit in range(SUMMED):
+                if k >> bit & 1:
+                    sums[:, k] += groups[:, bit]
     return sums
 
 

@@ -236,7 +236,7 @@ class Vectors:
 
         b.position_at_end(turn)
         i, *now = [b.phi(one.type) for one in (start, *state)]
-        after = body(i, now)
+        after, last = body(i, now), b.block
         following = b.add(i, ir.Constant(start.type, 1))
         again = b.cbranch(b.icmp_signed("<", following, stop), turn, done)
         if rolled:
@@ -247,7 +247,7 @@ class Vectors:
         begins, ends = [start, *state, *state], [following, *after, *after]
         for phi, begin, end in zip([i, *now, *found], begins, ends, strict=True):
             phi.add_incoming(begin, entry)
-            phi.add_incoming(end, turn)
+            phi.add_incoming(end, last)
         return found
 
     def _rolled(self) -> Any:

@@ -15,8 +15,8 @@ BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
 def has_bfloat16(device: str) -> bool:
     """Say whether a device multiplies in bfloat16; others need ten times as long."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported()
-    capabilities = torch.cpu.get_capabilities()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in old ones
     return any(capabilities.get(name, False) for name in BFLOAT16)
 
 
