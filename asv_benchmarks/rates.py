@@ -72,7 +72,7 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     for name, style in (("PyTorch", "--"), ("SpikingJelly", ":")):
         axes.plot([], [], style, color="grey", label=f"{name}, float32")
     axes.set_yscale("log")
-    axes.set_yticks([0.5, 1, 2, 5, 10, 20, 50])
+    axes.set_yticks([0.5, 1, 2, 5, 10, 20, 50, 100])
     axes.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     axes.set_xlabel("spike rate (% of neurons a step)")
