@@ -32,7 +32,7 @@ def test_the_record_is_of_the_shipped_networks_and_told_as_it_is() -> None:
         assert (one["steps"], one["limit"]) == (8, 1000)
     assert engine.table(found) in TOLD
     spikes = sum(one["spikes"] for one in found)
-    words = f"{len(found)} pairs", f"{spikes:,} spikes"
+    words = f"{len(found)} pairs", f"{spikes:,}"
     assert all(re.search(rf"\b{some}\b", TOLD) for some in words)
     assert all(re.search(rf"\b{some}\b", README) for some in words)
 
