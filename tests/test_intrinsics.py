@@ -128,7 +128,6 @@ def windows(
         for end in (2, 3, 7):
             how = (sums, LANES, some, 1, 3, offsets, 2, end, registers)
             yield subsets.add_looked_up, (v, 5, *how)
-            yield subsets.subtract_looked_up, (v, 5, *how)
         events = np.zeros(90, dtype=kind)
         yield intrinsics.copy, (events, 3, words(rng, 90), 5, registers)
 

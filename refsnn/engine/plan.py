@@ -349,7 +349,7 @@ class _Layout:
         }
         records = [{**record, "source": (s.source, n), "sign": n} for n in s.signs]
         if self.pixel_a_register and self.p.neuron and s.looks_up(words):
-            records[0] |= self._looked_up(s, dense)  # negative spikes are few
+            records[0] |= self._looked_up(s, dense)  # of spikes +1: the others are few
         return records, rows.reshape(-1, self.fold * members)
 
     def _looked_up(self, s: Seen, dense: Array) -> dict[str, int]:

@@ -39,7 +39,7 @@ from refsnn.kernels.jobs import facts, word_of
 from refsnn.kernels.lists import list_rows
 from refsnn.kernels.pairs import exact, part
 from refsnn.kernels.shared import add_shared, subtract_shared
-from refsnn.kernels.subsets import WORD, add_looked_up, subtract_looked_up
+from refsnn.kernels.subsets import WORD, add_looked_up
 from refsnn.kernels.vectors import LANES
 
 
@@ -59,7 +59,10 @@ def add_lists(  # type: ignore[no-untyped-def]  # typed by Numba
         s, e = first[p, t, window], first[p, t, window + span]
         row = (row - window * column) * LANES * R
         if lists[p].sums >= 0:
-            n += look_up(registers, tables, lists[p], fast, events, v, at, s)
+            n += add_looked_up(
+                *(v, at, fast.sums, lists[p].sums * WORD, events, s, lists[p].gap),
+                *(tables, lists[p].offsets, lists[p].offset_end, registers),
+            )
             continue
         if sign > 0:
             add_rows(v, at, fast.weights, row, events, s, e, registers)
@@ -67,16 +70,6 @@ def add_lists(  # type: ignore[no-untyped-def]  # typed by Numba
             subtract_rows(v, at, fast.weights, row, events, s, e, registers)
         n += e - s
     return n
-
-
-@part
-def look_up(registers, tables, one, fast, words, v, at, first):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Add the terms of windows whose words were copied; return how many they were."""
-    how = (fast.sums, one.sums * WORD, words, first, one.gap)
-    offsets = (tables, one.offsets, one.offset_end)
-    if one.sign > 0:
-        return add_looked_up(v, at, *how, *offsets, registers)
-    return subtract_looked_up(v, at, *how, *offsets, registers)
 
 
 @part
@@ -298,7 +291,7 @@ def copied_again(one, weights, row, lane, lanes, words, first, v):  # type: igno
                 word = words[first + p * pitch + column * read + w]
                 for bit in range(LANES):
                     if word >> bit & 1:
-                        v += one.sign * weights[(row + bit) * lanes + lane]
+                        v += weights[(row + bit) * lanes + lane]
                 row += LANES
     return v
 

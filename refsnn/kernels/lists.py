@@ -29,7 +29,7 @@ LIST = np.dtype(
             "windows",  # in `tables`: output column -> first column of its window
             "span",  # columns of a window
             "first_row",  # of its weights
-            "sums",  # words before those whose sums of weights are looked up, or -1
+            "sums",  # words before it whose sums are looked up, or -1: it is listed
             "before",  # of those: words of padding
             "within",  # words of a row of the source, from its first on
             "behind",  # words of padding

@@ -11,15 +11,14 @@ matter.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 
-from refsnn.kernels.intrinsics import Emit, Registers, operation, unpacked
+from refsnn.kernels.intrinsics import Registers, operation, unpacked
 from refsnn.kernels.vectors import LANES, Vectors
 from refsnn.numerics import ALIGNMENT, Array
 
@@ -58,36 +57,32 @@ def subset_sums(rows: Array) -> Array:
     return sums
 
 
-def _looked_up(name: str) -> Emit:
+def _add_looked_up(v: Vectors, kinds: Any, values: Any, count: int) -> Any:
     """Emit the loop over the words of windows, a register each."""
+    potential, at, sums, origin, words, first, gap, offsets, begin, end, _ = values
+    b, place = v.builder, v.place(kinds[0], potential, at)
+    zero, size = (ir.Constant(begin.type, k) for k in (0, WORD))
 
-    def emit(v: Vectors, kinds: Any, values: Any, count: int) -> Any:
-        potential, at, sums, origin, words, first, gap, offsets, begin, end, _ = values
-        b, place = v.builder, v.place(kinds[0], potential, at)
-        zero, size = (ir.Constant(begin.type, k) for k in (0, WORD))
+    def add_word(k: Any, state: list[Any]) -> list[Any]:
+        (table, *totals), bits = state[: 1 + count], state[1 + count :]
+        window = b.add(first, b.load(v.element(kinds[7], offsets, k)))
+        for r in range(count):
+            where = b.add(window, b.mul(gap, ir.Constant(gap.type, r)))
+            word = b.load(v.element(kinds[4], words, where))
+            word = b.zext(word, begin.type)
+            bits[r] = b.add(bits[r], b.ctpop(word))
+            for row in _rows(b, word, table):
+                term = v.load(v.place(kinds[2], sums, row), 0, align=ALIGNMENT)
+                totals[r] = v.operate("add", totals[r], term)
+        return [b.add(table, size), *totals, *bits]
 
-        def add_word(k: Any, state: list[Any]) -> list[Any]:
-            (table, *totals), bits = state[: 1 + count], state[1 + count :]
-            window = b.add(first, b.load(v.element(kinds[7], offsets, k)))
-            for r in range(count):
-                where = b.add(window, b.mul(gap, ir.Constant(gap.type, r)))
-                word = b.load(v.element(kinds[4], words, where))
-                word = b.zext(word, begin.type)
-                bits[r] = b.add(bits[r], b.ctpop(word))
-                for row in _rows(b, word, table):
-                    term = v.load(v.place(kinds[2], sums, row), 0, align=ALIGNMENT)
-                    totals[r] = v.operate("add", totals[r], term)
-            return [b.add(table, size), *totals, *bits]
-
-        state = [origin, *[v.zero()] * count, *[zero] * count]
-        _, *found = v.loop(begin, end, state, add_word)
-        most = zero
-        for r, bits in enumerate(found[count:]):
-            v.store(v.operate(name, v.load(place, r), found[r]), place, r)
-            most = b.select(b.icmp_signed(">", bits, most), bits, most)
-        return most
-
-    return emit
+    state = [origin, *[v.zero()] * count, *[zero] * count]
+    _, *found = v.loop(begin, end, state, add_word)
+    most = zero
+    for r, bits in enumerate(found[count:]):
+        v.store(v.operate("add", v.load(place, r), found[r]), place, r)
+        most = b.select(b.icmp_signed(">", bits, most), bits, most)
+    return most
 
 
 def _rows(b: Any, word: Any, table: Any) -> Iterator[Any]:
@@ -99,31 +94,7 @@ def _rows(b: Any, word: Any, table: Any) -> Iterator[Any]:
         yield b.add(row, b.mul(subset, ir.Constant(word.type, LANES)))
 
 
-def _define(
-    combine: Callable[[Array, Array], Array],
-    v: Array,
-    sums: Array,
-    words: tuple[Array, int, int],
-    offsets: Array,
-    registers: Registers,
-) -> int:
-    """Define both operations, by what combines the potential with a sum."""
-    (some, first, gap), most = words, 0
-    shape = (len(offsets) * LANES // SUMMED, ENTRIES // LANES, LANES)
-    table = sums[: math.prod(shape)].reshape(shape)
-    for r in range(len(registers)):
-        window = some[first + r * gap + offsets]
-        bits = unpacked(window, 0, (0,) * len(window))
-        subsets = bits.reshape(-1, SUMMED) @ (1 << np.arange(SUMMED))
-        lanes, own = slice(r * LANES, (r + 1) * LANES), np.zeros(LANES, dtype=v.dtype)
-        for k, subset in enumerate(subsets):
-            own += table[k, subset]
-        v[lanes] = combine(v[lanes], own)
-        most = max(most, int(bits.sum()))
-    return most
-
-
-@operation("aiaiaiiaiir", _looked_up("add"), types.intp)
+@operation("aiaiaiiaiir", _add_looked_up, types.intp)
 def add_looked_up(
     v: Array,
     at: int,
@@ -140,31 +111,20 @@ def add_looked_up(
     """Add the rows of weights whose bits are set in the windows of some pixels.
 
     The window of register r has the words ``first + r gap + offsets[begin:end]``. The
-    sums of its rows begin at `origin`, as :func:`subset_sums` returns them. Returns how
-    many bits are set in the window that has most.
+    sums of its rows begin at `origin`, as :func:`subset_sums` returns them; they are
+    added up from 0, then to v. Returns how many bits are set in the window that has
+    most.
     """
-    windows = (words, first, gap)
-    return _define(
-        np.add, v[at:], sums[origin:], windows, offsets[begin:end], registers
-    )
-
-
-@operation("aiaiaiiaiir", _looked_up("sub"), types.intp)
-def subtract_looked_up(
-    v: Array,
-    at: int,
-    sums: Array,
-    origin: int,
-    words: Array,
-    first: int,
-    gap: int,
-    offsets: Array,
-    begin: int,
-    end: int,
-    registers: Registers,
-) -> int:
-    """Take them away, otherwise as :func:`add_looked_up`."""
-    windows = (words, first, gap)
-    return _define(
-        np.subtract, v[at:], sums[origin:], windows, offsets[begin:end], registers
-    )
+    groups = (end - begin) * LANES // SUMMED
+    table = sums[origin : origin + groups * ENTRIES].reshape(groups, -1, LANES)
+    most = 0
+    for r in range(len(registers)):
+        window = words[first + r * gap + offsets[begin:end]]
+        bits = unpacked(window, 0, (0,) * len(window))
+        subsets = bits.reshape(-1, SUMMED) @ (1 << np.arange(SUMMED))
+        total = np.zeros(LANES, dtype=v.dtype)
+        for k, subset in enumerate(subsets):
+            total += table[k, subset]
+        v[at + r * LANES : at + (r + 1) * LANES] += total
+        most = max(most, int(bits.sum()))
+    return most
