@@ -116,7 +116,7 @@ def add_looked_up(
     most.
     """
     groups = (end - begin) * LANES // SUMMED
-    table = sums[origin : origin + groups * ENTRIES].reshape(groups, -1, LANES)
+    table = sums[origin : origin + groups * ENTRIES].reshape(-1, LANES)
     most = 0
     for r in range(len(registers)):
         window = words[first + r * gap + offsets[begin:end]]
@@ -124,7 +124,7 @@ def add_looked_up(
         subsets = bits.reshape(-1, SUMMED) @ (1 << np.arange(SUMMED))
         total = np.zeros(LANES, dtype=v.dtype)
         for k, subset in enumerate(subsets):
-            total += table[k, subset]
+            total += table[k * ENTRIES // LANES + subset]
         v[at + r * LANES : at + (r + 1) * LANES] += total
         most = max(most, int(bits.sum()))
     return most
