@@ -14,7 +14,7 @@ from refsnn.numerics import Array
 
 LOOKED_UP = 9 * LANES
 """Rows of weights whose sums are looked up, at most: those of 3x3 kernels over 16
-channels, 39 KB in int32. Larger ones leave the first-level cache too often."""
+channels, 39 KB in int32. More, of which first-level caches hold less, was not tried."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
