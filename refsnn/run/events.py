@@ -19,6 +19,7 @@ from refsnn.numerics import Array
 from refsnn.run.implementation import Impl
 from refsnn.run.result import SpikingRun
 from refsnn.run.simulation import Simulation
+from refsnn.run.threads import helpers, shared
 
 if TYPE_CHECKING:  # it loads Numba
     from refsnn.engine.network import Engine
@@ -79,15 +80,10 @@ def run_events(
         return _run(snn, x[some], T, *numbers, parts, pool, **how)
 
     firsts = range(0, len(x), size)
-    if threads == 1:
-        done = [run(first, None) for first in firsts]
-    else:
-        by_image = len(x) >= threads
-        with ThreadPoolExecutor(threads if by_image else threads - 1) as pool:
-            if by_image:
-                done = list(pool.map(lambda first: run(first, None), firsts))
-            else:  # beside this thread
-                done = [run(first, pool) for first in firsts]
+    if len(x) >= threads:
+        done = shared(lambda first: run(first, None), firsts, threads)
+    else:  # beside this thread
+        done = [run(first, helpers(threads)) for first in firsts]
     runs, kept = zip(*done, strict=True)
     joined = {name: np.concatenate([k[name] for k in kept]) for name in kept[0]}
     return _joined(list(runs), masks), joined
