@@ -111,7 +111,7 @@ def needs_images(name: str, options: Mapping[str, Any]) -> bool:
     bool
         Whether :func:`convert` needs `images`.
     """
-    return method_named(name).needs_images(settings_of(name, options))
+    return settings_of(name, options).looks_at_images
 
 
 def parse_options(name: str, settings: Mapping[str, str]) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def convert(
     need_fit(ann, method, options=options, max_pool_on_spikes=max_pool_on_spikes)
     samples = None
     seen = np.empty((0, *ann.input_shape), dtype=np.uint8)
-    if chosen.needs_images(settings):
+    if settings.looks_at_images:
         train = _training_images(method, images)
         samples = settings.chosen(len(train))
         seen = train[samples]

@@ -16,6 +16,7 @@ from refsnn.convert import METHODS, Context, Method, convert
 from refsnn.errors import OptionError
 from refsnn.kernels import PAIRS
 from refsnn.layers import AvgPool
+from refsnn.methods import Options
 from refsnn.neurons import Neuron
 from refsnn.numerics import Array, bind
 from refsnn.records import flag, ints, real, tensor
@@ -44,7 +45,7 @@ def toy_neuron() -> Iterator[type[Neuron]]:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ToyOptions:
+class ToyOptions(Options):
     """Options of the toy method."""
 
     budget: int = 2

@@ -6,7 +6,7 @@ threshold to a neuron and its initial potential, and what finishes the network.
 """
 
 from refsnn.methods.base import Context, Method
-from refsnn.methods.options import NoOptions, SampleOptions
+from refsnn.methods.options import Options, SampleOptions
 from refsnn.methods.registry import (
     METHODS,
     method_named,
@@ -21,7 +21,7 @@ __all__ = [
     "METHODS",
     "Context",
     "Method",
-    "NoOptions",
+    "Options",
     "SampleOptions",
     "method_named",
     "need_option",

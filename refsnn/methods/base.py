@@ -8,7 +8,7 @@ from typing import Any
 
 from refsnn.activations import QCFS, Activation, Clip
 from refsnn.calibrate import Progress
-from refsnn.methods.options import NoOptions
+from refsnn.methods.options import Options
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.passes import NeuronRule, fold_batchnorm, spiking_pools
@@ -105,7 +105,7 @@ class Method:
     calibrate: Calibrate | None = None
     trains: bool = False
     starts: bool = False
-    options: type = NoOptions
+    options: type[Options] = Options
     reconstruction: str = ""
     depends_on_T: bool = False
 
@@ -114,31 +114,15 @@ class Method:
         """Whether biases or potentials are other than the thresholds make them."""
         return self.calibrate is not None
 
-    def needs_images(self, options: Any) -> bool:
-        """Say whether the method looks at training images.
-
-        Parameters
-        ----------
-        options : object
-            An instance of its options.
-
-        Returns
-        -------
-        bool
-            Whether it does: one whose options choose some, unless its thresholds are
-            the trained clips.
-        """
-        return hasattr(options, "chosen") and not getattr(options, "clip", False)
-
-    def rewritten(self, ann: Network, options: Any) -> Network:
+    def rewritten(self, ann: Network, options: Options) -> Network:
         """Apply the rewrites of the graph.
 
         Parameters
         ----------
         ann : Network
             A trained network.
-        options : object
-            An instance of its options.
+        options : Options
+            Its options.
 
         Returns
         -------
@@ -147,32 +131,32 @@ class Method:
         """
         for rewrite in self.rewrites:
             ann = rewrite(ann)
-        return spiking_pools(ann) if getattr(options, "spiking_pool", False) else ann
+        return spiking_pools(ann) if options.fires_pools else ann
 
-    def accepts(self, options: Any) -> tuple[type[Activation], ...]:
+    def accepts(self, options: Options) -> tuple[type[Activation], ...]:
         """Return the activations that the method takes.
 
         Parameters
         ----------
-        options : object
-            An instance of its options.
+        options : Options
+            Its options.
 
         Returns
         -------
         tuple of type
             Empty for any; only trained clips if they are to be the thresholds.
         """
-        return (Clip, QCFS) if getattr(options, "clip", False) else self.activations
+        return (Clip, QCFS) if options.takes_clips else self.activations
 
-    def unfit(self, ann: Network, options: Any) -> list[str]:
+    def unfit(self, ann: Network, options: Options) -> list[str]:
         """List the activations of a network that the method does not take.
 
         Parameters
         ----------
         ann : Network
             A trained network.
-        options : object
-            An instance of its options.
+        options : Options
+            Its options.
 
         Returns
         -------

@@ -13,12 +13,42 @@ from refsnn.numerics import Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NoOptions:
-    """Options of a method that has none."""
+class Options:
+    """Options of a method that has none, and what is asked of those of every method."""
+
+    @property
+    def looks_at_images(self) -> bool:
+        """Whether the method looks at training images."""
+        return False
+
+    @property
+    def takes_clips(self) -> bool:
+        """Whether thresholds are the trained clips, which a network then must have."""
+        return False
+
+    @property
+    def fires_pools(self) -> bool:
+        """Whether average pooling gets neurons of its own."""
+        return False
+
+    def chosen(self, total: int) -> Array:  # noqa: ARG002 - none of them
+        """Choose the training images that the method looks at.
+
+        Parameters
+        ----------
+        total : int
+            Number of images in the training split.
+
+        Returns
+        -------
+        ndarray of int64
+            Their indices, in the order they are looked at.
+        """
+        return np.empty(0, dtype=np.int64)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SampleOptions:
+class SampleOptions(Options):
     """Options of a method that looks at training images.
 
     Attributes
@@ -36,6 +66,11 @@ class SampleOptions:
                 got=self.samples,
                 expected="a number of images, or 0 for the whole training split",
             )
+
+    @property
+    def looks_at_images(self) -> bool:
+        """Whether the method looks at training images."""
+        return True
 
     def chosen(self, total: int) -> Array:
         """Choose the training images that the method looks at.
@@ -122,7 +157,7 @@ class PercentileOptions(SampleOptions):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SRPOptions:
+class SRPOptions(Options):
     """Options of SRP.
 
     Attributes
@@ -138,7 +173,7 @@ class SRPOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class COSOptions:
+class COSOptions(Options):
     """Options of COS.
 
     Attributes
@@ -199,6 +234,16 @@ class ECLOptions(SampleOptions):
                 expected="a number below 0" if free else "no other than the preset's",
             )
 
+    @property
+    def takes_clips(self) -> bool:
+        """Whether thresholds are the trained clips, which a network then must have."""
+        return self.clip
+
+    @property
+    def looks_at_images(self) -> bool:
+        """Whether the method looks at training images: where it takes no clips."""
+        return not self.clip
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PoolOptions(SampleOptions):
@@ -211,6 +256,11 @@ class PoolOptions(SampleOptions):
     """
 
     spiking_pool: bool = False
+
+    @property
+    def fires_pools(self) -> bool:
+        """Whether average pooling gets neurons of its own."""
+        return self.spiking_pool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -275,6 +325,11 @@ class AdvancedOptions(CalibrationOptions, Training):
         Training.__post_init__(self)
         need_part("minibatch", self.minibatch, self.samples)
 
+    @property
+    def trained(self) -> int | None:
+        """Number of the images that train the weights: all."""
+        return None
+
     def chosen(self, total: int) -> Array:
         """Choose the training images that the method looks at.
 
@@ -293,7 +348,7 @@ class AdvancedOptions(CalibrationOptions, Training):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CodeOptions:
+class CodeOptions(Options):
     """Options of calibration as released.
 
     Attributes
@@ -318,6 +373,16 @@ class CodeOptions:
     def __post_init__(self) -> None:
         need_least(1, batches=self.batches, batch=self.batch)
         need_least(0, draw=self.draw)
+
+    @property
+    def looks_at_images(self) -> bool:
+        """Whether the method looks at training images."""
+        return True
+
+    @property
+    def fires_pools(self) -> bool:
+        """Whether average pooling gets neurons of its own."""
+        return self.spiking_pool
 
     @property
     def needed(self) -> int:
@@ -358,6 +423,11 @@ class AdvancedCodeOptions(CodeOptions, Training):
         Training.__post_init__(self)
         need_least(1, trained=self.trained)
         need_part("minibatch", self.minibatch, self.trained, "trained")
+
+    @property
+    def shift(self) -> bool:
+        """Whether the loss sees the shift theta/(2T) that the neurons see."""
+        return False
 
     @property
     def needed(self) -> int:

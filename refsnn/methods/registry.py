@@ -20,6 +20,7 @@ from refsnn.methods.options import (
     CodeOptions,
     COSOptions,
     ECLOptions,
+    Options,
     PercentileOptions,
     PoolOptions,
     SampleOptions,
@@ -299,7 +300,7 @@ def need_option(name: str, key: str, *, of: str = "") -> None:
         )
 
 
-def settings_of(name: str, options: Mapping[str, Any], *, of: str = "") -> Any:
+def settings_of(name: str, options: Mapping[str, Any], *, of: str = "") -> Options:
     """Make a method's options, refusing unknown keys and values of another type.
 
     Parameters
@@ -313,8 +314,8 @@ def settings_of(name: str, options: Mapping[str, Any], *, of: str = "") -> Any:
 
     Returns
     -------
-    object
-        Of the method's dataclass of options.
+    Options
+        Of the method's own class.
 
     Raises
     ------
@@ -339,7 +340,7 @@ def settings_of(name: str, options: Mapping[str, Any], *, of: str = "") -> Any:
     return method_named(name).options(**options)
 
 
-def settings_in(snn: SpikingNetwork) -> Any:
+def settings_in(snn: SpikingNetwork) -> Options:
     """Make the options that a converted network says it was made with.
 
     Parameters
@@ -349,8 +350,8 @@ def settings_in(snn: SpikingNetwork) -> Any:
 
     Returns
     -------
-    object
-        Of the method's dataclass of options.
+    Options
+        Of the method's own class.
 
     Raises
     ------

@@ -190,10 +190,10 @@ def trained(snn: SpikingNetwork, ann: Network, context: Context) -> SpikingNetwo
     snn = calibration.calibrate_weights(
         snn,
         ann,
-        context.images[: getattr(options, "trained", None)],
+        context.images[: options.trained],
         context.T or 1,
         options,
-        shift=getattr(options, "shift", False),
+        shift=options.shift,
         impl=context.impl,
         progress=context.progress,
         watch=context.watch,
