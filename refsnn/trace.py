@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from refsnn.arithmetic import CARRIERS, MODES
 from refsnn.errors import DomainError, ShapeError
 from refsnn.fixed import Fixed
 from refsnn.numerics import Array, Shape
@@ -154,6 +155,16 @@ class Trace:
                 got=f"mode {self.mode}, fixed-point format {self.fixed}",
                 expected="a format in mode fixed, and only there",
             )
+        for field, known in (
+            ("mode", MODES),
+            ("carrier", CARRIERS if self.fixed is None else ("int64",)),
+        ):
+            if getattr(self, field) not in known:
+                raise DomainError(
+                    where=f"trace of {self.network}, {field}",
+                    got=getattr(self, field),
+                    expected=f"one of {', '.join(known)}",
+                )
         want = (*self.readout.shape[:1], *self.samples.shape)
         for name, recorded in self.populations.items():
             if recorded.spikes.shape[:2] != want or self.readout.shape[:2] != want:

@@ -550,6 +550,10 @@ def test_a_trace_of_fixed_point(
         ),
         ({"mode": "exact"}, "a format in mode fixed, and only there"),
         ({"fixed": None}, "a format in mode fixed, and only there"),
+        ({"mode": "precise"}, "a format in mode fixed, and only there"),
+        ({"carrier": "float64"}, "one of int64"),
+        ({"mode": "precise", "fixed": None}, "one of exact, ordered, fixed"),
+        ({"mode": "exact", "fixed": None}, "one of float64, float32, int32"),
     ],
 )
 def test_broken_fixed_point_traces_are_refused(

@@ -61,6 +61,12 @@ class Cifar:
     variants: Mapping[str, str]
 
 
+REENCODED = (
+    *(1259, 1369, 1422, 2245, 2737, 2935, 3695, 3718, 4085, 4496),
+    *(5791, 5896, 6286, 7580, 7707, 7724, 7832, 8117, 8551, 9254),
+)
+"""Test images of CIFAR-10 that a copy in circulation re-encoded as JPEG."""
+
 CIFAR10 = Cifar(
     name="cifar10",
     url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -90,9 +96,9 @@ CIFAR10 = Cifar(
     },
     variants={
         "123ca0dad8f960344d9149742165d4215093c84c8c4bdc5922af93b614bdb501": (
-            "the official order and labels, with 20 images re-encoded as JPEG: 1259 "
-            "1369 1422 2245 2737 2935 3695 3718 4085 4496 5791 5896 6286 7580 7707 "
-            "7724 7832 8117 8551 9254"
+            "the official order and labels, with "
+            f"{len(REENCODED)} images re-encoded as JPEG: "
+            + " ".join(map(str, REENCODED))
         )
     },
 )
