@@ -14,6 +14,7 @@ METHODS = {
     "resnet20_cifar10_qcfs4": (STEPS, ("qcfs", "srp", "srp-v0", "ecl")),
     "resnet20_cifar10_qcfs8": (STEPS, ("qcfs", "srp", "srp-v0", "ecl")),
     "resnet20_cifar10_pretrained": (LONG, RELU),
+    "resnet20_cifar10_relu": (LONG, RELU),
     "resnet56_cifar10_pretrained": (LONG, RELU),
     "resnet20_cifar10_clip": (STEPS, ("ecl", "max-norm", "opi")),
 }

@@ -1,4 +1,4 @@
-"""QCFS on CIFAR-100 (Bu et al., ICLR 2022, Table 2).
+"""QCFS on CIFAR-100 (Bu et al., ICLR 2022, Table 2), two trained networks.
 
 python reproductions/qcfs_cifar100.py
 """
@@ -8,9 +8,9 @@ from refsnn.reproduce import Reproduction, Run, main
 REPRODUCTION = Reproduction(
     title="QCFS on CIFAR-100, ResNet-20",
     data="cifar100",
-    runs=(
+    runs=tuple(
         Run(
-            network="resnet20_cifar100_qcfs4",
+            network=f"resnet20_cifar100_qcfs{L}",
             method="qcfs",
             steps=(1, 2, 4, 8, 16, 32, 64),
             rows={
@@ -20,8 +20,9 @@ REPRODUCTION = Reproduction(
                 "arch": "ResNet-20",
                 "method": "QCFS",
             },
-            note="50 epochs here, 300 in the paper; L = 4 here, not given there",
-        ),
+            note=f"50 epochs here, 300 in the paper; L = {L} here, not given there",
+        )
+        for L in (4, 8)
     ),
 )
 
