@@ -268,7 +268,7 @@ def test_sums_that_are_looked_up_change_nothing(
     name: str, neuron: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Any convolution whose rows have no gaps; also where many are in doubt."""
-    monkeypatch.setattr(filtering, "ROOM", 15)
+    monkeypatch.setattr(filtering, "ROOM", 16)
     monkeypatch.setattr(filtering, "FINE", 2)
     shape, kernel, stride, padding, dilation, groups = CONVOLUTIONS[name]
     how = {"stride": stride, "padding": padding, "dilation": dilation}
@@ -309,16 +309,18 @@ def test_long_rows_are_looked_up_whole(
     layers = [
         ((32, 3, 20), []),
         ((9, 3, 20), [(0, conv(32, 3), ())]),
-        ((9, 3, 20), [(1, conv(9, 5), ()), (0, conv(32, 1), ())]),
+        ((9, 3, 20), [(1, conv(9, 5), ()), (0, conv(32, 1), ()), (1, conv(9, 5), ())]),
         ((3,), [(2, flat, ())]),
     ]
     snn = snap(spiking(layers, rng, NEURONS["dual"], (2, 3, 20)), carrier, T=5)
     x = snn.preprocess(images(5, 4, snn.input_shape))
     how = {"carrier": carrier}
     plans = prepared(snn, 5, resolve(snn, 5, **how)).plans
-    for name, number in (("p1", 1), ("p2", 2)):
+    for name, looked_up in (("p1", [True]), ("p2", [True, False, True])):
         found = [one["sums"] >= 0 for one in plans[name].parts[0].lists]
-        assert found == [True, False] * number  # spikes of both signs
+        assert found[::2] == looked_up  # spikes of +1, where windows are like the first
+        assert not any(found[1::2])
+    assert (plans["p1"].fold, plans["p2"].fold) == (4, 2)
     want = run_snn(snn, x, 5, impl="definition", **how)
     for threads in (1, 2):
         got = run_snn(snn, x, 5, engine="event", threads=threads, **how)

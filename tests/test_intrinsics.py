@@ -119,15 +119,20 @@ def blocks(
 def windows(
     rng: np.random.Generator, v: np.ndarray, registers: tuple[int, ...]
 ) -> Iterator[tuple[Callable, tuple]]:
-    """Arguments of sums that are looked up, in windows of some words and of none."""
-    rows = numbers(rng, v.dtype.type, 5 * LANES**2).reshape(-1, LANES)
+    """Arguments of sums that are looked up, in windows of some rows and of none."""
+    rows = numbers(rng, v.dtype.type, 6 * LANES**2).reshape(-1, LANES)
     sums = np.append(numbers(rng, v.dtype.type, LANES), subsets.subset_sums(rows))
-    offsets = rng.integers(0, 9, 7)
     for kind in (np.uint16, np.uint32):
-        some = words(rng, 30).astype(kind)
-        for end in (2, 3, 7):
-            how = (sums, LANES, some, 1, 3, offsets, 2, end, registers)
-            yield subsets.add_looked_up, (v, 5, *how)
+        some = words(rng, 60).astype(kind)
+        for number, span, gap in (
+            (2, 3, 1),
+            (1, 4, 2),
+            (2, 1, 2),
+            (3, 2, 3),
+            (0, 3, 1),
+        ):
+            how = (sums, LANES, some, 1, 15, number, (0,) * span, (0,) * gap)
+            yield subsets.add_looked_up, (v, 5, *how, registers)
         events = np.zeros(90, dtype=kind)
         yield intrinsics.copy, (events, 3, words(rng, 90), 5, registers)
 

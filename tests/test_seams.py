@@ -101,6 +101,15 @@ def test_a_new_neuron_needs_one_class(toy_method: type[Neuron], tmp_path: Path) 
     assert (back.method, back.T, dict(back.options)) == ("toy", 5, options)
 
 
+def test_options_that_answer_nothing_are_refused() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Plain:
+        budget: int = 2
+
+    with pytest.raises(OptionError, match=r"Plain; expected .*methods\.Options"):
+        Method(summary="a toy", citation="this test", neuron=None, options=Plain)
+
+
 def test_a_new_method_needs_one_entry(
     toy_method: type[Neuron],
     refsnn,

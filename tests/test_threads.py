@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from multiprocessing import get_context
 
 import pytest
 
@@ -29,9 +31,15 @@ def test_one_thread_works_alone() -> None:
     assert helpers(1) is None
 
 
-def test_helpers_are_kept() -> None:
-    assert helpers(3) is helpers(3)
-    assert helpers(3) is not helpers(2)
+def test_the_last_helpers_are_kept() -> None:
+    last = helpers(3)
+    assert helpers(3) is last
+    assert helpers(2) is not last
+
+
+def settled() -> None:
+    """Wait for what the helper has begun, and ask whether it has more to do."""
+    helpers(2).submit(lambda: None).result(timeout=30)
 
 
 @pytest.mark.parametrize("failing", [True, False], ids=["here", "beside"])
@@ -43,10 +51,59 @@ def test_what_fails_is_told_and_ends_the_work(failing: bool) -> None:
             both.wait(timeout=30)
         if (threading.get_ident() == here) == failing:
             raise ValueError("stopped")
-        time.sleep(0.001)  # lets the other one go on
+        time.sleep(0.05)  # lets the other one fail
         done.append(item)
 
     with pytest.raises(ValueError, match="stopped"):
         shared(work, range(1000), 2)
-    if failing:  # the other had begun at most what it had taken
-        assert len(done) < 1000
+    settled()
+    assert len(done) == 1
+
+
+def test_the_first_item_that_fails_is_told() -> None:
+    both = threading.Barrier(2)
+
+    def work(item: int) -> None:
+        both.wait(timeout=30)
+        time.sleep(0.05 * (1 - item))  # the second fails first
+        raise ValueError(f"item {item}")
+
+    with pytest.raises(ValueError, match="item 0"):
+        shared(work, range(9), 2)
+
+
+def test_an_interrupt_ends_the_work() -> None:
+    here, both, done = threading.get_ident(), threading.Barrier(2), []
+
+    def work(item: int) -> None:
+        if item < 2:
+            both.wait(timeout=30)
+        if threading.get_ident() == here:
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        done.append(item)
+
+    with pytest.raises(KeyboardInterrupt):
+        shared(work, range(1000), 2)
+    settled()
+    assert len(done) == 1
+
+
+def test_nobody_waits_for_helpers_that_are_busy() -> None:
+    free = threading.Event()
+    busy = helpers(2).submit(free.wait, 30)
+    assert shared(abs, range(-3, 0), 2) == [3, 2, 1]
+    assert shared(lambda k: shared(abs, [k], 2), [-1, -2], 2) == [[1], [2]]
+    assert not busy.done()
+    free.set()
+    busy.result(timeout=30)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_helpers_of_its_own() -> None:
+    test_parts_keep_the_order_of_their_items()
+    child = get_context("fork").Process(target=test_parts_keep_the_order_of_their_items)
+    child.start()
+    child.join(timeout=60)
+    assert child.exitcode == 0

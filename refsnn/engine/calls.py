@@ -11,6 +11,7 @@ import numpy as np
 
 from refsnn.engine.layout import LANES
 from refsnn.engine.plan import Part
+from refsnn.engine.seen import Window
 from refsnn.kernels import jobs
 from refsnn.kernels.lists import LIST
 from refsnn.numerics import Array
@@ -32,6 +33,8 @@ class Call:
     ----------
     registers : tuple
         As many elements as registers in a tile.
+    window : tuple of tuple
+        Of sums that are looked up.
     tables : ndarray of int64
         What the records point into.
     job : Job
@@ -47,6 +50,7 @@ class Call:
     """
 
     registers: tuple[int, ...]
+    window: Window
     tables: Array
     job: jobs.Job
     lists: Array
@@ -98,6 +102,7 @@ def call_of(
     at_once = min(LARGEST, max(CHUNK, part.fast["weights"].nbytes // 16))
     return Call(
         registers=part.registers,
+        window=part.window,
         tables=part.tables,
         job=job,
         lists=_records(LIST, part.lists, lists),

@@ -309,7 +309,7 @@ class Engine:
 
         def some(begin: int, end: int) -> int:
             marked: int = events.gather(
-                *(call.registers, block, self.arena, call.tables, job),
+                *(call.registers, call.window, block, self.arena, call.tables, job),
                 *(call.lists, call.taps, fast, true, *call.room(), begin, end),
             )
             return marked
@@ -319,11 +319,12 @@ class Engine:
         if self.pool is None or rows * row < WORTH:
             return some(0, rows)
         share = -(-rows // self.threads)
-        others = [
-            self.pool.submit(some, begin, min(begin + share, rows))
-            for begin in range(share, rows, share)
-        ]
-        return some(0, share) + sum(one.result() for one in others)
+        spans = [(k, min(k + share, rows)) for k in range(share, rows, share)]
+        begun = [(span, self.pool.submit(some, *span)) for span in spans]
+        marked = some(0, share)
+        for span, one in begun:  # helpers that are busy elsewhere are not waited for
+            marked += some(*span) if one.cancel() else one.result()
+        return marked
 
     def count(self, name: str) -> tuple[Array, Array, Array]:
         """Count the spikes of a population and the operations that they cause.

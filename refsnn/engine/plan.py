@@ -19,7 +19,7 @@ from refsnn.engine.layout import (
     tiles_of,
     words_of,
 )
-from refsnn.engine.seen import Seen, seen_by
+from refsnn.engine.seen import NO_WINDOW, Seen, Window, fold_of, seen_by
 from refsnn.network import INPUT, Population, SpikingNetwork
 from refsnn.neurons import IF, DualThresholdIF, GatedIF
 from refsnn.numerics import Array, Shape, aligned
@@ -27,12 +27,7 @@ from refsnn.numerics import Array, Shape, aligned
 NEURONS = (IF, GatedIF, DualThresholdIF)
 """Models that the kernels know."""
 
-FOLD = 2
-"""Neighbouring pixels of at most 16 channels that are taken together."""
-
-LISTED = {"sums": -1} | dict.fromkeys(
-    ("before", "within", "behind", "gap", "offsets", "offset_end"), 0
-)
+LISTED = {"sums": -1} | dict.fromkeys(("before", "within", "behind"), 0)
 """Fields of the kernel's record that only sums that are looked up need."""
 
 FAR = 2.0**ROOM
@@ -47,6 +42,8 @@ class Part:
     ----------
     registers : tuple
         As many elements as registers in a tile.
+    window : tuple of tuple
+        Of sums that are looked up, see :data:`refsnn.engine.seen.Window`.
     job, lists, taps : dict or list of dict
         Fields of the kernel's records; ``source`` is a name and a sign.
     tables : ndarray of int64
@@ -56,6 +53,7 @@ class Part:
     """
 
     registers: tuple[int, ...]
+    window: Window
     job: dict[str, int]
     lists: list[dict[str, Any]]
     taps: list[dict[str, Any]]
@@ -166,8 +164,7 @@ def prepare(
     seen = [seen_by(snn, q) for q in p.projections if q.source != INPUT]
     shape = as_map(p.shape)
     cuts = _cuts(shape[0], seen)
-    narrow = shape[0] <= LANES and shape[2] % FOLD == 0 and p.neuron is not None
-    fold = FOLD if narrow and all(s.folds(shape[2]) for s in seen) else 1
+    fold = fold_of(shape, seen) if p.neuron else 1
     terms = 1 + sum(s.terms(fold) for s in seen)
     chosen = (
         numbers(r, T, terms, carrier)
@@ -244,6 +241,7 @@ class _Layout:
         self.pixel_a_register = tiles * registers == self.fold
         self.tables: list[Array] = []
         self.looked: list[Array] = []
+        self.window = NO_WINDOW
         taps: list[dict[str, Any]] = []
         tap_rows: list[Array] = []
         lists: list[dict[str, Any]] = []
@@ -257,15 +255,16 @@ class _Layout:
                 records, rows = self._list(s, len(kernels))
                 lists += records
                 kernels = np.concatenate([kernels, rows])
-        tiles, registers = narrowed(
-            tiles, registers, len(kernels) * np.dtype(self.chosen.dtype).itemsize
-        )
+        if not self.looked:  # which hardly needs the rows
+            lane = len(kernels) * np.dtype(self.chosen.dtype).itemsize
+            tiles, registers = narrowed(tiles, registers, lane)
         values, strides = self._values(kernels, tap_rows, tiles, self.chosen)
         values["sums"] = self._sums()
         true = self._true(values, kernels, tap_rows, tiles)
         job = {**self._job(tiles, len(kernels), lists), **strides}
         return Part(
             registers=(0,) * registers,
+            window=self.window,
             job=job,
             lists=lists,
             taps=taps,
@@ -348,17 +347,17 @@ class _Layout:
             **LISTED,
         }
         records = [{**record, "source": (s.source, n), "sign": n} for n in s.signs]
-        if self.pixel_a_register and self.p.neuron and s.looks_up(words):
+        alike = self.window in (NO_WINDOW, s.window)
+        if self.pixel_a_register and self.p.neuron and alike and s.looks_up(words):
             records[0] |= self._looked_up(s, dense)  # of spikes +1: the others are few
         return records, rows.reshape(-1, self.fold * members)
 
     def _looked_up(self, s: Seen, dense: Array) -> dict[str, int]:
         """Describe a projection whose sums are looked up, and keep its rows."""
-        row, offsets = s.copied()
-        begin, end = self._table(offsets), sum(t.size for t in self.tables)
         words = sum(len(k) for k in self.looked) // LANES
+        self.window = s.window
         self.looked.append(dense.swapaxes(0, 1).reshape(-1, dense.shape[-1]))
-        return {**row, "sums": words, "offsets": begin, "offset_end": end}
+        return {**s.copied(), "sums": words}
 
     def _dense(self, s: Seen) -> tuple[Array, int]:
         """Lay out a kernel, shape (Q, P, lanes, channels), from a word of a pixel on.

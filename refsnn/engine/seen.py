@@ -10,11 +10,24 @@ import numpy as np
 from refsnn.engine.geometry import Windows, as_map, windows
 from refsnn.engine.layout import LANES, words_of
 from refsnn.network import Projection, SpikingNetwork
-from refsnn.numerics import Array
+from refsnn.numerics import Shape
 
 LOOKED_UP = 9 * LANES
 """Rows of weights whose sums are looked up, at most: those of 3x3 kernels over 16
 channels, 39 KB in int32. More, of which first-level caches hold less, was not tried."""
+
+FOLD = 2
+"""Neighbouring pixels of at most 16 channels that are taken together."""
+
+LOOKED_UP_FOLD = 4
+"""The same where sums are looked up: what a word says where is found out once."""
+
+Window = tuple[tuple[int, ...], tuple[int, ...]]
+"""Words of a row of a window, and words from it to the next pixel's, as elements: they
+are known when a kernel is compiled."""
+
+NO_WINDOW: Window = ((), ())
+"""Of parts of which no sums are looked up."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,27 +115,54 @@ class Seen:
             return False
         return w.stride > 0 and w.rows.shape[2] == w.columns.shape[1] == 1
 
-    def copied(self) -> tuple[dict[str, int], Array]:
+    def copied(self) -> dict[str, int]:
         """Describe copies of rows of words, in which the windows of pixels are.
 
         Returns
         -------
-        row : dict of str to int
-            Fields of the kernel's record: words of padding before and behind a row, of
-            the source within, and from the window of one pixel to that of the next.
-        offsets : ndarray of int, shape (P, Q words)
-            Where the words of a window are, behind its first.
+        dict of str to int
+            Fields of the kernel's record: words of padding before and behind a row, and
+            of the source within.
         """
-        inside, (P, Q) = self.windows.columns[:, 0] >= 0, self.windows.weight.shape[2:]
+        inside = self.windows.columns[:, 0] >= 0
         before, within = int(np.argmax(inside)), int(inside.sum())
-        row = {
+        return {
             "before": before * self.words,
             "within": within * self.words,
             "behind": (len(inside) - before - within) * self.words,
-            "gap": self.windows.stride * self.words,
         }
-        rows = np.arange(P)[:, None] * len(inside) * self.words
-        return row, rows + np.arange(Q * self.words)
+
+    @property
+    def window(self) -> Window:
+        """Describe the windows, of a projection whose sums are looked up."""
+        w = self.windows
+        return (0,) * (w.weight.shape[3] * self.words), (0,) * (w.stride * self.words)
+
+
+def fold_of(shape: Shape, seen: list[Seen]) -> int:
+    """Choose how many neighbouring pixels of a population are taken together.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (C, H, W).
+    seen : list of Seen
+        Its projections.
+
+    Returns
+    -------
+    int
+        Such that a register holds the channels of a pixel; 1 where they fill more.
+        Only time depends on it.
+    """
+    C, _, W = shape
+    if C > LANES or not all(s.folds(W) for s in seen):
+        return 1
+    listed = [s for s in seen if not s.windows.by_channel]
+    looked_up = {s.window if s.looks_up(s.words) else NO_WINDOW for s in listed}
+    alike = len(looked_up) == 1 and NO_WINDOW not in looked_up
+    folds = (LOOKED_UP_FOLD, FOLD) if alike else (FOLD,)
+    return next((fold for fold in folds if W % fold == 0), 1)
 
 
 def seen_by(snn: SpikingNetwork, q: Projection) -> Seen:

@@ -45,7 +45,7 @@ from refsnn.kernels.vectors import LANES
 
 @part
 def add_lists(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, tables, job, lists, fast, first, events, v, at, where, t, one
+    registers, window, tables, job, lists, fast, first, events, v, at, where, t, one
 ):
     """Add the listed terms of a step to the membrane; return how many they were.
 
@@ -55,13 +55,14 @@ def add_lists(  # type: ignore[no-untyped-def]  # typed by Numba
     R, n = len(registers), 0
     for p in range(len(lists)):
         windows, span, column, row, sign = facts(lists[p], job, tile) if p else one
-        window = tables[windows + j]
-        s, e = first[p, t, window], first[p, t, window + span]
-        row = (row - window * column) * LANES * R
+        place = tables[windows + j]
+        s, e = first[p, t, place], first[p, t, place + span]
+        row = (row - place * column) * LANES * R
         if lists[p].sums >= 0:
             n += add_looked_up(
-                *(v, at, fast.sums, lists[p].sums * WORD, events, s, lists[p].gap),
-                *(tables, lists[p].offsets, lists[p].offset_end, registers),
+                *(v, at, fast.sums, lists[p].sums * WORD, events, s),
+                *(lists[p].columns * lists[p].read_words, lists[p].kernel_rows),
+                *(window[0], window[1], registers),
             )
             continue
         if sign > 0:
@@ -164,6 +165,7 @@ def decide(  # type: ignore[no-untyped-def]  # typed by Numba
 @part
 def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
     registers,
+    window,
     block,
     arena,
     tables,
@@ -198,7 +200,7 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
         for t in range(job.steps):
             how = (tables, job, lists, fast, first, events, v, at, where)
             if K == 1:
-                n += add_lists(registers, *how, t, one)
+                n += add_lists(registers, window, *how, t, one)
             elif len(lists):
                 if t % K == 0:
                     share_lists(registers, block, *how, t // K, one, terms)
@@ -324,6 +326,7 @@ def scratch(registers, block, like, width):  # type: ignore[no-untyped-def]  # t
 @exact
 def gather(  # type: ignore[no-untyped-def]  # typed by Numba
     registers,
+    window,
     block,
     arena,
     tables,
@@ -350,8 +353,8 @@ def gather(  # type: ignore[no-untyped-def]  # typed by Numba
             for r in range(rows):
                 b, i = (row + r) // job.height, (row + r) % job.height
                 fire_row(
-                    *(registers, block, arena, tables, job, lists, taps, fast),
-                    *(first[r], events, state, b, i, tile),
+                    *(registers, window, block, arena, tables, job, lists, taps),
+                    *(fast, first[r], events, state, b, i, tile),
                 )
                 if not job.filtered:
                     continue

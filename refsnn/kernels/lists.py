@@ -33,9 +33,6 @@ LIST = np.dtype(
             "before",  # of those: words of padding
             "within",  # words of a row of the source, from its first on
             "behind",  # words of padding
-            "gap",  # words from the window of a pixel to that of the next of its tile
-            "offsets",  # in `tables`: word of such a window -> words behind its first
-            "offset_end",
         )
     ]
 )

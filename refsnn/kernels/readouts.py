@@ -30,8 +30,8 @@ def read_out(  # type: ignore[no-untyped-def]  # typed by Numba
                 for t in range(job.steps):
                     where = (b, 0, 0, tile)
                     add_lists(
-                        *(registers, tables, job, lists, values, first[b - row]),
-                        *(events, v, at, where, t, one),
+                        *(registers, ((), ()), tables, job, lists, values),
+                        *(first[b - row], events, v, at, where, t, one),
                     )
                     add_own(
                         registers, arena, tables, job, taps, values, v, at, where, t

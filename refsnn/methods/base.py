@@ -8,6 +8,7 @@ from typing import Any
 
 from refsnn.activations import QCFS, Activation, Clip
 from refsnn.calibrate import Progress
+from refsnn.errors import OptionError
 from refsnn.methods.options import Options
 from refsnn.network import Network, SpikingNetwork
 from refsnn.numerics import Array
@@ -61,8 +62,8 @@ class Method:
     citation : str
         Where the rule was read.
     rewrites : tuple of callable
-        Rewrites of the graph, in order, from Network to Network; an option
-        `spiking_pool` adds its own.
+        Rewrites of the graph, in order, from Network to Network; options whose
+        `fires_pools` is true add their own.
     passes : tuple of callable
         What follows and may look at images, from Network and Context to Network;
         behind the last one every activation has the clip that becomes its threshold.
@@ -86,7 +87,8 @@ class Method:
     starts : bool
         Whether it sets v(0), neuron by neuron.
     options : type
-        Dataclass of its options; its fields are the keys of ``--set``.
+        Dataclass of its options, derived from :class:`refsnn.methods.Options`; its
+        fields are the keys of ``--set``.
     reconstruction : str
         What is not published and therefore reconstructed; empty if nothing is.
     depends_on_T : bool
@@ -108,6 +110,14 @@ class Method:
     options: type[Options] = Options
     reconstruction: str = ""
     depends_on_T: bool = False
+
+    def __post_init__(self) -> None:
+        if not issubclass(self.options, Options):
+            raise OptionError(
+                where=f"options of a method ({self.summary})",
+                got=self.options.__name__,
+                expected="a dataclass derived from refsnn.methods.Options",
+            )
 
     @property
     def calibrated(self) -> bool:

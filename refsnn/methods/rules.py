@@ -179,7 +179,8 @@ def trained(snn: SpikingNetwork, ann: Network, context: Context) -> SpikingNetwo
     ann : Network
         The trained network behind the rewrites.
     context : Context
-        Options, images, T.
+        Options (among them `trained`, the number of images that train, and `shift`),
+        images, T.
 
     Returns
     -------

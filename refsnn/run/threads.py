@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import lru_cache
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -37,15 +37,17 @@ def helpers(threads: int) -> ThreadPoolExecutor | None:
     Returns
     -------
     ThreadPoolExecutor or None
-        All but the calling one; None for one thread. They are kept, since starting
-        them takes as long as a small layer.
+        All but the calling one; None for one thread. The last ones are kept, since
+        starting them takes as long as a small layer; a forked process gets its own.
+        Whoever asks them must not wait for what they have not begun: they may be busy
+        with the work of another thread.
     """
     return _kept(threads - 1, os.getpid()) if threads > 1 else None
 
 
-@cache
+@lru_cache(maxsize=1)
 def _kept(count: int, process: int) -> ThreadPoolExecutor:  # noqa: ARG001 - a fork has none
-    """Make a pool, once for each number of threads and process."""
+    """Make a pool, unless it is the last one."""
     return ThreadPoolExecutor(count, thread_name_prefix="refsnn")
 
 
@@ -57,9 +59,9 @@ def shared(
     Parameters
     ----------
     work : callable
-        From an item to a part; must not ask the same helpers.
+        From an item to a part.
     items : iterable
-        What is taken one by one, by whoever is free.
+        What is taken one by one, in order, by whoever is free.
     threads : int
         How many they are together.
 
@@ -67,24 +69,38 @@ def shared(
     -------
     list
         The parts, in the order of the items.
+
+    Raises
+    ------
+    Exception
+        The error of the first item that fails; no other item is begun behind it. Where
+        the calling thread is interrupted, helpers end the items that they have begun.
     """
     waiting = deque(enumerate(items))
+    parts: dict[int, Part] = {}
+    errors: dict[int, Exception] = {}
 
-    def take() -> dict[int, Part]:
-        parts: dict[int, Part] = {}
+    def take() -> None:
         while True:
             try:
                 at, item = waiting.popleft()
             except IndexError:
-                return parts
-            parts[at] = work(item)
+                return
+            try:
+                parts[at] = work(item)
+            except Exception as error:  # noqa: BLE001 - raised below
+                errors[at] = error
+                waiting.clear()
 
-    pool = helpers(threads)
-    others = [pool.submit(take) for _ in range(threads - 1)] if pool else []
+    pool, others = helpers(threads), list[Future[None]]()
     try:
-        parts = take()
+        if pool:
+            others += [pool.submit(take) for _ in range(threads - 1)]
+        take()
     finally:
-        waiting.clear()  # where this thread is stopped, nobody begins another item
-    for other in others:
-        parts |= other.result()
+        waiting.clear()
+        begun = [other for other in others if not other.cancel()]
+    wait(begun)
+    if errors:
+        raise errors.pop(min(errors))
     return [parts[at] for at in sorted(parts)]
