@@ -113,8 +113,8 @@ class Ordered:
             },
         )
         doubts.gather_doubtful(
-            *(call.registers, arena, call.tables, call.job, call.lists, call.taps),
-            *(call.fast, *call.room()),
+            *(call.registers, call.window, arena, call.tables, call.job),
+            *(call.lists, call.taps, call.fast, *call.room()),
             *(len(doubtful) * call.job.height, doubtful.reshape(-1)),
         )
 

@@ -15,7 +15,18 @@ from refsnn.kernels.vectors import LANES
 
 @exact
 def gather_doubtful(  # type: ignore[no-untyped-def]  # typed by Numba
-    registers, arena, tables, job, lists, taps, fast, events, first, rows, doubtful
+    registers,
+    window,
+    arena,
+    tables,
+    job,
+    lists,
+    taps,
+    fast,
+    events,
+    first,
+    rows,
+    doubtful,
 ):
     """Take rows of pixels, counted over images, through all steps.
 
@@ -31,8 +42,8 @@ def gather_doubtful(  # type: ignore[no-untyped-def]  # typed by Numba
             for r in range(listed):
                 b, i = (row + r) // job.height, (row + r) % job.height
                 fire_row(
-                    *(registers, block, arena, tables, job, lists, taps, fast),
-                    *(first[r], events, state, b, i, tile),
+                    *(registers, window, block, arena, tables, job, lists, taps),
+                    *(fast, first[r], events, state, b, i, tile),
                 )
                 line = (b * job.height + i) * job.width * job.words
                 for k in range(len(marks)):
