@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from refsnn import datasets
 
 MODES = {
     "interpreted": {"NUMBA_DISABLE_JIT": "1"},
@@ -32,3 +35,20 @@ def test_twins_in_mode(mode: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "skipped" not in done.stdout
     assert any(tmp_path.rglob("*.nbc")) == (mode != "interpreted")
+
+
+def test_the_engine_interpreted(tmp_path: Path) -> None:
+    """Both kinds of sums, both signs: a run has the digest of compiled kernels."""
+    network = datasets.weights_folder() / "digits_qcfs.h5"
+    how = ["-m", "ecl", "-T", "2", "--limit", "1", "--engine", "event"]
+    digests = set()
+    for name, off in (("compiled", "0"), ("interpreted", "1")):
+        out = tmp_path / f"{name}.json"
+        subprocess.run(
+            [sys.executable, "-m", "refsnn", "run", network, *how, "--json", out],
+            env={**os.environ, "NUMBA_DISABLE_JIT": off},
+            capture_output=True,
+            check=True,
+        )
+        digests.add(json.loads(out.read_text())["digest"])
+    assert len(digests) == 1

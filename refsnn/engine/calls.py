@@ -47,6 +47,8 @@ class Call:
         Of what is listed.
     chunk, columns : int
         Events or words that are listed at once; borders of a row's windows.
+    additions : int
+        Of a row of pixels and a step, were all that they see to spike.
     """
 
     registers: tuple[int, ...]
@@ -60,6 +62,7 @@ class Call:
     entry: type[np.unsignedinteger[Any]]
     chunk: int
     columns: int
+    additions: int
 
     def room(self) -> tuple[Array, Array]:
         """Make room for lists; of each thread its own.
@@ -112,13 +115,14 @@ def call_of(
         entry=np.uint16 if rows * LANES <= 2**16 else np.uint32,
         chunk=job.worst + at_once + 2 * LANES,
         columns=max((one["columns"] for one in part.lists), default=0) + 1,
+        additions=part.additions,
     )
 
 
 def _records(
     kind: np.dtype[np.void], given: list[dict[str, Any]], places: Sources
 ) -> Array:
-    """Make the kernel's records of projections."""
+    """Make the kernel's records of projections; interpreted kernels read them too."""
     filled = [{**one, "source": places[one["source"]]} for one in given]
     rows = [tuple(one[n] for n in kind.names or ()) for one in filled]
-    return np.array(rows, dtype=kind)
+    return np.array(rows, dtype=kind).view(np.recarray)

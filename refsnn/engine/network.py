@@ -315,8 +315,7 @@ class Engine:
             return marked
 
         rows = self.B * job.height
-        row = job.rows * job.tiles * len(call.registers) * LANES * job.width * self.T
-        if self.pool is None or rows * row < WORTH:
+        if self.pool is None or rows * call.additions * self.T < WORTH:
             return some(0, rows)
         share = -(-rows // self.threads)
         spans = [(k, min(k + share, rows)) for k in range(share, rows, share)]

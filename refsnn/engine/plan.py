@@ -44,6 +44,8 @@ class Part:
         As many elements as registers in a tile.
     window : tuple of tuple
         Of sums that are looked up, see :data:`refsnn.engine.seen.Window`.
+    additions : int
+        Of a row of pixels and a step, were all that they see to spike.
     job, lists, taps : dict or list of dict
         Fields of the kernel's records; ``source`` is a name and a sign.
     tables : ndarray of int64
@@ -54,6 +56,7 @@ class Part:
 
     registers: tuple[int, ...]
     window: Window
+    additions: int
     job: dict[str, int]
     lists: list[dict[str, Any]]
     taps: list[dict[str, Any]]
@@ -241,7 +244,7 @@ class _Layout:
         self.pixel_a_register = tiles * registers == self.fold
         self.tables: list[Array] = []
         self.looked: list[Array] = []
-        self.window = NO_WINDOW
+        self.window, self.additions = NO_WINDOW, 0
         taps: list[dict[str, Any]] = []
         tap_rows: list[Array] = []
         lists: list[dict[str, Any]] = []
@@ -265,6 +268,7 @@ class _Layout:
         return Part(
             registers=(0,) * registers,
             window=self.window,
+            additions=self.additions * self.lanes // self.fold * self.shape[2],
             job=job,
             lists=lists,
             taps=taps,
@@ -325,6 +329,7 @@ class _Layout:
         """Lay out a projection from several channels; with its rows of weights."""
         w, (dense, begin) = s.windows, self._dense(s)
         Q, P, lanes, members = dense.shape
+        self.additions += Q * P * lanes
         words, span = lanes // LANES, Q + (self.fold - 1) * w.stride
         rows = np.zeros((span, P, lanes, self.fold, members))
         for f in range(self.fold):

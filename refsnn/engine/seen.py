@@ -133,6 +133,12 @@ class Seen:
         }
 
     @property
+    def read(self) -> int:
+        """Words of a pixel that all channels together read."""
+        channels = int(self.windows.weight.shape[1]) * self.windows.groups
+        return -(-channels // LANES)
+
+    @property
     def window(self) -> Window:
         """Describe the windows, of a projection whose sums are looked up."""
         w = self.windows
@@ -159,7 +165,7 @@ def fold_of(shape: Shape, seen: list[Seen]) -> int:
     if C > LANES or not all(s.folds(W) for s in seen):
         return 1
     listed = [s for s in seen if not s.windows.by_channel]
-    looked_up = {s.window if s.looks_up(s.words) else NO_WINDOW for s in listed}
+    looked_up = {s.window if s.looks_up(s.read) else NO_WINDOW for s in listed}
     alike = len(looked_up) == 1 and NO_WINDOW not in looked_up
     folds = (LOOKED_UP_FOLD, FOLD) if alike else (FOLD,)
     return next((fold for fold in folds if W % fold == 0), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import TypeVar
 
@@ -73,8 +73,8 @@ def shared(
     Raises
     ------
     Exception
-        The error of the first item that fails; no other item is begun behind it. Where
-        the calling thread is interrupted, helpers end the items that they have begun.
+        The error of the first item that fails; none is begun behind it. Where the
+        calling thread is interrupted, helpers end the items that they have begun.
     """
     waiting = deque(enumerate(items))
     parts: dict[int, Part] = {}
@@ -91,16 +91,21 @@ def shared(
             except Exception as error:  # noqa: BLE001 - raised below
                 errors[at] = error
                 waiting.clear()
+            except BaseException:
+                waiting.clear()
+                raise
 
     pool, others = helpers(threads), list[Future[None]]()
     try:
         if pool:
-            others += [pool.submit(take) for _ in range(threads - 1)]
+            for _ in range(threads - 1):
+                others.append(pool.submit(take))
         take()
     finally:
         waiting.clear()
         begun = [other for other in others if not other.cancel()]
-    wait(begun)
+    for other in begun:
+        other.result()
     if errors:
         raise errors.pop(min(errors))
     return [parts[at] for at in sorted(parts)]
