@@ -31,7 +31,7 @@ class Options:
         """Whether average pooling gets neurons of its own."""
         return False
 
-    def chosen(self, total: int) -> Array:  # noqa: ARG002 - none of them
+    def chosen(self, total: int) -> Array:
         """Choose the training images that the method looks at.
 
         Parameters
@@ -44,6 +44,9 @@ class Options:
         ndarray of int64
             Their indices, in the order they are looked at.
         """
+        return self._indices(total)
+
+    def _indices(self, total: int) -> Array:  # noqa: ARG002 - none of them
         return np.empty(0, dtype=np.int64)
 
 
@@ -72,19 +75,7 @@ class SampleOptions(Options):
         """Whether the method looks at training images."""
         return True
 
-    def chosen(self, total: int) -> Array:
-        """Choose the training images that the method looks at.
-
-        Parameters
-        ----------
-        total : int
-            Number of images in the training split.
-
-        Returns
-        -------
-        ndarray of int64
-            Their indices, in the order they are looked at.
-        """
+    def _indices(self, total: int) -> Array:
         need_samples(self.samples, total)
         return np.arange(self.samples or total, dtype=np.int64)
 
@@ -286,21 +277,9 @@ class CalibrationOptions(PoolOptions):
         super().__post_init__()
         need_part("batch", self.batch, self.samples)
 
-    def chosen(self, total: int) -> Array:
-        """Choose the training images that the method looks at.
-
-        Parameters
-        ----------
-        total : int
-            Number of images in the training split.
-
-        Returns
-        -------
-        ndarray of int64
-            Their indices, in the order they are looked at.
-        """
+    def _indices(self, total: int) -> Array:
         need_part("batch", self.batch, self.samples or total)
-        return super().chosen(total)
+        return super()._indices(total)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -330,21 +309,9 @@ class AdvancedOptions(CalibrationOptions, Training):
         """Number of the images that train the weights: all."""
         return None
 
-    def chosen(self, total: int) -> Array:
-        """Choose the training images that the method looks at.
-
-        Parameters
-        ----------
-        total : int
-            Number of images in the training split.
-
-        Returns
-        -------
-        ndarray of int64
-            Their indices, in the order they are looked at.
-        """
+    def _indices(self, total: int) -> Array:
         need_part("minibatch", self.minibatch, self.samples or total)
-        return super().chosen(total)
+        return super()._indices(total)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -389,19 +356,7 @@ class CodeOptions(Options):
         """Number of training images looked at."""
         return self.batches * self.batch
 
-    def chosen(self, total: int) -> Array:
-        """Draw the training images that the method looks at.
-
-        Parameters
-        ----------
-        total : int
-            Number of images in the training split.
-
-        Returns
-        -------
-        ndarray of int64
-            Their indices, in the order they are looked at.
-        """
+    def _indices(self, total: int) -> Array:
         need_samples(self.needed, total)
         return np.random.default_rng(self.draw).permutation(total)[: self.needed]
 
