@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -15,12 +13,10 @@ from refsnn.engine.layout import from_words, in_words
 from refsnn.network import INPUT, Network, Population, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.run import Simulation, ann_outputs, implementation, processors
+from refsnn.run.threads import shared
 
 CHUNK = 16
 """Images simulated at once; no result depends on it."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Walk:
@@ -80,7 +76,7 @@ class Walk:
         def advance(outputs: Iterator[tuple[str, Array]]) -> Array:
             return next(value for node, value in outputs if node == name)
 
-        return np.concatenate(self._each(advance, self._ann))
+        return np.concatenate(shared(advance, self._ann, processors()))
 
     def counts(self, name: str) -> Array:
         """Run a population on the spikes of its settled sources.
@@ -100,7 +96,7 @@ class Walk:
         def count(chunk: int) -> Array:
             return self._counted(name, fire(chunk))
 
-        return np.concatenate(self._each(count, range(len(self._x))))
+        return np.concatenate(shared(count, range(len(self._x)), processors()))
 
     def averages(self, source: str) -> Array:
         """Return what a source puts out on average.
@@ -143,14 +139,7 @@ class Walk:
                 if self._last[source] == name:
                     del words[source]
 
-        self._each(keep, range(len(self._x)))
-
-    def _each(
-        self, work: Callable[[Item], Result], items: Iterable[Item]
-    ) -> list[Result]:
-        """Do some work on every chunk, on threads; results in order."""
-        with ThreadPoolExecutor(processors()) as pool:
-            return list(pool.map(work, items))
+        shared(keep, range(len(self._x)), processors())
 
     def _counted(self, name: str, words: Array) -> Array:
         """Count spikes over all steps, (B, *S)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -26,6 +25,7 @@ from refsnn.network import (
 )
 from refsnn.numerics import Array, per_channel
 from refsnn.run import processors
+from refsnn.run.threads import shared
 
 Watch = Callable[[str, int, float], None]
 """Told the population, the iteration from 0 and the loss of its batch."""
@@ -198,8 +198,8 @@ def loss_and_gradient(
     layer: Layer,
     weight: Array,
     some: Array,
-    pool: ThreadPoolExecutor | None = None,
     *,
+    threads: int = 1,
     impl: str = "kernel",
 ) -> tuple[float, Array]:
     """Return the loss of some images, and its gradient by the weight.
@@ -223,8 +223,8 @@ def loss_and_gradient(
         The weight.
     some : ndarray of int
         The images; split into pieces, whose sums are added in order.
-    pool : ThreadPoolExecutor, optional
-        Threads for the pieces; the bits do not depend on it.
+    threads : int
+        How many do the pieces; the bits do not depend on it.
     impl : str
         ``kernel`` or ``definition``: the gradients are the same, the loss but for the
         order of its sum.
@@ -244,9 +244,8 @@ def loss_and_gradient(
         found: tuple[float, Array] = squares(weight, piece, 2 / size)
         return found
 
-    parts = list(pool.map(of, pieces) if pool else map(of, pieces))
-    loss, gradient = parts[0]
-    for more, g in parts[1:]:
+    (loss, gradient), *others = shared(of, pieces, threads)
+    for more, g in others:
         loss, gradient = loss + more, gradient + g
     return loss / size, gradient
 
@@ -283,16 +282,16 @@ def trained(
     rng = np.random.default_rng(how.seed)
     weight = layer.op.weight.astype(np.float64)
     moments = at_rest(weight)
-    with ThreadPoolExecutor(min(PIECES, processors())) as pool:
-        for t in range(how.iterations):
-            some = rng.permutation(len(layer.x))[: how.minibatch]
-            loss, g = loss_and_gradient(layer, weight, some, pool, impl=impl)
-            rate = cosine(how.rate, t, how.iterations)
-            weight, moments = optimiser.step(
-                weight, g.astype(np.float64), moments, t + 1, rate
-            )
-            if tell:
-                tell(t, loss)
+    threads = min(PIECES, processors())
+    for t in range(how.iterations):
+        some = rng.permutation(len(layer.x))[: how.minibatch]
+        loss, g = loss_and_gradient(layer, weight, some, threads=threads, impl=impl)
+        rate = cosine(how.rate, t, how.iterations)
+        weight, moments = optimiser.step(
+            weight, g.astype(np.float64), moments, t + 1, rate
+        )
+        if tell:
+            tell(t, loss)
     return weight
 
 

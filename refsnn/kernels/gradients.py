@@ -14,7 +14,7 @@ from refsnn.kernels.dense import (
     in_tiles,
     laid,
 )
-from refsnn.kernels.pairs import exact
+from refsnn.kernels.pairs import exact, part
 from refsnn.kernels.vectors import LANES
 from refsnn.layers import Conv2d, Linear, LinearMap
 from refsnn.numerics import Array
@@ -127,48 +127,61 @@ def _add_gradients(  # type: ignore[no-untyped-def]  # typed by Numba
     scale. Returns the sum of squared errors.
     """
     _, padded, groups, lanes = rest.shape
-    R, squares = len(registers), np.zeros(LANES)
-    v, g = np.zeros(R * LANES, rest.dtype), np.zeros(padded * LANES, rest.dtype)
-    row, shared = offsets.size * LANES, planes.shape[1] // groups
+    v, squares = np.zeros(len(registers) * LANES, rest.dtype), np.zeros(LANES)
+    g, shared = np.zeros(padded * LANES, rest.dtype), planes.shape[1] // groups
+    begun, want, seen = rest.reshape(-1), a.reshape(-1), bases[:pixels]
+    theta, step = levels[0].reshape(-1), levels[1].reshape(-1)
+    pitch = groups * lanes
     for m in some:
         for group in range(groups):
             x = planes[m, group * shared :]
-            for tile in range(0, lanes, LANES):
-                begin = (group * lanes + tile) // LANES * row
-                here = slice(tile, tile + LANES)
-                theta, step = levels[0, group, here], levels[1, group, here]
-                for first in range(0, padded, R):
-                    for r in range(R):
-                        begun = rest[m, first + r, group, here]
-                        for k in range(LANES):
-                            v[r * LANES + k] = begun[k]
-                    add_products(
-                        v, 0, weights, begin, x, bases, first, offsets, registers
-                    )
-                    for r in range(min(R, pixels - first)):
-                        z = v[r * LANES : (r + 1) * LANES]
-                        want = a[m, first + r, group, here]
-                        own = g[(first + r) * LANES : (first + r + 1) * LANES]
-                        _errors(z, want, theta, step, numbers, own, squares)
-                for first in range(0, terms.size, R):
-                    v[:] = 0
-                    add_products(v, 0, g, 0, x, terms, first, bases[:pixels], registers)
-                    there = begin + first * LANES
-                    for k in range(min(R, offsets.size - first) * LANES):
-                        total[there + k] += v[k]
+            for lane in range(group * lanes, (group + 1) * lanes, LANES):
+                row, at = lane * offsets.size, m * padded * pitch + lane
+                for first in range(0, padded, len(registers)):
+                    one = first, at + first * pitch, pitch, lane, row
+                    _ahead(registers, v, weights, x, bases, offsets, begun, one)
+                    last = min(pixels - first, len(registers))
+                    _errors(v, want, theta, step, numbers, g, squares, one, last)
+                _back(registers, v, g, x, terms, offsets.size, seen, total, row)
     return squares.sum()
 
 
-@exact
-def _errors(z, want, theta, step, numbers, g, squares):  # type: ignore[no-untyped-def]  # typed by Numba
-    """Fill in the gradient by z of a pixel; add to the squares, lane by lane."""
-    T, scale = numbers
+@part
+def _ahead(registers, v, weights, x, bases, offsets, begun, one):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Sum up what some pixels see, on what else is added to them.
+
+    `one` is the first of them, where its values begin, how far pixels are from each
+    other, its first channel, and where that one's weights begin.
+    """
+    first, at, pitch, _, row = one
+    for r in range(len(registers)):
+        for k in range(LANES):
+            v[r * LANES + k] = begun[at + r * pitch + k]
+    add_products(v, 0, weights, row, x, bases, first, offsets, registers)
+
+
+@part
+def _errors(v, a, theta, step, numbers, g, squares, one, count):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Fill in the gradient by z of some pixels; add to the squares, lane by lane."""
+    (T, scale), (first, at, pitch, lane, _) = numbers, one
     zero = T - T  # of the same type
-    for k in range(LANES):
-        n = np.floor(T * z[k] / theta[k])
-        n = zero if n < zero else n
-        n = T if n > T else n
-        error = step[k] * n - want[k]
-        inside = z[k] >= zero and z[k] <= theta[k]
-        g[k] = scale * error if inside else zero
-        squares[k] += np.float64(error) * np.float64(error)
+    for r in range(count):
+        for k in range(LANES):
+            z = v[r * LANES + k]
+            n = np.floor(T * z / theta[lane + k])
+            n = zero if n < zero else n
+            n = T if n > T else n
+            error = step[lane + k] * n - a[at + r * pitch + k]
+            inside = z >= zero and z <= theta[lane + k]
+            g[(first + r) * LANES + k] = scale * error if inside else zero
+            squares[k] += np.float64(error) * np.float64(error)
+
+
+@part
+def _back(registers, v, g, x, terms, count, seen, total, row):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Add an image's gradient by some channels' weights to `total`."""
+    for first in range(0, terms.size, len(registers)):
+        v[:] = 0
+        add_products(v, 0, g, 0, x, terms, first, seen, registers)
+        for k in range(min(len(registers), count - first) * LANES):
+            total[row + first * LANES + k] += v[k]
