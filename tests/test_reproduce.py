@@ -524,6 +524,22 @@ def test_trained_weights_are_a_recorded_network(
     assert other["runs"][0]["converted_sha256"] not in hashes
 
 
+def test_a_large_trained_network_is_not_kept_but_trained_again(
+    root: Path, tmp_path: Path, monkeypatch
+) -> None:
+    (root / "trained.py").write_text(TRAINED)
+    monkeypatch.setattr(kept, "LARGEST", 1000)
+    first = reproduce(root, "trained", tmp_path / "a", limit=30)
+    kept.record(root, first, tmp_path / "a")
+    assert list((root / "recorded").glob("*.h5")) == []
+    again = reproduce(root, "trained", tmp_path / "b", limit=30)
+    recorded = kept.load(root, "trained")
+    assert kept.differences(recorded, again, KNOWN) == []
+    assert kept.unrecorded(recorded, again) == []  # the same bits: integer by integer
+    again["runs"][0]["correct"][-1] -= 1
+    assert len(kept.differences(recorded, again, KNOWN)) == 1
+
+
 def test_sums_of_losses_are_equal_within_rounding() -> None:
     def answer(loss: float) -> dict:
         run = {"network": "n", "method": "m", "set": {}, "T": 1, "loss": loss}

@@ -27,6 +27,10 @@ CLOSE = 1e-6
 """Relative difference within which numbers that are not integers are equal: sums of
 losses, whose last bits depend on the machine."""
 
+LARGEST = 8_000_000
+"""Bytes up to which a trained network is kept beside its integers. A larger one is
+trained again where it is checked: to the same bits, or compared by a band."""
+
 
 def path_of(root: Path, name: str) -> Path:
     """Return the file of recorded results.
@@ -47,7 +51,7 @@ def path_of(root: Path, name: str) -> Path:
 
 
 def record(root: Path, answer: dict[str, Any], out: Path) -> Path:
-    """Keep the integers of a result, and the networks whose weights were trained.
+    """Keep the integers of a result, and trained networks of at most `LARGEST` bytes.
 
     Parameters
     ----------
@@ -115,13 +119,15 @@ def _joined(before: dict[str, Any], kept: dict[str, Any]) -> list[dict[str, Any]
 
 
 def _keep_networks(root: Path, answer: dict[str, Any], out: Path) -> None:
-    """Copy the networks whose weights were trained, as they were run."""
+    """Copy the networks whose weights were trained, as they were run, but large ones."""
     trained = {
         run["converted_sha256"]: run
         for run in answer["runs"]
         if METHODS[run["method"]].trains
     }
     for file in (out / "networks").glob("*.h5") if trained else ():
+        if file.stat().st_size > LARGEST:
+            continue
         run = trained.get(content_sha256(io.load_snn(file)))
         if run:
             target = network_of(root, *identity(run))
