@@ -22,6 +22,7 @@ from __future__ import annotations
 import numpy as np
 
 from refsnn.kernels.decisions import (
+    count_bits,
     fire,
     fire_both,
     keep_above,
@@ -217,7 +218,7 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
             keep_above(v, at, fast.tolerance, lane, arena, keep, registers)
 
 
-@exact
+@part
 def fire_again(  # type: ignore[no-untyped-def]
     block, arena, tables, job, lists, taps, true, first, events, where, lane, lanes
 ):
@@ -258,7 +259,7 @@ def fire_again(  # type: ignore[no-untyped-def]
         set_bit(arena, job.keep + pixel * job.words + word, bit, kept)
 
 
-@exact
+@part
 def listed_again(  # type: ignore[no-untyped-def]  # typed by Numba
     block, tables, job, lists, weights, first, events, where, lane, lanes, t, v
 ):
@@ -283,17 +284,18 @@ def listed_again(  # type: ignore[no-untyped-def]  # typed by Numba
     return v
 
 
-@exact
+@part
 def copied_again(one, weights, row, lane, lanes, words, first, v):  # type: ignore[no-untyped-def]  # typed by Numba
     """Add the terms of a neuron's window whose words were copied to its potential."""
     read, pitch = one.read_words, one.columns * one.read_words
     for column in range(one.span):
         for p in range(one.kernel_rows):
             for w in range(read):
-                word = words[first + p * pitch + column * read + w]
-                for bit in range(LANES):
-                    if word >> bit & 1:
-                        v += weights[(row + bit) * lanes + lane]
+                word = np.int64(words[first + p * pitch + column * read + w])
+                while word:
+                    bit = count_bits((word & -word) - 1)  # the lowest one
+                    v += weights[(row + bit) * lanes + lane]
+                    word &= word - 1
                 row += LANES
     return v
 

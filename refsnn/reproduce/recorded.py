@@ -119,7 +119,7 @@ def _joined(before: dict[str, Any], kept: dict[str, Any]) -> list[dict[str, Any]
 
 
 def _keep_networks(root: Path, answer: dict[str, Any], out: Path) -> None:
-    """Copy the networks whose weights were trained, as they were run, but large ones."""
+    """Copy the networks whose weights were trained, but large ones."""
     trained = {
         run["converted_sha256"]: run
         for run in answer["runs"]
