@@ -54,8 +54,8 @@ ROOM = 30
 """Bits that potentials, thresholds and bounds stay below, so that their differences
 fit into int32."""
 
-FINE = 6
-"""The largest doubt of a neuron is below 2^-FINE theta."""
+FINE = 7
+"""What a neuron's doubt spans is below 2^-FINE theta; only time depends on it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -220,7 +220,19 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
 
 @part
 def fire_again(  # type: ignore[no-untyped-def]
-    block, arena, tables, job, lists, taps, true, first, events, where, lane, lanes
+    window,
+    block,
+    arena,
+    tables,
+    job,
+    lists,
+    taps,
+    true,
+    first,
+    events,
+    where,
+    lane,
+    lanes,
 ):
     """Take one neuron through all steps in float64, and set its bits anew."""
     b, i, j, tile = where
@@ -234,7 +246,7 @@ def fire_again(  # type: ignore[no-untyped-def]
         if job.constant:
             v += true.constant[fixed + own]
         how = (tables, job, lists, true.weights, first, events, where, lane, lanes)
-        v = listed_again(block, *how, t, v)
+        v = listed_again(window, block, *how, t, v)
         for m in range(len(taps)):
             at = word_of(tables, job, taps[m], where, t)
             if at >= 0 and arena[at + own // LANES] & bit:
@@ -261,34 +273,36 @@ def fire_again(  # type: ignore[no-untyped-def]
 
 @part
 def listed_again(  # type: ignore[no-untyped-def]  # typed by Numba
-    block, tables, job, lists, weights, first, events, where, lane, lanes, t, v
+    window, block, tables, job, lists, weights, first, events, where, lane, lanes, t, v
 ):
     """Add the listed terms of a neuron and step to its potential: all patterns of t."""
     _, _, j, tile = where
     K = len(block)
     for p in range(len(lists)):
         windows, span, column, row, sign = facts(lists[p], job, tile)
-        window = tables[windows + j]
+        place = tables[windows + j]
         if lists[p].sums >= 0:
-            words = (events, first[p, t, window])
-            v = copied_again(lists[p], weights, row, lane, lanes, *words, v)
+            words = (events, first[p, t, place])
+            v = copied_again(lists[p], window, weights, row, lane, lanes, *words, v)
             continue
-        row -= window * column
+        row -= place * column
         begin = t // K * ((1 << K) - 1) - 1
         for pattern in range(1, 1 << K):
             if not pattern >> t % K & 1:
                 continue
             borders = first[p, begin + pattern]
-            for k in range(borders[window], borders[window + span]):
+            for k in range(borders[place], borders[place + span]):
                 v += sign * weights[(row + events[k]) * lanes + lane]
     return v
 
 
 @part
-def copied_again(one, weights, row, lane, lanes, words, first, v):  # type: ignore[no-untyped-def]  # typed by Numba
+def copied_again(one, window, weights, row, lane, lanes, words, first, v):  # type: ignore[no-untyped-def]  # typed by Numba
     """Add the terms of a neuron's window whose words were copied to its potential."""
     read, pitch = one.read_words, one.columns * one.read_words
-    for column in range(one.span):
+    begin = lane // LANES * len(window[1])  # a register is a pixel
+    row += begin * one.kernel_rows * LANES
+    for column in range(begin // read, (begin + len(window[0])) // read):
         for p in range(one.kernel_rows):
             for w in range(read):
                 word = np.int64(words[first + p * pitch + column * read + w])
@@ -367,14 +381,9 @@ def gather(  # type: ignore[no-untyped-def]  # typed by Numba
                         if marks[k] >> bit & 1:
                             where = (b, i, k * LANES // lanes, tile)
                             fire_again(
-                                *(block, arena, tables, job, lists, taps, true),
-                                *(
-                                    first[r],
-                                    events,
-                                    where,
-                                    (k * LANES + bit) % lanes,
-                                    lanes,
-                                ),
+                                *(window, block, arena, tables, job, lists, taps),
+                                *(true, first[r], events, where),
+                                *((k * LANES + bit) % lanes, lanes),
                             )
                             marked += 1
         row += rows
