@@ -111,7 +111,8 @@ def why_ordinary(snn: SpikingNetwork, p: Population) -> str:
     if p.neuron is not None:
         if type(p.neuron) not in NEURONS:
             return f"neurons {p.neuron.op}"
-        if getattr(p.neuron, "strict", False) and p.grid is None:
+        strict = isinstance(p.neuron, GatedIF | DualThresholdIF) and p.neuron.strict
+        if strict and p.grid is None:
             return f"strict thresholds of {p.neuron.op} without a grid"
     for q in p.projections:
         if q.source != INPUT and windows(q, snn.shape_of(q.source)) is None:
@@ -299,6 +300,8 @@ class _Layout:
     ) -> dict[str, int]:
         """Describe the part, but for its place in the arena and its strides."""
         C, H, W = self.shape
+        neuron = self.p.neuron
+        unguarded = isinstance(neuron, DualThresholdIF) and not neuron.guard
         return {
             "height": H,
             "width": W // self.fold,
@@ -307,7 +310,7 @@ class _Layout:
             "tiles": tiles,
             "rows": rows,
             "worst": sum(self._worst(one) for one in lists),
-            "least": 0 if getattr(self.p.neuron, "guard", True) else -(2**31),
+            "least": -(2**31) if unguarded else 0,
             "filtered": int(self.chosen.filtered),
             "constant": int(self.p.bias is not None or self.p.fed_by_image),
         }
