@@ -35,7 +35,7 @@ class Layers:
 class Networks:
     """ResNet-20 with seeded weights, thresholds set to a rate."""
 
-    params = ([0.05, 0.10, 0.15, 0.20], [2, 4, 8, 32], [1, 64])
+    params = ([0.05, 0.10, 0.15, 0.20], [2, 4, 8, 32, 64], [1, 64])
     param_names = ("rate", "T", "batch")
     timeout = 300
 
