@@ -295,6 +295,41 @@ def test_sums_that_are_looked_up_change_nothing(
     assert seen == {False, name not in UNLIKE_ROWS}
 
 
+@pytest.mark.parametrize(("columns", "fold"), [(8, 4), (6, 2), (5, 1)])
+def test_doubts_of_equal_windows_of_unlike_pixels(
+    columns: int, fold: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two pixels of a word and one of two words: who is in doubt finds its own."""
+    monkeypatch.setattr(filtering, "ROOM", 16)
+    monkeypatch.setattr(filtering, "FINE", -3)
+    monkeypatch.setattr(seeing, "LOOKED_UP", 10**9)
+
+    def conv(O: int, I: int, size: tuple[int, int], **how: tuple[int, int]) -> Conv2d:
+        return Conv2d(weight=rng.normal(0, 0.2, (O, I, *size)), **how)
+
+    halved = {"stride": (1, 2)}
+    flat = Linear(weight=rng.normal(0, 1, (3, 9 * 3 * columns)))
+    shape = (9, 3, columns)
+    layers = [
+        ((16, 3, 2 * columns), []),
+        ((32, 3, columns), [(0, conv(32, 16, (1, 2), **halved), ())]),
+        (
+            shape,
+            [(0, conv(9, 16, (1, 2), **halved), ()), (1, conv(9, 32, (1, 1)), ())],
+        ),
+        (shape, [(1, conv(9, 32, (3, 3), padding=(1, 1)), ())]),
+        ((3,), [(2, flat, ()), (3, flat, ())]),
+    ]
+    snn = spiking(layers, rng, NEURONS["dual"], (2, 3, 2 * columns))
+    x = snn.preprocess(images(5, 9, snn.input_shape))
+    plan = prepared(snn, 4, resolve(snn, 4)).plans["p2"]
+    found = [(one["read_words"], one["sums"] >= 0) for one in plan.parts[0].lists]
+    assert (plan.fold, found[::2]) == (fold, [(1, True), (2, True)])
+    got = all_equal(snn, x, 4)
+    assert got.marked["p2"] > 9
+    assert any(counts.any() for counts in got.negative.values())
+
+
 @pytest.mark.parametrize("carrier", ["float64", "float32", "int32"])
 def test_long_rows_are_looked_up_whole(
     carrier: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch

@@ -7,10 +7,12 @@ import pytest
 
 from nets import ACTIVATIONS, images, random_net
 from refsnn.arithmetic import Arithmetic
+from refsnn.certificate import ranges
 from refsnn.convert import convert
 from refsnn.engine import ordered as module
 from refsnn.engine.layout import from_words, in_words
 from refsnn.engine.ordered import counts, ordered
+from refsnn.engine.plan import prepare
 from refsnn.network import INPUT, SpikingNetwork
 from refsnn.run import Simulation, implementation
 
@@ -92,3 +94,23 @@ def test_every_source_spikes(seed: int) -> None:
             assert (words == packed(simulation.fire(p.name, T, all_of))).all(), p.name
             served += 1
     assert served
+
+
+def test_it_serves_at_more_steps_than_the_engine_uses_integers_for() -> None:
+    """What would serve in its place is slower than here many doubts are."""
+    snn = convert(
+        random_net(1, ACTIVATIONS["relu"]),
+        "calib-light",
+        T=T,
+        images=images(1, 20),
+        options={"samples": 20, "batch": 10},
+        exact=False,
+    )
+    name, known = snn.hidden[1].name, ranges(snn)
+
+    def integers(steps: int) -> bool:
+        return prepare(snn, snn[name], known[name], steps, "float64").numbers.filtered
+
+    first = next(steps for steps in (2**k for k in range(12)) if not integers(steps))
+    assert ordered(snn, name, first) is not None
+    assert ordered(snn, name, 2**12) is None

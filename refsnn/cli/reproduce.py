@@ -70,7 +70,8 @@ def reproduce(
         bool,
         typer.Option(
             "--again",
-            help="Train weights again where a network is recorded; compared by a band.",
+            help="Train weights again where a network is recorded; compared by a band "
+            "if they differ.",
         ),
     ] = False,
     shard: Annotated[

@@ -55,7 +55,7 @@ ROOM = 30
 fit into int32."""
 
 FINE = 7
-"""What a neuron's doubt spans is below 2^-FINE theta; only time depends on it."""
+"""The interval of a neuron's doubt, 2 h, is at most 2^-FINE theta; a matter of time."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,9 @@ class Numbers:
             return scaled.astype(self.dtype)
 
 
-def numbers(r: Ranges, T: int, terms: int, carrier: str) -> Numbers:
+def numbers(
+    r: Ranges, T: int, terms: int, carrier: str, fine: int | None = None
+) -> Numbers:
     """Choose the numbers that a population is run in.
 
     Parameters
@@ -117,6 +119,8 @@ def numbers(r: Ranges, T: int, terms: int, carrier: str) -> Numbers:
         Terms of a step, at most.
     carrier : str
         The carrier of the run, by whose certificate it is exact.
+    fine : int, optional
+        Integers serve if doubts are at most 2^-fine theta; by default `FINE`.
 
     Returns
     -------
@@ -137,6 +141,6 @@ def numbers(r: Ranges, T: int, terms: int, carrier: str) -> Numbers:
     q = np.frexp(room / reach.max(axis=1))[1].astype(np.int64) - 1
     if r.fits(q):
         return Numbers(dtype=np.int32, q=q, filtered=False)
-    if (np.ldexp(1.0, q - FINE) < most).any():
+    if (np.ldexp(1.0, q - (FINE if fine is None else fine)) < most).any():
         return Numbers(dtype=np.float64, q=none, filtered=False)
     return Numbers(dtype=np.int32, q=q, filtered=True)

@@ -40,6 +40,10 @@ from refsnn.profile import REFSNN
 ROUNDINGS = 2**22
 """Roundings of a neuron's run that the filter has room for."""
 
+FINE = 4
+"""As that of :mod:`refsnn.engine.filter`: here the ordinary kernels, which take longer
+than many doubts, would serve where it is not met."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Ordered:
@@ -163,7 +167,7 @@ def ordered(snn: SpikingNetwork, name: str, T: int) -> Ordered | None:
     plain = type(p.neuron) is IF and snn.profile == REFSNN and not snn.stages.rho
     if p.fed_by_image or not plain or why_ordinary(snn, p):
         return None
-    plan = prepare(snn, p, ranges(snn)[name], T, "float64")
+    plan = prepare(snn, p, ranges(snn)[name], T, "float64", FINE)
     seen = [(q.source, windows(q, snn.shape_of(q.source))) for q in p.projections]
     laid = tuple((source, w) for source, w in seen if w is not None)
     terms = sum(w.weight[0].size for _, w in laid)

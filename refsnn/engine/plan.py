@@ -143,7 +143,12 @@ def ordinary(snn: SpikingNetwork) -> dict[str, str]:
 
 
 def prepare(
-    snn: SpikingNetwork, p: Population, r: Ranges, T: int, carrier: str
+    snn: SpikingNetwork,
+    p: Population,
+    r: Ranges,
+    T: int,
+    carrier: str,
+    fine: int | None = None,
 ) -> Plan:
     """Prepare a population that has an event-driven kernel.
 
@@ -159,6 +164,8 @@ def prepare(
         Number of steps, at most.
     carrier : str
         Carrier of the run.
+    fine : int, optional
+        As :func:`refsnn.engine.filter.numbers` takes it.
 
     Returns
     -------
@@ -171,7 +178,7 @@ def prepare(
     fold = fold_of(shape, seen) if p.neuron else 1
     terms = 1 + sum(s.terms(fold) for s in seen)
     chosen = (
-        numbers(r, T, terms, carrier)
+        numbers(r, T, terms, carrier, fine)
         if p.neuron
         else Numbers(dtype=np.float64, q=np.zeros_like(r.q), filtered=False)
     )

@@ -7,9 +7,11 @@ neurons term by term in the order of the definition, and set their bits.
 
 from __future__ import annotations
 
+import numpy as np
+
 from refsnn.kernels.events import fire_row, scratch
 from refsnn.kernels.lists import list_rows
-from refsnn.kernels.pairs import exact
+from refsnn.kernels.pairs import exact, part
 from refsnn.kernels.vectors import LANES
 
 
@@ -53,31 +55,56 @@ def gather_doubtful(  # type: ignore[no-untyped-def]  # typed by Numba
 
 
 @exact
-def add_at(current, sites, words, weight, width, rows, columns, first):  # type: ignore[no-untyped-def]
+def add_at(current, sites, words, weight, width, rows, columns, first):  # type: ignore[no-untyped-def]  # typed by Numba
     """Add the terms of a projection to the currents of some neurons, in order.
 
     `current` has the shape (T, K), `sites` (K, 4): image, channel, row, column. `words`
     are the spikes of the source, (B, T, H, W, words); the others are those of
-    :class:`refsnn.engine.geometry.Windows`, `width` the channels of a group.
+    :class:`refsnn.engine.geometry.Windows`, `width` the channels of a group. All steps
+    go along side by side; what is silent adds a zero, which changes no bit.
     """
     T, K = current.shape
     _, I, P, Q = weight.shape
+    taps = P, Q, rows.shape[2], columns.shape[1]
+    seen = np.zeros((words.shape[4], *taps, T), dtype=words.dtype)
+    total, count = np.zeros(T), np.zeros(T, dtype=np.int32)
     for k in range(K):
         b, o, i, j = sites[k]
-        for t in range(T):
-            total, spikes = current[t, k], words[b, t]
-            for c in range(o // width * I, o // width * I + I):
-                for p in range(P):
-                    for q in range(first[j], first[j] + Q):
-                        count = 0
-                        for y in rows[i, p]:
-                            for x in columns[q]:
-                                if y >= 0 and x >= 0:
-                                    word = spikes[y, x, c // LANES]
-                                    count += word >> (c % LANES) & 1
-                        if count:
-                            total += weight[o, c % I, p, q - first[j]] * count
-            current[t, k] = total
+        see(seen, words, b, rows[i], columns, first[j])
+        total[:] = current[:, k]
+        begin = o // width * I
+        for c in range(begin, begin + I):
+            for p in range(P):
+                for q in range(Q):
+                    tap = seen[c // LANES, p, q].reshape(-1, T)
+                    add_steps(total, count, tap, c % LANES, weight[o, c - begin, p, q])
+        current[:, k] = total
+
+
+@part
+def see(seen, words, b, rows, columns, first):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Bring the words of a window together, the steps of each behind each other."""
+    size, P, Q, A, Z, T = seen.shape
+    for p in range(P):
+        for q in range(Q):
+            for a in range(A):
+                for z in range(Z):
+                    y, x = rows[p, a], columns[first + q, z]
+                    for w in range(size):
+                        for t in range(T):
+                            word = words[b, t, y, x, w] if y >= 0 and x >= 0 else 0
+                            seen[w, p, q, a, z, t] = word
+
+
+@part
+def add_steps(total, count, tap, bit, weight):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Add one weight to the sums of all steps, as often as its pixels spike."""
+    count[:] = 0
+    for n in range(len(tap)):
+        for t in range(len(total)):
+            count[t] += tap[n, t] >> bit & 1
+    for t in range(len(total)):
+        total[t] += weight * count[t]
 
 
 @exact

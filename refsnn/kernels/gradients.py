@@ -140,8 +140,8 @@ def _add_gradients(  # type: ignore[no-untyped-def]  # typed by Numba
                 for first in range(0, padded, len(registers)):
                     one = first, at + first * pitch, pitch, lane, row
                     _ahead(registers, v, weights, x, bases, offsets, begun, one)
-                    last = min(pixels - first, len(registers))
-                    _errors(v, want, theta, step, numbers, g, squares, one, last)
+                    count = min(pixels - first, len(registers))
+                    _errors(v, want, theta, step, numbers, g, squares, one, count)
                 _back(registers, v, g, x, terms, offsets.size, seen, total, row)
     return squares.sum()
 

@@ -29,7 +29,7 @@ losses, whose last bits depend on the machine."""
 
 LARGEST = 8_000_000
 """Bytes up to which a trained network is kept beside its integers. A larger one is
-trained again where it is checked: to the same bits, or compared by a band."""
+trained again where it is checked, and compared by a band if its bits differ."""
 
 
 def path_of(root: Path, name: str) -> Path:
@@ -119,18 +119,20 @@ def _joined(before: dict[str, Any], kept: dict[str, Any]) -> list[dict[str, Any]
 
 
 def _keep_networks(root: Path, answer: dict[str, Any], out: Path) -> None:
-    """Copy the networks whose weights were trained, but large ones."""
+    """Copy the networks whose weights were trained, except large ones."""
     trained = {
         run["converted_sha256"]: run
         for run in answer["runs"]
         if METHODS[run["method"]].trains
     }
     for file in (out / "networks").glob("*.h5") if trained else ():
-        if file.stat().st_size > LARGEST:
-            continue
         run = trained.get(content_sha256(io.load_snn(file)))
-        if run:
-            target = network_of(root, *identity(run))
+        if not run:
+            continue
+        target = network_of(root, *identity(run))
+        if file.stat().st_size > LARGEST:
+            target.unlink(missing_ok=True)
+        else:
             io.write_atomically(target, file.read_bytes())
 
 
