@@ -250,8 +250,8 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     "calibration: a gradient through the clip": (
         "kernels/gradients",
-        "inside = z[k] >= zero and z[k] <= theta[k]",
-        "inside = z[k] >= zero",
+        "inside = z >= zero and z <= theta[lane + k]",
+        "inside = z >= zero",
         ("test_calibration.py::test_the_gradient_by_hand",),
     ),
     "filter: half the bound": (
@@ -319,9 +319,30 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     "looked up: a doubt's first kernel row only": (
         "kernels/events",
-        "word = words[first + p * pitch + column * read + w]",
-        "word = words[first + column * read + w]",
+        "word = np.int64(words[first + p * pitch + column * read + w])",
+        "word = np.int64(words[first + column * read + w])",
         ("test_engine.py::test_sums_that_are_looked_up_change_nothing[same-IF]",),
+    ),
+    "looked up: a doubt's window at the first pixel": (
+        "kernels/events",
+        "begin = lane // LANES * len(window[1])  # a register is a pixel",
+        "begin = 0",
+        ("test_engine.py::test_doubts_of_equal_windows_of_unlike_pixels",),
+    ),
+    "ordered: a doubt's spikes counted once where they are pooled": (
+        "kernels/doubts",
+        "count[t] += tap[n, t] >> bit & 1",
+        "count[t] |= tap[n, t] >> bit & 1",
+        ("test_ordered.py::test_every_spike_is_that_of_the_definition",),
+    ),
+    "ordered: doubts of few steps alone": (
+        "engine/ordered",
+        'ranges(snn)[name], T, "float64", FINE)',
+        'ranges(snn)[name], T, "float64")',
+        (
+            "test_ordered.py::"
+            "test_it_serves_at_more_steps_than_the_engine_uses_integers_for",
+        ),
     ),
     "readout bias once": (
         "run/simulation",
