@@ -218,7 +218,7 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
             keep_above(v, at, fast.tolerance, lane, arena, keep, registers)
 
 
-@part
+@exact
 def fire_again(  # type: ignore[no-untyped-def]
     window,
     block,
