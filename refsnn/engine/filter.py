@@ -55,7 +55,7 @@ ROOM = 30
 fit into int32."""
 
 FINE = 7
-"""The interval of a neuron's doubt, 2 h, is at most 2^-FINE theta; a matter of time."""
+"""A neuron's doubt spans, 2 h, about 2^-FINE theta at most; only time depends on it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
