@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import numba
@@ -16,7 +17,15 @@ import numpy as np
 import pytest
 
 from nets import same
-from refsnn.kernels import decisions, dense, intrinsics, pairs, shared, subsets
+from refsnn.kernels import (
+    decisions,
+    dense,
+    gradients,
+    intrinsics,
+    pairs,
+    shared,
+    subsets,
+)
 from refsnn.kernels.intrinsics import DEFINITIONS, LANES
 from refsnn.numerics import aligned
 
@@ -66,9 +75,12 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[Callable, tuple]]:
             scale = dtype(rng.integers(-9, 9)) / dtype(1)
             yield intrinsics.add_scaled, (v, 3, x, 1, dtype(scale), registers)
             bases, offsets = rng.integers(0, 5, some), rng.integers(0, 11, 7)
-            for terms in (0, 1, 7):
-                how = (x, bases, 2, offsets[:terms].copy(), registers)
+            for kind, terms in product((np.uint16, np.uint32), (0, 1, 7)):
+                listed = np.sort(rng.integers(0, 7, 9)).astype(kind)
+                how = (x, bases, 2, offsets, listed, 2, 2 + terms, registers)
                 yield dense.add_products, (v, 3, table, 5, *how)
+            if dtype in FLOATS:
+                yield from errors(x, table)
             yield intrinsics.add_masked, (v, 3, x, 7, bits, 2, registers)
             yield intrinsics.subtract_masked, (v, 3, x, 7, bits, 2, registers)
             yield decisions.keep_above, (v, 1, x, 2, bits, 3, registers)
@@ -94,6 +106,17 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[Callable, tuple]]:
             for at, gap in ((3, -1), (0, 3), (1, 1), (3, 0)):
                 events = np.zeros(60, dtype=kind)
                 yield decisions.append_set_bits, (events, 7, two, at, gap, 1000)
+
+
+def errors(z: np.ndarray, table: np.ndarray) -> Iterator[tuple[Callable, tuple]]:
+    """Arguments of errors: inputs at both ends of the clip, beyond and between."""
+    number = z.dtype.type
+    theta = np.abs(table) + number(0.25)
+    z[2:5] = 0, theta[7], np.nextafter(theta[8], number(9))
+    for T in (1, 4, 32):
+        layer = (table, 3, theta, theta / number(T), 6)
+        how = (number(T), number(0.3), np.linspace(0, 2, LANES))
+        yield gradients.add_errors, (table.copy(), 5, z, 1, *layer, *how)
 
 
 def blocks(

@@ -250,9 +250,15 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     "calibration: a gradient through the clip": (
         "kernels/gradients",
-        "inside = z >= zero and z <= theta[lane + k]",
-        "inside = z >= zero",
+        'inside = b.and_(v.compare(">=", z, least), v.compare("<=", z, top))',
+        'inside = v.compare(">=", z, least)',
         ("test_calibration.py::test_the_gradient_by_hand",),
+    ),
+    "calibration: what the last of a tile alone sees left out": (
+        "kernels/gradients",
+        "for r in range(tile * PIXELS, (tile + 1) * PIXELS):",
+        "for r in range(tile * PIXELS, (tile + 1) * PIXELS - 1):",
+        ("test_calibration.py::test_gradients_equal_their_kernel",),
     ),
     "filter: half the bound": (
         "kernels/events",

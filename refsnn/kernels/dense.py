@@ -25,14 +25,14 @@ PIXELS = 8
 
 def _add_products(v: Vectors, kinds: Any, values: Any, count: int) -> None:
     """Emit the loop over terms; the sums are its registers."""
-    sums, at, weights, row, x, bases, first, offsets, _ = values
+    sums, at, weights, row, x, bases, first, offsets, listed, start, stop, _ = values
     b, place = v.builder, v.place(kinds[0], sums, at)
-    size = v.context.make_array(kinds[7])(v.context, b, offsets).nitems
     base = [b.load(v.element(kinds[5], bases, first, r)) for r in range(count)]
 
     def add_term(i: Any, acc: list[Any]) -> list[Any]:
-        offset = b.load(v.element(kinds[7], offsets, i))
-        begin = b.add(row, b.mul(i, ir.Constant(at.type, LANES)))
+        term = b.zext(b.load(v.element(kinds[8], listed, i)), at.type)
+        offset = b.load(v.element(kinds[7], offsets, term))
+        begin = b.add(row, b.mul(term, ir.Constant(at.type, LANES)))
         weight, after = v.load(v.place(kinds[2], weights, begin), 0), []
         for total, own in zip(acc, base, strict=True):
             value = v.same(b.load(v.element(kinds[4], x, b.add(own, offset))))
@@ -40,12 +40,12 @@ def _add_products(v: Vectors, kinds: Any, values: Any, count: int) -> None:
         return after
 
     begun = [v.load(place, r) for r in range(count)]
-    totals = v.loop(ir.Constant(at.type, 0), size, begun, add_term, rolled=False)
+    totals = v.loop(start, stop, begun, add_term)
     for r, total in enumerate(totals):
         v.store(total, place, r)
 
 
-@operation("aiaiaaiar", _add_products)
+@operation("aiaiaaiaaiir", _add_products)
 def add_products(
     v: Array,
     at: int,
@@ -55,15 +55,19 @@ def add_products(
     bases: Array,
     first: int,
     offsets: Array,
+    listed: Array,
+    start: int,
+    stop: int,
     registers: Registers,
 ) -> None:
     """Add products, each rounded before the sum; a register is a pixel.
 
     Term t of pixel r is the register of weights at ``row + LANES t`` times
-    ``x[bases[first + r] + offsets[t]]``.
+    ``x[bases[first + r] + offsets[t]]``; ``listed[start:stop]`` are the terms.
     """
     sums = v[at : at + width(registers)].reshape(-1, LANES)  # a view
-    for t, offset in enumerate(offsets):
+    for t in listed[start:stop]:
+        offset = offsets[t]
         weight = weights[row + LANES * t : row + LANES * (t + 1)]
         sums += x[bases[first : first + len(registers)] + offset][:, None] * weight
 
@@ -197,6 +201,7 @@ def _convolve(registers, sums, weights, planes, bases, offsets, shared):  # type
     M, pixels, groups, lanes = sums.shape
     v = np.zeros(len(registers) * LANES, dtype=sums.dtype)
     row = offsets.size * LANES
+    listed = np.arange(offsets.size).astype(np.uint32)
     for m in range(M):
         for g in range(groups):
             x = planes[m, g * shared :]
@@ -209,7 +214,8 @@ def _convolve(registers, sums, weights, planes, bases, offsets, shared):  # type
                         for k in range(LANES):
                             v[r * LANES + k] = here[k]
                     add_products(
-                        v, 0, weights, begin, x, bases, first, offsets, registers
+                        *(v, 0, weights, begin, x, bases, first, offsets),
+                        *(listed, 0, listed.size, registers),
                     )
                     for r in range(len(registers)):
                         here = sums[m, first + r, g, some]
