@@ -18,13 +18,14 @@ def versions() -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        refsnn, Python, platform and the numerical libraries.
+        refsnn, Python, platform, processor and the numerical libraries.
     """
     return {
         "refsnn": refsnn.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **{name: version(name) for name in ("numpy", "numba", "h5py")},
+        "processor": processor(),
+        **{name: version(name) for name in ("numpy", "numba", "scipy", "h5py")},
     }
 
 

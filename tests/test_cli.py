@@ -276,6 +276,23 @@ def test_converting_first_gives_the_same_run(refsnn, tmp_path: Path) -> None:
     assert "SNN, T = 4" in refsnn("run", out, *FEW).out
 
 
+def test_a_file_names_images_of_another_data_set(refsnn, tmp_path: Path) -> None:
+    ann = tmp_path / "ann.h5"
+    io.save(dataclasses.replace(io.load_ann(RELU), provenance={"by": "hand"}), ann)
+    how = ("-m", "max-norm", "--set", "samples=40", "-o")
+    for network, more, named in (
+        (RELU, (), None),
+        (ann, ("--data", "digits"), "digits"),
+    ):
+        net = tmp_path / f"{Path(network).stem}-net.h5"
+        said = refsnn("convert", network, *how, net, *more)
+        assert said.code == 0, said.err
+        provenance = io.load_snn(net).provenance
+        assert provenance.get("calibration_data") == named
+        assert ("calibration_data_sha256" in provenance) == bool(named)
+    assert provenance["by"] == "hand"
+
+
 def test_json_goes_to_a_file_whole(refsnn, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     said = refsnn("run", QCFS, "-m", "qcfs", *FEW, "--json", path)

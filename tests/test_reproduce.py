@@ -10,12 +10,15 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from refsnn import datasets
-from refsnn.errors import DataError, OptionError
+from refsnn.errors import DataError, OptionError, RefsnnError
+from refsnn.methods import METHODS
 from refsnn.reproduce import (
     VERDICTS,
     Ours,
@@ -31,6 +34,7 @@ from refsnn.reproduce import (
 )
 from refsnn.reproduce import recorded as kept
 from refsnn.reproduce.claims import decide, decided
+from refsnn.reproduce.executors import executor
 from refsnn.reproduce.facts import (
     COLUMNS,
     Published,
@@ -58,6 +62,7 @@ REPRODUCTION = Reproduction(
             rows={"paper": "P", "method": "QCFS"},
             note="a note",
             errors=(2, 4),
+            propagation=(2,),
         ),
         Run(network="digits_relu", method="rts", steps=(4, 8)),
         Run(
@@ -195,7 +200,9 @@ def test_verdicts(accuracy, ann, reconstruction, verdict) -> None:
     assert verdict in VERDICTS
     if verdict in {"trend", "differs"}:
         assert f"{90 - accuracy:+.2f} points" in got.note
-        assert got.note.endswith("n")
+    parts = got.note.split("; ")
+    assert "n" in parts
+    assert ("the clip" in parts) == bool(reconstruction)  # whatever the verdict
 
 
 def test_the_edge_of_a_tolerance() -> None:
@@ -245,6 +252,34 @@ def test_a_second_t_that_may_be_meant_is_judged_too(root, tmp_path) -> None:
     assert [row["ours"] for row in rows] == [100 * correct[t - 1] / 40 for t in (2, 4)]
     alone = [row for row in answer["rows"] if row["published"] is None]
     assert [row["T"] for row in alone if row["run"] == "qcfs"] == [1]
+
+
+def test_notes_of_a_reconstruction_say_both(root, tmp_path) -> None:
+    """Which T, how many images, and what is reconstructed, whatever the verdict."""
+    (root / "ecl.py").write_text(
+        SMALL.replace("digits_lost", "digits_clip").replace(
+            "steps=(2,)", "steps=(2, 4)"
+        )
+    )
+    write_rows(root, [("P", "ECL", "2", 10.0), ("P", "ECL", "4", 98.0)])
+    text = (root / "published.csv").read_text()
+    (root / "published.csv").write_text(
+        text.replace("2,10.0,s,V,", "2,10.0,s,V,T=2 and the T=4 of another table")
+    )
+    rows = reproduce(root, "ecl", tmp_path / "o", limit=40)["rows"]
+    mine = [row for row in rows if row["method"] == "ECL"]
+    assert [row["verdict"] for row in mine] == [
+        "differs",
+        "differs",
+        "reached by a reconstruction",
+    ]
+    assert [row["note"].count("ours at T = 4; ") for row in mine] == [0, 1, 0]
+    for row in mine:
+        assert "40 of 450 images only; " in row["note"]
+        assert METHODS["ecl"].reconstruction in row["note"]
+    # no row has the trained network's accuracy: it stands alone
+    (trained,) = [r for r in rows if (r["T"], r["network"]) == ("ANN", "digits_clip")]
+    assert trained["verdict"] == "nothing published"
 
 
 def test_a_published_number_changed_by_nine_points(root: Path, tmp_path: Path) -> None:
@@ -304,9 +339,21 @@ def test_an_interrupted_run_goes_on(root: Path, tmp_path: Path, monkeypatch) -> 
     stamps = {path: path.stat().st_mtime_ns for path in done}
     counting(monkeypatch, calls)
     assert result_of(root, out, shard=30) == want
-    # 3 shards of 3 conversions and of 2 trained networks; 50 images of the terms, twice
-    assert len(calls) == 3 * (3 + 2) + 2 * 2
+    # 3 shards of 3 conversions and of 2 trained networks; 50 images of the terms,
+    # twice; what is followed to the loss, which is never split
+    assert len(calls) == 3 * (3 + 2) + 2 * 2 + 1
     assert {path: path.stat().st_mtime_ns for path in done} == stamps
+
+
+def test_a_killed_worker_says_how_to_go_on(monkeypatch) -> None:
+    def breaking(*_: object) -> Future:
+        future: Future = Future()
+        future.set_exception(BrokenProcessPool("killed"))
+        return future
+
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor.submit", breaking)
+    with pytest.raises(RefsnnError, match="finished shards are kept"):
+        list(executor("processes")([None]))
 
 
 KILLED = """
@@ -335,7 +382,7 @@ def test_kill_9_and_resume(root: Path, tmp_path: Path, monkeypatch) -> None:
     counting(monkeypatch, calls)
     assert result_of(root, out, shard=30) == want
     assert calls.count("run") == 3 * 3 - 2
-    assert len(calls) + len(kept_shards) == 3 * (3 + 2) + 2 * 2
+    assert len(calls) + len(kept_shards) == 3 * (3 + 2) + 2 * 2 + 1
     assert {p: p.stat().st_mtime_ns for p in kept_shards} == kept_shards
 
 
@@ -398,8 +445,8 @@ def test_seconds_of_every_run_are_kept_and_never_compared(
     assert all(t["run_seconds"] > 0 and t["convert_seconds"] > 0 for t in took)
     # what was not done again took what it took
     assert reproduce(root, "whole", out, limit=20, shard=9)["took"] == took
-    path = kept.record(root, answer, out)
-    assert "seconds" not in path.read_text()
+    kept.record(root, answer, out)
+    assert from_recorded(root, "whole")["took"] == took
     slow = {**answer, "took": [{**t, "run_seconds": 1e6} for t in took]}
     assert kept.differences(kept.load(root, "whole"), slow, KNOWN) == []
 
@@ -517,6 +564,15 @@ def test_trained_weights_are_a_recorded_network(
     assert "by a band" in kept.unrecorded(recorded, anew)[0]
     anew["runs"][0]["correct"][-1] -= 25
     assert "beyond the band" in kept.differences(recorded, anew, KNOWN)[0]
+    # what no training changes, and everything if a recorded network was run, is equal
+    anew["runs"][0]["correct"][-1] += 25
+    anew["runs"][0]["ann_correct"] += 1
+    (line,) = kept.differences(recorded, anew, KNOWN)
+    assert "/ann_correct: recorded " in line
+    other = json.loads(json.dumps(again))
+    other["runs"][0]["converted_sha256"] = hashes[1]
+    (line,) = kept.differences(recorded, other, KNOWN)
+    assert "/converted_sha256: recorded " in line
     # another declaration does not take the recorded network
     text = TRAINED.replace('"iterations": 3', '"iterations": 2')
     (root / "trained.py").write_text(text)

@@ -355,7 +355,8 @@ def converted(
     Returns
     -------
     SpikingNetwork
-        The network.
+        The network; its provenance names the data set that the method looked at, if
+        that is not the one it was trained on.
     """
     if method is None:
         raise OptionError(
@@ -367,11 +368,15 @@ def converted(
     if T is not None:
         need_steps(T)
     need_fit(ann, method, options=options, max_pool_on_spikes=max_pool)
-    images = None
+    images, more = None, {}
     if needs_images(method, options):
-        images = datasets.load(data_name(ann, data), "train").images
+        name = data_name(ann, data)
+        train = datasets.load(name, "train")
+        images = train.images
+        if name != ann.provenance.get("data"):  # the file says what it was made with
+            more = {"calibration_data": name, "calibration_data_sha256": train.sha256}
     with progress("converting") as report:
-        return convert(
+        snn = convert(
             ann,
             method,
             T=T,
@@ -382,6 +387,7 @@ def converted(
             impl=impl,
             progress=report,
         )
+    return dataclasses.replace(snn, provenance={**snn.provenance, **more})
 
 
 def spiking(

@@ -21,6 +21,19 @@ from refsnn.reproduce.counted import COUNTS
 from refsnn.reproduce.declared import load_declaration
 from refsnn.reproduce.facts import load_tolerances
 
+UNTOLD = {
+    "limit": None,
+    "shard": SHARD,
+    "how": "serial",
+    "scheduler": None,
+    "only": (),
+    "again": False,
+}
+"""How a run is made of which nothing is said."""
+
+NAMES = {name: f"--{name}" for name in UNTOLD} | {"how": "--executor"}
+"""Options by how a run is made."""
+
 Executor = StrEnum("Executor", {name: name for name in EXECUTORS})  # type: ignore[misc]  # made of EXECUTORS
 
 
@@ -99,7 +112,6 @@ def reproduce(
             raise OptionError(where="reproduce", got=got, expected=expected)
         _list(folder)
         return
-    _need_whole(record=record, check=check, recalled=from_recorded, limit=limit)
     how = {
         "limit": limit,
         "shard": shard,
@@ -108,6 +120,7 @@ def reproduce(
         "only": only or (),
         "again": again,
     }
+    _need_whole(record=record, check=check, recalled=from_recorded, how=how)
     wanted = {name: kept.load(folder, name) for name in names or () if check}
     answers, wrong = [], []
     for name in names or declared(folder):
@@ -158,16 +171,22 @@ def _write_report(
 
 
 def _need_whole(
-    *, record: bool, check: bool, recalled: bool, limit: int | None
+    *, record: bool, check: bool, recalled: bool, how: dict[str, Any]
 ) -> None:
     """Refuse to record, compare or recall a part, and to recall what is run."""
     expected = "all images"
-    if (record or check or recalled) and limit is not None:
+    if (record or check or recalled) and how["limit"] is not None:
         got = "--limit with --record, --check or --from-recorded"
         raise OptionError(where="reproduce", got=got, expected=expected)
     if recalled and (record or check):
         expected = "a run, with --record or --check"
         raise OptionError(where="reproduce", got="--from-recorded", expected=expected)
+    if recalled and how != UNTOLD:
+        told = ", ".join(NAMES[key] for key in how if how[key] != UNTOLD[key])
+        expected = "a run: recorded results are judged as they are"
+        raise OptionError(
+            where="reproduce", got=f"--from-recorded with {told}", expected=expected
+        )
 
 
 def _print_check(wrong: list[str] | None, json: str | None) -> None:
@@ -177,7 +196,8 @@ def _print_check(wrong: list[str] | None, json: str | None) -> None:
     for place in wrong:
         common.stderr.print(printable(place), markup=False)
     if json != "-":
-        verdict = f"{len(wrong)} places differ" if wrong else "all integers are equal"
+        equal = "all integers are equal, other numbers within 1e-6"
+        verdict = f"{len(wrong)} places differ" if wrong else equal
         common.show(f"against the recorded results: {verdict}")
     if wrong:
         raise typer.Exit(1)

@@ -384,18 +384,20 @@ def _clipping_and_flooring(
     lines, holds = [], True
     for d in _calibrated(done):
         for T, terms in terms_of(d).items():
-            rest = mean_size(terms, "unevenness") + mean_size(terms, "gating")
-            pair = mean_size(terms, "clipping"), mean_size(terms, "quantisation")
-            head = dict([next(iter(terms["populations"].items()))])
-            first = mean_size({**terms, "populations": head}, "unevenness")
-            holds = holds and rest == 0
+            sizes = ("clipping", "flooring", "quantisation", "unevenness")
+            clipping, flooring, shifted, rest = (mean_size(terms, s) for s in sizes)
+            name, head = next(iter(terms["populations"].items()))
+            even = mean_size({**terms, "populations": {name: head}}, "unevenness")
+            moved = not d.run.method.startswith(STILL)
+            holds = holds and (moved or even == 0)
             lines.append(
-                f"{d.run.label}, T = {T}: clipping {pair[0]:.4f}, flooring "
-                f"{pair[1]:.4f}, left over {rest:.4f} spikes a neuron (in the first "
-                f"population {first:.4f})"
+                f"{d.run.label}, T = {T}: left over in {name} {even:.4f}"
+                f"{', whose v(0) is moved' if moved else ''}, in all {rest:.4f} spikes "
+                f"a neuron beside clipping {clipping:.4f}, flooring {flooring:.4f} "
+                f"({shifted:.4f} with the shift)"
             )
-    exact = "what is left over is unevenness, and with it the sum is exact"
-    return holds, f"{exact}; {'; '.join(lines)}"
+    local = "input arrives evenly in the first population alone: there it is local"
+    return holds, f"{local}; {'; '.join(lines)}"
 
 
 @_decides("CAL-3")
@@ -452,6 +454,10 @@ def _vgg16(done: Sequence[Done], known: Tolerances, claim: str) -> tuple[bool, s
         f"T = {best.T}: {accuracies[0]:.2f} to {accuracies[1]:.2f} %, {gained:.2f}"
     )
     return gained >= _percentage(claim) - known.s(best.T), evidence
+
+
+STILL = ("calib-none", "calib-light")
+"""Methods of calibration that leave v(0) where it is."""
 
 
 def _calibrated(done: Sequence[Done]) -> list[Done]:

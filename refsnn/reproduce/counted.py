@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,17 @@ COUNTS = ("parameters", "macs", "neurons")
 COLUMNS = ["arch", "classes", "size", *COUNTS, "source"]
 
 
-def count_all(wanted: Sequence[Counted]) -> list[dict[str, Any]]:
+def count_all(
+    wanted: Sequence[Counted], progress: Callable[[int, int], None] | None = None
+) -> list[dict[str, Any]]:
     """Count architectures, and run one generated image where it is asked for.
 
     Parameters
     ----------
     wanted : sequence of Counted
         The architectures.
+    progress : callable, optional
+        Told how many of how many are counted.
 
     Returns
     -------
@@ -46,7 +50,12 @@ def count_all(wanted: Sequence[Counted]) -> list[dict[str, Any]]:
         Integers of each: ``parameters``, ``macs`` and ``neurons``; of those that were
         run ``spikes`` at every step, and ``measured``: ``seconds``, ``peak_bytes``.
     """
-    return [_counted(c) for c in wanted]
+    found = []
+    for count, one in enumerate(wanted, start=1):
+        found.append(_counted(one))
+        if progress:
+            progress(count, len(wanted))
+    return found
 
 
 def _counted(c: Counted) -> dict[str, Any]:

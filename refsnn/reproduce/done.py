@@ -166,6 +166,37 @@ class Done:
                 table["crosses_at"] = over[0] if over else None
         return tables
 
+    def energy_by_layer(self) -> dict[str, dict[str, float]]:
+        """Split the energies of all steps among the populations.
+
+        Returns
+        -------
+        dict of str to dict of str to float
+            pJ by population and table, of the operations that its spikes cause and the
+            updates of its neurons; those of the analog first layer, computed once, by
+            the name ``""``. They add up to the last ``snn_pJ`` of :meth:`energy`, but
+            for rounding. Nothing if the networks' counts were not recorded.
+        """
+        if self.counts is None:
+            return {}
+        seen = self.found["observing"].get("synops", {})
+        none, split = np.zeros(self.T, dtype=np.int64), {}
+        parts = {
+            name: (p["synops"], self.counts["neurons"][name], seen.get(name, ()), 0)
+            for name, p in self.found["populations"].items()
+        }
+        parts[""] = (none, 0, (), self.counts["first_layer_macs"])
+        for name, (synops, neurons, observed, macs) in parts.items():
+            tables = energies(
+                np.array(synops, dtype=np.int64),
+                observed=np.array(observed, dtype=np.int64),
+                neurons=self.images * neurons,
+                first_layer_macs=self.images * macs,
+                ann_macs=None,
+            )
+            split[name] = {key: table["snn_pJ"][-1] for key, table in tables.items()}
+        return split
+
 
 def done_of(
     declaration: Reproduction, result: Mapping[str, Any], of: int | None = None

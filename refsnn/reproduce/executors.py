@@ -5,11 +5,12 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from refsnn.errors import OptionError
+from refsnn.errors import OptionError, RefsnnError
 from refsnn.reproduce.jobs import Shard, do
 from refsnn.run import processors
 
@@ -45,11 +46,24 @@ def processes(todo: list[Shard]) -> Iterator[str]:
     ------
     str
         The file of every shard, when it is done.
+
+    Raises
+    ------
+    RefsnnError
+        If one of them is killed.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processors(), mp_context=context) as pool:
         for future in as_completed([pool.submit(do, shard) for shard in todo]):
-            yield future.result()
+            try:
+                yield future.result()
+            except BrokenProcessPool as error:
+                raise RefsnnError(
+                    where="executor processes",
+                    got="a process that was killed, or ran out of memory",
+                    expected="all of them to live",
+                    do="Type the same command again: finished shards are kept.",
+                ) from error
 
 
 def dask(todo: list[Shard], scheduler: str | None) -> Iterator[str]:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache, reduce
 from pathlib import Path
 from typing import Any
@@ -189,6 +189,7 @@ def converted(
     ann_file: Path | None = None,
     *,
     again: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
     """Convert a network, or find it converted.
 
@@ -208,6 +209,8 @@ def converted(
         The trained network; by default found by its name.
     again : bool
         Whether weights are trained again where a recorded network has them.
+    progress : callable, optional
+        Told how much of how much of the conversion is done.
 
     Returns
     -------
@@ -237,7 +240,8 @@ def converted(
         clock = time.perf_counter()
         net.parent.mkdir(parents=True, exist_ok=True)
         images = train.images if train else None
-        snn = convert(ann, run.method, T=T, images=images, options=options)
+        how: dict[str, Any] = {"options": options, "progress": progress}
+        snn = convert(ann, run.method, T=T, images=images, **how)
         _keep_seconds(net, time.perf_counter() - clock)
         io.save(snn, net, force=True)
     return Conversion(

@@ -61,6 +61,7 @@ def _arithmetic(row: dict[str, str]) -> tuple[str, str]:
         wanted.append((said[1], joule * 1e3))
     if not wanted:
         return "not run", f"{note}; counting them needs {row['dataset']}"
+    note += "; the product alone, the operations were not counted"
     agree = all(_has_digits(got, text) for text, got in wanted)
     return "reproduced" if agree else "differs", note
 

@@ -72,6 +72,7 @@ def page(root: Path, answers: Sequence[dict[str, Any]]) -> str:
         tolerances=load_tolerances(root),
         tones=TONES,
         count_names=COUNTS,
+        case_names=CASES,
         versions=versions(),
     )
 
@@ -88,6 +89,7 @@ class _Section:
     figures: list[tuple[str, str]]  # SVG, caption
     energies: list[dict[str, Any]]
     layers: list[dict[str, Any]]
+    cases: list[dict[str, Any]]
     hashes: dict[str, str]
 
 
@@ -122,6 +124,7 @@ def _section(root: Path, answer: dict[str, Any]) -> _Section:
             if d.counts
         ],
         layers=[_layers(d) for d in done],
+        cases=[_cases(d, e) for d in done for e in d.errors],
         hashes={d.run.network: d.found["sha256"] for d in done},
     )
 
@@ -130,11 +133,12 @@ def _runs(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Gather what no published row stands beside, a line for each run."""
     runs: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
-        empty: dict[str, Any] = {"trained": None, "accuracies": {}, "mark": ""}
+        empty: dict[str, Any] = {"trained": None, "accuracies": {}, "marks": []}
         empty["missing"] = True
         place = (row["run"], row["network"])
         mine = runs.setdefault(place, {"label": place[0], "network": place[1], **empty})
-        mine["mark"] = row["mark"] or mine["mark"]
+        if row["mark"] and row["mark"] not in mine["marks"]:
+            mine["marks"].append(row["mark"])
         mine["missing"] &= row["verdict"] == "not run"
         if row["T"] == "ANN":
             mine["trained"] = row["ours"]
@@ -167,11 +171,12 @@ def _figures(
 ) -> list[tuple[str, str]]:
     """Draw everything about the runs on one network."""
     first = done[0]
-    trained = _percent(first)
+    trained, points = _percent(first), _published(done, rows)
+    crosses = "; crosses are published" if points else ""
     figures = [
         (
-            plotting.beside_published(_curves(done), _published(done, rows), trained),
-            f"Accuracy against T on {network}; crosses are published",
+            plotting.beside_published(_curves(done), points, trained),
+            f"Accuracy against T on {network}{crosses}",
         )
     ]
     figures += _error_figures(network, done)
@@ -315,18 +320,32 @@ def _energies(d: Done) -> dict[str, Any]:
 
 
 def _layers(d: Done) -> dict[str, Any]:
-    """Lay out spikes and synaptic operations of every population up to some T."""
-    marks = _marks(d)
+    """Lay out what every population did up to some T, and the energy of all steps."""
+    marks, energies = _marks(d), d.energy_by_layer()
+    rows = [
+        {
+            "name": name,
+            "spikes": [sum(_both(p, t)) / d.images for t in marks],
+            "synops": [sum(p["synops"][:t]) / d.images for t in marks],
+        }
+        for name, p in d.found["populations"].items()
+    ]
+    if energies:
+        rows.insert(0, {"name": "", "spikes": [], "synops": []})
+    for row in rows:
+        spent = energies.get(row["name"], {}).values()
+        row["energies"] = [pJ / d.images / 1e6 for pJ in spent]
+    return {"title": _title(d), "marks": marks, "rows": rows, "T": d.T}
+
+
+def _cases(d: Done, errors: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay out the shares of the unevenness cases in every population."""
+    of = f"{d.run.label} at T = {errors['T']} on {d.run.network}"
     return {
-        "title": _title(d),
-        "marks": marks,
+        "title": f"{of}, {errors['images']} images, target {errors['target']}",
         "rows": [
-            {
-                "name": name,
-                "spikes": [sum(_both(p, t)) / d.images for t in marks],
-                "synops": [sum(p["synops"][:t]) / d.images for t in marks],
-            }
-            for name, p in d.found["populations"].items()
+            (name, [100 * p["cases"][case] / p["neurons"] for case in CASES])
+            for name, p in errors["populations"].items()
         ],
     }
 

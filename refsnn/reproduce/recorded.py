@@ -20,8 +20,11 @@ from refsnn.reproduce.verdicts import tolerance
 KEPT = ("name", "data", "runs", "counted")
 """What is recorded of a result."""
 
-UNEQUAL = {"measured"}
+UNEQUAL = {"measured", "took"}
 """Keys of what two runs need not agree in: seconds and memory."""
+
+UNTRAINED = ("sha256", "ann_correct", "counts")
+"""Keys of a run that no training of weights changes."""
 
 CLOSE = 1e-6
 """Relative difference within which numbers that are not integers are equal: sums of
@@ -77,10 +80,13 @@ def record(root: Path, answer: dict[str, Any], out: Path) -> Path:
     path = path_of(root, answer["name"])
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {key: answer[key] for key in KEPT if answer.get(key)}
+    took = {"took": answer["took"]} if answer.get("took") else {}
     if answer.get("only") and path.is_file():
-        kept["runs"] = _joined(load(root, answer["name"]), kept)
+        before = load(root, answer["name"])
+        kept["runs"] = _joined(before, kept, "runs")
+        took = {"took": _joined(before, {**kept, **took}, "took")}
     _keep_networks(root, answer, out)
-    text = json.dumps(kept, indent=1, sort_keys=True) + "\n"
+    text = json.dumps({**kept, **took}, indent=1, sort_keys=True) + "\n"
     io.write_atomically(path, text.encode())
     return path
 
@@ -108,14 +114,17 @@ def need_results(answer: dict[str, Any]) -> None:
         )
 
 
-def _joined(before: dict[str, Any], kept: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what is recorded of other runs, and the new ones."""
+def _joined(
+    before: dict[str, Any], kept: dict[str, Any], key: str
+) -> list[dict[str, Any]]:
+    """Return what is recorded under a key of other runs, and of the new ones."""
     if json.loads(json.dumps(kept["data"])) != before["data"]:
         got, expected = "results of other images", "those of the recorded runs"
         raise DataError(where=kept["name"], got=got, expected=expected)
-    new = {str(identity(run)) for run in json.loads(json.dumps(kept["runs"]))}
-    others = [run for run in before["runs"] if str(identity(run)) not in new]
-    return sorted([*others, *kept["runs"]], key=lambda run: [*map(str, identity(run))])
+    mine = json.loads(json.dumps(kept.get(key, [])))
+    new = {str(identity(run)) for run in mine}
+    others = [run for run in before.get(key, []) if str(identity(run)) not in new]
+    return sorted([*others, *mine], key=lambda run: [*map(str, identity(run))])
 
 
 def _keep_networks(root: Path, answer: dict[str, Any], out: Path) -> None:
@@ -231,7 +240,9 @@ def differences(
             if not answer.get("only"):
                 found.append(f"{path}: recorded {what}, now none")
             continue
-        if trained_again(run, now):
+        if trained_again(run, now, answer):
+            both = ({key: r.get(key) for key in UNTRAINED} for r in (run, now))
+            found += _walk(path, *both)
             found += _beyond_band(path, run, now, kept["data"]["images"], known)
             continue
         lacking = [key for key in LATER if key not in run]
@@ -239,21 +250,30 @@ def differences(
     return found
 
 
-def trained_again(run: dict[str, Any], now: dict[str, Any]) -> bool:
+def trained_again(
+    run: dict[str, Any], now: dict[str, Any], answer: dict[str, Any]
+) -> bool:
     """Say whether a run's weights were trained anew, to others than the recorded ones.
 
     Parameters
     ----------
     run, now : dict
         The recorded run and the new one.
+    answer : dict
+        The re-run, which says what conversions took: none of a recorded network.
 
     Returns
     -------
     bool
-        Whether the method trains and the networks differ.
+        Whether the method trains, the networks differ, and none was recorded.
     """
     other = run["converted_sha256"] != now["converted_sha256"]
-    return other and METHODS[run["method"]].trains
+    found = [
+        took["convert_seconds"] is None
+        for took in json.loads(json.dumps(answer.get("took", [])))
+        if identity(took) == identity(run)
+    ]
+    return other and METHODS[run["method"]].trains and not any(found)
 
 
 def _beyond_band(
@@ -292,7 +312,7 @@ def unrecorded(kept: dict[str, Any], answer: dict[str, Any]) -> list[str]:
         mine = there.get(str(identity(json.loads(json.dumps(run)))))
         parts = [key for key in LATER if mine is not None and key not in mine]
         what = f"{run['network']} {run['method']} {run['set']} T = {run['T']}"
-        if mine is not None and trained_again(mine, run):
+        if mine is not None and trained_again(mine, run, answer):
             lines.append(f"trained again, compared by a band: {what}")
         elif mine is None or parts:
             lines.append(f"not recorded: {', '.join(parts) or 'the run'} of {what}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from refsnn import io
-from refsnn.environment import versions
+from refsnn.environment import processor, versions
 from refsnn.errors import DataError, OptionError, RefsnnError
 from refsnn.layers import BatchNorm
 from refsnn.network import Network, SpikingNetwork
@@ -26,6 +26,9 @@ from refsnn.reproduce.rows import layout, rows_of, table
 
 SHARD = 500
 """Images in a shard, unless told."""
+
+SUMS = {"propagation"}
+"""Work whose sums are not of integers: it is never split."""
 
 LOOKED_AT = 50
 """Images whose error terms are taken apart, and whose errors are followed."""
@@ -68,7 +71,8 @@ def reproduce(
     again : bool
         Whether weights are trained again where a recorded network has them.
     progress : callable, optional
-        Told how many shards of how many are done.
+        Told how much of how much is done: of a conversion that takes long, then of the
+        shards; of architectures that are counted.
 
     Returns
     -------
@@ -85,7 +89,7 @@ def reproduce(
     work = executor(how, scheduler)
     declaration = load_declaration(root, name)
     _refuse_unmatched(declaration, only)
-    make = partial(jobs.converted, root, out, again=again)
+    make = partial(jobs.converted, root, out, again=again, progress=progress)
     result, missing, of, shards = _run(
         make, declaration, only, out, limit, shard, work, progress
     )
@@ -194,7 +198,7 @@ def from_recorded(root: Path, name: str) -> dict[str, Any]:
                 missing[number] = f"not recorded; run it: refsnn reproduce {name}"
             except DataError as error:
                 missing[number] = str(error)
-    kept = {key: result[key] for key in recorded.KEPT if key in result}
+    kept = {key: result[key] for key in (*recorded.KEPT, "took") if key in result}
     if declaration.counted and not there:
         missing[0] = f"not recorded; run it: refsnn reproduce {name}"
     return judged(root, name, kept, missing)
@@ -224,7 +228,7 @@ def _run(
     missing: dict[int, str] = {}
     conversions = []
     if declaration.counted:
-        counted = count_all(declaration.counted)
+        counted = count_all(declaration.counted, progress)
         return {"data": {}, "runs": [], "counted": counted}, {}, 0, 0
     try:
         of = len(jobs.kept(declaration.data))
@@ -285,7 +289,10 @@ def _plan(
             what=what,
             conversion=c,
             T=T,
-            shards=jobs.shards(what, c, T, declaration.data, count, size, out),
+            shards=jobs.shards(
+                *(what, c, T, declaration.data, count),
+                *(count if what in SUMS else size, out),
+            ),
         )
         for what, T, count in wanted
     ]
@@ -344,6 +351,7 @@ def _took(planned: list[_Planned]) -> list[dict[str, Any]]:
             "T": p.conversion.T,
             "convert_seconds": p.conversion.seconds,
             "run_seconds": jobs.seconds(p.shards),
+            "processor": processor(),
         }
         for p in planned
         if p.what == "run"

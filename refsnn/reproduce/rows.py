@@ -47,17 +47,19 @@ def rows_of(
         for p in published
         if run.rows and p.matches(run.rows) and p.confidence in TRUSTED
     ]
-    ann = next((p.accuracy for p in rows if p.T == "ANN"), None)
+    trained = {(p.paper, p.table): p.accuracy for p in rows if p.T == "ANN"}
     ours = _results(run, done)
     judged = []
     for row, T in ((p, T) for p in rows for T in p.steps):
         if T in ours:
             mine = ours[T]
             if T != row.T:
-                mine = dataclasses.replace(mine, note=f"ours at T = {T}; {mine.note}")
-            judged.append(judge(row, mine, ann, known))
+                note = "; ".join(filter(None, (f"ours at T = {T}", mine.note)))
+                mine = dataclasses.replace(mine, note=note)
+            judged.append(judge(row, mine, trained.get((row.paper, row.table)), known))
         elif T == row.T:
-            note = missing or f"T = {row.T} is not among the steps that are run"
+            steps = ", ".join(map(str, run.steps))
+            note = missing or f"the declaration runs T = {steps}; add T to its steps"
             judged.append(
                 Judged(published=row, ours=None, verdict="not run", note=note)
             )
@@ -70,9 +72,11 @@ def _results(run: Run, done: list[Done]) -> dict[str, Ours]:
     for d in done:
         ours["ANN"] = _ours(d, d.correct())
         for T in d.steps:
+            mine = _ours(d, d.correct(T))
             ours[str(T)] = dataclasses.replace(
-                _ours(d, d.correct(T)),
+                mine,
                 reconstruction=METHODS[run.method].reconstruction,
+                note="; ".join(filter(None, (mine.note, _ahead(d)))),
             )
     return ours
 
@@ -87,10 +91,10 @@ def _beyond(
             published=_unpublished(run, T),
             ours=mine,
             verdict="nothing published",
-            note=mine.reconstruction,
+            note="; ".join(filter(None, (mine.note, mine.reconstruction))),
         )
         for T, mine in ours.items()
-        if T not in covered and (T != "ANN" or not rows)
+        if T not in covered
     ]
     if missing and not rows:
         judged += [
@@ -118,6 +122,12 @@ def _ours(d: Done, correct: int) -> Ours:
 def _of(d: Done) -> str:
     """Say how many images a result is of, if not of all."""
     return "" if d.images == d.of else f"{d.images} of {d.of} images only"
+
+
+def _ahead(d: Done) -> str:
+    """Say how many steps stand before the T of a result."""
+    tau = (d.counts or {}).get("tau", 0)
+    return f"T behind {tau} observing steps: {tau} + T in all" if tau else ""
 
 
 def _unpublished(run: Run, T: str) -> Published:

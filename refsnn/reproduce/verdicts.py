@@ -134,30 +134,25 @@ def judge(row: Published, ours: Ours, ann: float | None, known: Tolerances) -> J
     allowed = tolerance(row.accuracy, ours.accuracy, ours.images, T, known)
     lost = None if ann is None or T is None else ann - row.accuracy
     gap = ours.accuracy - row.accuracy
-    note = ours.note
+    rebuilt = ours.reconstruction if T is not None else ""
+    notes = [ours.note, rebuilt]
     if abs(gap) <= allowed:
-        verdict = "reproduced"
-        if ours.reconstruction and T is not None:
-            verdict, note = "reached by a reconstruction", ours.reconstruction
-    elif lost is not None and abs(ours.loss - lost) <= allowed:
-        verdict = "trend"
+        verdict = "reached by a reconstruction" if rebuilt else "reproduced"
     else:
-        verdict = "differs"
-    if verdict in {"trend", "differs"}:
-        note = _reason(row, ours, ann, lost, note)
+        near = lost is not None and abs(ours.loss - lost) <= allowed
+        verdict = "trend" if near else "differs"
+        notes.insert(0, _reason(row, ours, ann, lost))
     return Judged(
         published=row,
         ours=ours,
         verdict=verdict,
         tolerance=allowed,
         loss_published=lost,
-        note=note,
+        note="; ".join(filter(None, notes)),
     )
 
 
-def _reason(
-    row: Published, ours: Ours, ann: float | None, lost: float | None, note: str
-) -> str:
+def _reason(row: Published, ours: Ours, ann: float | None, lost: float | None) -> str:
     """Say by how much numbers differ, and which part of it the trained networks do."""
     gap = ours.accuracy - row.accuracy
     parts = [f"{gap:+.2f} points"]
@@ -166,4 +161,4 @@ def _reason(
         parts.append(f"the trained network's own difference is {trained:+.2f}")
     if lost is not None:
         parts.append(f"conversion loses {ours.loss:.2f}, published {lost:.2f}")
-    return "; ".join([*parts, note] if note else parts)
+    return "; ".join(parts)
