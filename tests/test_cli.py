@@ -327,6 +327,10 @@ def test_info_of_a_converted_network(refsnn, tmp_path: Path) -> None:
 UNUSABLE = {
     "no such file": (("run", "no.h5", "-T", "1", "-m", "qcfs"), "no such file"),
     "a folder": (("info", "."), "a folder"),
+    "recalled runs": (
+        ("reproduce", "digits", "--from-recorded", "--only", "a/b", "--executor=dask"),
+        "got --from-recorded with --executor, --only; expected a run",
+    ),
     "images": (
         ("info", WEIGHTS / "digits_test.h5"),
         "got labelled images; expected a network",

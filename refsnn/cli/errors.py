@@ -116,10 +116,12 @@ def _propagation(
     title = f"Errors of {network.name}, {network.method}, T = {T}: means over images"
     common.table(title, ("", *keys), rows)
     common.show("")
+    times = answer["looseness"]
+    loose = "" if times is None else f", {times:.3g} times the second"
     common.show(
         f"loss {answer['loss']:.4g}, change measured {answer['measured']:.4g}, first "
         f"order {answer['first']:.4g}, second {answer['second']:.4g}, bound "
-        f"{answer['bound']:.4g}"
+        f"{answer['bound']:.4g}{loose}"
     )
     common.show(
         "local, error: mean sizes in theta; first: g c; second: c H c / 2 of a "

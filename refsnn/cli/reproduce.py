@@ -13,6 +13,7 @@ import typer
 
 from refsnn.cli import arguments, common
 from refsnn.errors import OptionError, printable
+from refsnn.io import write_atomically
 from refsnn.reproduce import EXECUTORS, SHARD, VERDICTS, declared, default_root
 from refsnn.reproduce import from_recorded as recalled
 from refsnn.reproduce import recorded as kept
@@ -47,7 +48,9 @@ def reproduce(
     ] = None,
     out: Annotated[
         Path,
-        typer.Option("--out", help="Results, and finished shards, which are kept."),
+        typer.Option(
+            "--out", help="Results, figures, and finished shards, which are kept."
+        ),
     ] = Path("reproduced"),
     check: Annotated[
         bool,
@@ -153,9 +156,15 @@ def _list(folder: Path) -> None:
 
 
 def _made(out: Path, how: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
-    """Run a reproduction, with a bar."""
+    """Run a reproduction, with a bar, and draw its figures."""
     with common.progress(name) as told:
-        return reproduced(folder, name, out, **how, progress=told)
+        answer = reproduced(folder, name, out, **how, progress=told)
+    from refsnn.reproduce import page  # noqa: PLC0415 - matplotlib takes a second
+
+    with common.progress(f"figures of {name}"):
+        for stem, svg in page.figures(folder, answer).items():
+            write_atomically(out / f"{name}-{stem}.svg", svg.encode())
+    return answer
 
 
 def _write_report(

@@ -86,7 +86,7 @@ class _Section:
     steps: list[int]
     runs: list[dict[str, Any]]
     notes: list[str]
-    figures: list[tuple[str, str]]  # SVG, caption
+    figures: list[tuple[str, str, str]]  # name, SVG, caption
     energies: list[dict[str, Any]]
     layers: list[dict[str, Any]]
     cases: list[dict[str, Any]]
@@ -98,12 +98,6 @@ def _section(root: Path, answer: dict[str, Any]) -> _Section:
     declaration = load_declaration(root, answer["name"])
     done = done_of(declaration, answer)
     took = {str(identity(run)): run for run in answer.get("took", ())}
-    by_network: dict[str, list[Done]] = {}
-    for d in done:
-        by_network.setdefault(d.run.network, []).append(d)
-    figures: list[tuple[str, str]] = []
-    for network, some in by_network.items():
-        figures += _figures(network, some, answer["rows"])
     notes = list(dict.fromkeys(row["note"] for row in answer["rows"] if row["note"]))
     rows = [
         {**row, "mark": notes.index(row["note"]) + 1 if row["note"] else ""}
@@ -117,7 +111,7 @@ def _section(root: Path, answer: dict[str, Any]) -> _Section:
         steps=sorted(steps),
         runs=_runs(alone),
         notes=notes,
-        figures=figures,
+        figures=_drawn(done, answer["rows"]),
         energies=[
             {**_energies(d), "took": took.get(str(identity(d.found)))}
             for d in done
@@ -166,15 +160,49 @@ def _claims(root: Path, answers: Sequence[dict[str, Any]]) -> list[dict[str, Any
     return rows
 
 
+def figures(root: Path, answer: dict[str, Any]) -> dict[str, str]:
+    """Draw the figures of a reproduction.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the reproductions.
+    answer : dict
+        What :func:`refsnn.reproduce.reproduce` returned.
+
+    Returns
+    -------
+    dict of str to str
+        SVG by name: the network and what is shown.
+    """
+    done = done_of(load_declaration(root, answer["name"]), answer)
+    return {name: svg for name, svg, _ in _drawn(done, answer["rows"])}
+
+
+def _drawn(
+    done: Sequence[Done], rows: Sequence[dict[str, Any]]
+) -> list[tuple[str, str, str]]:
+    """Draw everything about some runs, network by network."""
+    by_network: dict[str, list[Done]] = {}
+    for d in done:
+        by_network.setdefault(d.run.network, []).append(d)
+    return [
+        (f"{network}-{kind}", plotting.svg(figure), caption)
+        for network, some in by_network.items()
+        for kind, figure, caption in _figures(network, some, rows)
+    ]
+
+
 def _figures(
     network: str, done: Sequence[Done], rows: Sequence[dict[str, Any]]
-) -> list[tuple[str, str]]:
+) -> list[tuple[str, Any, str]]:
     """Draw everything about the runs on one network."""
     first = done[0]
     trained, points = _percent(first), _published(done, rows)
     crosses = "; crosses are published" if points else ""
     figures = [
         (
+            "accuracy",
             plotting.beside_published(_curves(done), points, trained),
             f"Accuracy against T on {network}{crosses}",
         )
@@ -187,8 +215,9 @@ def _figures(
             point = (ann_pJ / counted[0].images / 1e6, trained)
             curves = _curves(counted, energy=name)
             figure = plotting.energy_against_accuracy(curves, point, name)
-            figures.append((figure, f"Energy against accuracy on {network}, {name}"))
-    return [(plotting.svg(figure), caption) for figure, caption in figures]
+            caption = f"Energy against accuracy on {network}, {name}"
+            figures.append((f"energy-{name}", figure, caption))
+    return figures
 
 
 def _percent(d: Done, T: int | None = None) -> float:
@@ -228,7 +257,7 @@ def _published(
     return points
 
 
-def _error_figures(network: str, done: Sequence[Done]) -> list[tuple[Any, str]]:
+def _error_figures(network: str, done: Sequence[Done]) -> list[tuple[str, Any, str]]:
     """Draw error terms and unevenness cases of every run, at its largest T."""
     last = {
         d.run.label: max(
@@ -252,9 +281,11 @@ def _error_figures(network: str, done: Sequence[Done]) -> list[tuple[Any, str]]:
     target = {e["target"] for e in last.values()}
     images = {e["images"] for e in last.values()}
     of = f"{network}, {images.pop()} images, target {', '.join(sorted(target))}"
+    sizes = plotting.parts_of(terms, "mean size, spikes a neuron")
+    shares = plotting.parts_of(cases, "% of neurons")
     return [
-        (plotting.parts_of(terms, "mean size, spikes a neuron"), f"Error terms: {of}"),
-        (plotting.parts_of(cases, "% of neurons"), f"Unevenness cases: {of}"),
+        ("terms", sizes, f"Error terms: {of}"),
+        ("cases", shares, f"Unevenness cases: {of}"),
     ]
 
 
