@@ -361,8 +361,8 @@ def resolve(
         where=f"spiking network {snn.name}, mode exact on {held}, T = {T}",
         got=certificate.why_not,
         expected=f"{ACCUMULATORS[held].bits} bits or fewer in every population",
-        do=f"Snap the network for {held} (refsnn convert --snap {held}), or run it in "
-        "mode ordered.",
+        do=f"Snap the network for {held} (refsnn convert --snap {held} -T {T}), or run "
+        "it in mode ordered.",
     )
 
 

@@ -453,6 +453,41 @@ def test_convert_replaces_only_when_told(refsnn, tmp_path: Path) -> None:
     assert out.read_bytes() == first
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("convert", RELU, "-m", "opi", "-o", "x.h5"),
+        ("run", RELU, *FEW, "-m", "opi", "--json", "x.json"),
+        ("run", RELU, *FEW, "-m", "opi", "--report", "page"),
+        ("reproduce", "digits", "--out", "there/results"),
+    ],
+)
+def test_folders_without_permission_are_refused_first(
+    refsnn, tmp_path: Path, monkeypatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    real = os.access  # which lets root write anywhere
+    monkeypatch.setattr(
+        "os.access", lambda path, how, **k: not how & os.W_OK and real(path, how, **k)
+    )
+    said = refsnn(*command)
+    assert said.code == 2
+    assert "without permission to write" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_steps_than_certified_are_told(refsnn, tmp_path: Path) -> None:
+    net = tmp_path / "net.h5"
+    said = refsnn("run", QCFS, "-m", "qcfs", "-T", "1100", "--limit", "2")
+    assert "certificate is for T = 1024, not 1100" in said.err
+    assert "convert -T 1100" in said.err
+    assert refsnn("convert", QCFS, "-m", "qcfs", "-T", "1100", "-o", net).code == 0
+    certificate = io.load_snn(net).certificate
+    assert (certificate["T"], io.load_snn(net).mode) == (1100, "exact")
+    said = refsnn("run", net, "-T", "1100", "--limit", "2")
+    assert "not exact" not in said.err
+
+
 def test_a_missing_split_is_never_replaced(
     refsnn,
     tmp_path: Path,

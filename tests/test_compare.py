@@ -521,7 +521,34 @@ def test_faults_of_the_image_say_what_to_check(grid: bool, said: str) -> None:
     assert said in found.why
     assert found.why in str(found)
     later = {**golden_spikes(golden), "act4": dark["act4"]}
-    assert not explain(golden, later, snn).why
+    why = explain(golden, later, snn).why
+    assert why.startswith("act4 differs first, where all spikes that it sees are right")
+
+
+def test_fewer_samples_are_said_to_be_fewer() -> None:
+    few = {name: s[:, :3] for name, s in WANT.items()}
+    found = explain(GOLDEN, few, SNN)
+    assert str(found).endswith(
+        "3 samples in place of 5: record as many (trace --samples 3)"
+    )
+    other = {name: s[:4, :3] for name, s in WANT.items()}
+    assert "samples" not in str(explain(GOLDEN, other, SNN))
+
+
+def test_a_tie_in_fixed_point_is_said_to_be_one() -> None:
+    fixed = Fixed(format="Q3.4", accumulator=16, overflow="error")
+    golden = record(SNN, IMAGES, T, membranes=True, fixed=fixed)
+    act3 = golden.populations["act3"]
+    ties = np.argwhere((act3.v == 0) & (act3.spikes == 1))
+    other = golden_spikes(golden)
+    other["act3"] = other["act3"].copy()
+    other["act3"][tuple(ties[0])] = 0
+    why = explain(golden, other, SNN)
+    assert "equals the threshold where spikes first differ" in why.why
+    off = np.argwhere((act3.v != 0) & (act3.spikes == 1))
+    other["act3"] = act3.spikes.copy()
+    other["act3"][tuple(off[0])] = 0
+    assert "equals" not in explain(golden, other, SNN).why
 
 
 def golden_spikes(golden) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -414,6 +415,8 @@ def test_adapters_that_break(wrong, reason: str) -> None:
     score = judge(wrong, vector("bias"))
     assert score.status == "failed"
     assert reason in score.reason
+    raised = "Error" in reason  # by the adapter: where in it
+    assert bool(re.search(r"test_conformance\.py:\d+\)$", score.reason)) == raised
 
 
 def test_capabilities_choose_the_vectors() -> None:

@@ -294,3 +294,15 @@ def test_images_are_normalised_in_float64_and_rounded_once() -> None:
         ann.preprocess(pixels.astype(np.int64))
     with pytest.raises(ShapeError, match=r"\(B, 2, 8, 8\)"):
         ann.preprocess(pixels[:, :1])
+
+
+def test_masks_of_other_populations_or_shapes_are_refused() -> None:
+    snn = dual_net(2)
+    x = snn.preprocess(images(2, 4))
+    name, shape = snn.hidden[0].name, snn.hidden[0].shape
+    every = {name: np.ones((4, *shape), dtype=bool)}
+    assert same(run_snn(snn, x, 3, masks=every).logits, run_snn(snn, x, 3).logits)
+    with pytest.raises(OptionError, match="got other; expected some of"):
+        run_snn(snn, x, 3, masks={"other": every[name]})
+    with pytest.raises(ShapeError, match=f"masks of {name}"):
+        run_snn(snn, x, 3, masks={name: every[name][:3]})

@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 
 from refsnn import datasets, io
+from refsnn.arithmetic import Arithmetic
 from refsnn.cli import arguments
 from refsnn.convert import convert, need_fit, needs_images, parse_options
 from refsnn.datasets import Images
@@ -110,12 +111,7 @@ def need_report_folder(folder: Path | None) -> None:
         The folder; it is made when the report is written. A file ``report.html`` in it
         is replaced only if it is such a report.
     """
-    if folder is None:
-        return
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise OptionError(where=str(there), got="a file", expected="a folder")
-    if there != folder:
+    if folder is None or not need_folder(folder):
         return
     page = folder / PAGE
     io.need_target(page, force=True)
@@ -123,6 +119,47 @@ def need_report_folder(folder: Path | None) -> None:
         got = "a page that is no report of refsnn"
         raise OptionError(where=str(page), got=got, expected="another folder")
     need_json_target(str(folder / RESULT))
+
+
+def say_if_not_exact(snn: SpikingNetwork, arithmetic: Arithmetic, T: int) -> None:
+    """Say on standard error if a certified network has too many steps to be exact.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        The network.
+    arithmetic : Arithmetic
+        The numbers of the run.
+    T : int
+        Number of steps.
+    """
+    certified = (snn.certificate or {}).get("T", 0)
+    if arithmetic.mode == "ordered" and snn.mode == "exact" and certified < T:
+        stderr.print(
+            f"not exact: the certificate is for T = {certified}, not {T}, so the run "
+            f"is in mode ordered (certify for more: refsnn convert -T {T})",
+            markup=False,
+        )
+
+
+def need_folder(folder: Path) -> bool:
+    """Refuse a folder that is none, or cannot be made or written to.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; with those above it it is made when something is written.
+
+    Returns
+    -------
+    bool
+        Whether it is there.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise OptionError(where=str(there), got="a file", expected="a folder")
+    io.need_writable(there)
+    return there == folder
 
 
 def write_report(

@@ -55,8 +55,8 @@ def compare(
 ) -> None:
     """Show where a recording first differs from a trace, and what explains it.
 
-    Exit code 1 if a spike differs, explained or not; how far it is explained is the
-    verdict of --json.
+    Samples and neurons count from 0, time steps from 1. Exit code 1 if a spike differs,
+    explained or not; how far it is explained is the verdict of --json.
     """
     common.need_json_target(json)
     _need_figure(figure)
@@ -173,6 +173,7 @@ def _first(found: Comparison) -> str:
         f"{first.neuron} at {first.index}: {first.got} in place of {first.want}"
     )
     if first.distance is not None:
-        side = "above" if first.distance >= 0 else "below"
-        line += f", the potential {abs(first.distance):.6g} theta {side} the threshold"
+        side = "above" if first.distance > 0 else "below"
+        away = f"{abs(first.distance):.6g} theta {side} the threshold"
+        line += f", the potential {away if first.distance else 'equals the threshold'}"
     return line

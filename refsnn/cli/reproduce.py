@@ -125,6 +125,8 @@ def reproduce(
     }
     _need_whole(record=record, check=check, recalled=from_recorded, how=how)
     wanted = {name: kept.load(folder, name) for name in names or () if check}
+    if not from_recorded:
+        common.need_folder(out)
     answers, wrong = [], []
     for name in names or declared(folder):
         make = recalled if from_recorded else partial(_made, out, how)

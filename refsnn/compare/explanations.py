@@ -15,7 +15,7 @@ import numpy as np
 
 from refsnn.arithmetic import certified
 from refsnn.compare.faults import Fault, profiles
-from refsnn.compare.first import Comparison, compare
+from refsnn.compare.first import Comparison, compare, distance
 from refsnn.compare.trial import Scene, Told, Trial
 from refsnn.compare.undo import UNDOINGS
 from refsnn.errors import DomainError
@@ -157,7 +157,10 @@ def explain(
     tried: list[str] = []
     fits, best = _undone(golden, other, tried, found.differing, every=every)
     if snn is None or found.misshapen or (fits and not every):
-        return _exact(fits, tried, found) or _unexplained(best, tried, found.differing)
+        why = _of_shapes(golden, found)
+        return _exact(fits, tried, found) or _unexplained(
+            best, tried, found.differing, why
+        )
     need_network_of(golden, snn)
     scene = _scene(golden, other, snn)
     trial = Trial(scene, tried, progress or _quiet, every=every)
@@ -244,7 +247,7 @@ def _best(trial: Trial, best: tuple[int, str], found: Comparison) -> Explanation
     """Name what leaves least."""
     for left, _, changed in trial.nearest()[:1]:
         best = min(best, (left, changed.name), key=lambda one: one[0])
-    why = _of_the_image(trial.scene.snn, found)
+    why = _advice(trial.scene, found)
     return _unexplained(best, trial.tried, found.differing, why)
 
 
@@ -263,11 +266,35 @@ def _unexplained(
     )
 
 
-def _of_the_image(snn: SpikingNetwork, found: Comparison) -> str:
-    """Say what to check where the first difference may be the image's current."""
-    first = found.first
-    if first is None or first.step > EARLY or not snn[first.layer].fed_by_image:
+def _of_shapes(golden: Trace, found: Comparison) -> str:
+    """Say what to do if all shapes are those of another number of samples."""
+    have = {shape[1] for shape in found.misshapen.values() if len(shape) > 1}
+    alike = all(
+        (*shape[:1], *shape[2:])
+        == (golden.T, *golden.populations[name].spikes.shape[2:])
+        for name, shape in found.misshapen.items()
+    )
+    if len(have) != 1 or not alike:
         return ""
+    n, of = have.pop(), len(golden.samples)
+    return f"{n} samples in place of {of}: record as many (trace --samples {n})"
+
+
+def _advice(scene: Scene, found: Comparison) -> str:
+    """Say what to check where the first difference is."""
+    snn, first = scene.snn, found.first
+    if first is None:
+        return ""
+    if scene.golden.fixed is not None and distance(scene.golden, snn, first) == 0:
+        return (
+            "the potential equals the threshold where spikes first differ, and refsnn "
+            "fires: check what yours does (conventions are not tried in mode fixed)"
+        )
+    if first.step > EARLY or not snn[first.layer].fed_by_image:
+        return (
+            f"{first.layer} differs first, where all spikes that it sees are right: "
+            "check its weights (are they rounded?), bias, threshold and v(0)"
+        )
     rounded = snn[first.layer].grid is not None
     held = "already holds the bias" if rounded else "does not hold the bias"
     return (

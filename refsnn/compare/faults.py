@@ -105,6 +105,22 @@ def _unaveraged(q: Projection) -> Array | None:
     return q.op.weight * q.divisor if q.divisor > 1 else None
 
 
+def _averaging(p: Population) -> Population | None:
+    """Average what is added up in front of the synapses, whose weights divide it."""
+    if all(q.divisor == 1 or q.source == INPUT for q in p.projections):
+        return None
+    projections = tuple(
+        q if q.source == INPUT else q.with_weight(q.op.weight / q.divisor)
+        for q in p.projections
+    )
+    most = max(q.divisor for q in p.projections if q.source != INPUT)
+    finer = None if p.grid is None else p.grid + most.bit_length() - 1
+    whole = all(q.divisor.bit_count() == 1 for q in p.projections)
+    if finer is not None and (not whole or finer.max() > FINEST):
+        finer = None  # then the change is of the dynamics in ordered sums
+    return dataclasses.replace(p, projections=projections, grid=finer)
+
+
 def _bias(times: float) -> Callable[[Population], Population | None]:
     """Add the bias several times, or not at all.
 
@@ -160,6 +176,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(name="shortcut missing", change=_no_shortcut),
     Fault(name="shortcut scale missing", change=_weights(_unscaled)),
     Fault(name="pooling sums instead of averaging", change=_weights(_unaveraged)),
+    Fault(name="pooling averages instead of adding", change=_averaging),
     Fault(name="no negative spikes", change=_never_negative),
     Fault(name="guard missing", change=_unguarded),
 )

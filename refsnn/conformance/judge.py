@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import traceback
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,9 +20,12 @@ from refsnn.errors import DataError, OptionError, RefsnnError, printable
 from refsnn.exchange.recordings import as_array, recording
 from refsnn.margin import ROUNDOFF
 from refsnn.network import SpikingNetwork
-from refsnn.numerics import Array
+from refsnn.numerics import Array, Shape
 from refsnn.run import merge
 from refsnn.trace import Trace
+
+OURS = Path(__file__).parents[1]
+"""The package: what is raised outside of it is the adapter's."""
 
 NO_BINARY32 = "the probe failed: this is no binary32 addition"
 """Why the other vectors are not run."""
@@ -127,8 +132,9 @@ def find_adapter(target: str) -> Callable[[], Adapter]:
     except Exception as error:  # noqa: BLE001 - whatever an adapter's module may raise
         raise OptionError(
             where=where,
-            got=f"{type(error).__name__}: {printable(error)}",
+            got=_said(error),
             expected="package.module:Class, on the path of Python's imports",
+            do=_installed(error, module),
         ) from None
     parts = ("capabilities", "load", "reset", "step")
     lacking = [part for part in parts if not hasattr(found, part)]
@@ -216,7 +222,7 @@ def judge(adapter: Callable[[], Adapter], v: Vector) -> Score:
     try:
         made = adapter()
     except Exception as error:
-        got = f"{type(error).__name__}: {printable(error)}"
+        got = _said(error)
         expected = "an adapter, made without arguments"
         raise OptionError(where="adapter", got=got, expected=expected) from error
     lacking = sorted(need for need in v.needs if not _has(made.capabilities, need))
@@ -230,6 +236,38 @@ def judge(adapter: Callable[[], Adapter], v: Vector) -> Score:
     if expected:
         return dataclasses.replace(score, status="unexpected pass", reason=expected)
     return score
+
+
+def _said(error: Exception) -> str:
+    """Say what somebody else's code raised, and where in it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if not _is_ours(f.filename)]
+    where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
+    return f"{type(error).__name__}: {printable(error)}{where}"
+
+
+def _is_ours(file: str) -> bool:
+    """Say whether a file is refsnn's or of Python's way of importing."""
+    folders = OURS, Path(importlib.__file__).parent
+    return file.startswith("<") or any(map(Path(file).is_relative_to, folders))
+
+
+def _installed(error: Exception, module: str) -> str:
+    """Say what to install where an adapter's own imports lack something."""
+    lacks = getattr(error, "name", None) if isinstance(error, ImportError) else None
+    if not lacks or module.startswith(lacks):
+        return ""
+    extra = " (pip install 'refsnn[torch]')" if lacks == "torch" else ""
+    return f"Install {lacks}{extra}, which the adapter imports."
+
+
+def _misshapen(want: Trace, found: Mapping[str, Shape]) -> str:
+    """Say which arrays have which shapes in place of which."""
+    return "; ".join(
+        f"{name} has the shape {shape} in place of "
+        f"{want.populations[name].spikes.shape}"
+        for name, shape in found.items()
+    )
 
 
 def _has(capabilities: Mapping[str, Any], need: str) -> bool:
@@ -256,8 +294,9 @@ def _run(made: Adapter, v: Vector, score: Score) -> Score:
                 score, status="failed", run=run, reason=str(error)
             )
         except Exception as error:  # noqa: BLE001 - whatever an adapter may raise
-            reason = f"{type(error).__name__}: {printable(error)}"
-            return dataclasses.replace(score, status="failed", run=run, reason=reason)
+            return dataclasses.replace(
+                score, status="failed", run=run, reason=_said(error)
+            )
         if not found.identical:
             return dataclasses.replace(
                 score,
@@ -266,7 +305,7 @@ def _run(made: Adapter, v: Vector, score: Score) -> Score:
                 differing=found.differing,
                 first=found.first,
                 explanation=explain(want, got, v.snn, again=bool(run), every=True),
-                reason=f"misshapen {found.misshapen}" if found.misshapen else "",
+                reason=_misshapen(want, found.misshapen),
             )
         if (np.abs(readout - want.readout) > readout_bound(v, want)).any():
             reason = "spikes agree, the readout's sums do not"

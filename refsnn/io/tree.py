@@ -179,7 +179,8 @@ def need_target(path: Path, *, force: bool = False) -> None:
     Raises
     ------
     OptionError
-        If the file exists and `force` is not given, or its folder does not exist.
+        If the file exists and `force` is not given, or its folder does not exist or
+        cannot be written to.
     """
     if path.is_dir():
         raise OptionError(where=str(path), got="a folder", expected="a file's name")
@@ -193,6 +194,29 @@ def need_target(path: Path, *, force: bool = False) -> None:
     if not path.parent.is_dir():
         raise OptionError(
             where=str(path), got="no such folder", expected="an existing folder"
+        )
+    need_writable(path.parent)
+
+
+def need_writable(folder: Path) -> None:
+    """Refuse a folder that files cannot be written to.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder, which exists.
+
+    Raises
+    ------
+    OptionError
+        If this user may not.
+    """
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OptionError(
+            where=str(folder),
+            got="a folder without permission to write",
+            expected="one that files can be written to",
+            do="Choose another folder, or change its permissions.",
         )
 
 

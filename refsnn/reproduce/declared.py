@@ -227,7 +227,11 @@ def load_declaration(root: Path, name: str) -> Reproduction:
     if name not in declared(root):
         known = ", ".join(declared(root)) or "none"
         raise OptionError(
-            where=f"reproductions in {root}", got=name, expected=f"one of {known}"
+            where=f"reproductions in {root}",
+            got=name,
+            expected=f"one of {known}",
+            do="The suite's checkout has the others: run it there, or give their "
+            "folder (--root).",
         )
     spec = importlib.util.spec_from_file_location(f"_{name}", root / f"{name}.py")
     if spec is None or spec.loader is None:

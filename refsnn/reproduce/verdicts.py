@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from scipy.stats import norm
-
 from refsnn.reproduce.facts import Published, Tolerances
 
 VERDICTS = (
@@ -103,6 +101,8 @@ def tolerance(
         z sqrt((p (1 - p) + q (1 - q)) / n) + s(T), percentage points, z the normal
         quantile: sampling of both test sets, and what re-training moves.
     """
+    from scipy.stats import norm  # noqa: PLC0415 - takes two seconds to import
+
     z = float(norm.ppf((1 + known.quantile) / 2))
     p, q = published / 100, ours / 100
     variance: float = (p * (1 - p) + q * (1 - q)) / images

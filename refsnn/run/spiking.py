@@ -102,6 +102,8 @@ def run_snn(
             where="schedule", got=schedule, expected=" or ".join(SCHEDULES)
         )
     _need_stages(snn, T, schedule)
+    if masks is not None:
+        _need_masks(snn, x, masks)
     arithmetic = resolve(snn, T, mode=mode, carrier=carrier, fixed=fixed)
     observed = observe is not None or masks is not None or isinstance(x, Mapping)
     how = (impl, schedule, engine, observed)
@@ -135,6 +137,26 @@ def _need_currents(snn: SpikingNetwork, currents: Mapping[str, Array]) -> None:
         if shape[1:] != p.shape or len(sizes) > 1 or 0 in sizes:
             expected = f"(B, {', '.join(map(str, p.shape))}), B > 0 for all"
             raise ShapeError(where=f"{where} of {p.name}", got=shape, expected=expected)
+
+
+def _need_masks(
+    snn: SpikingNetwork, x: Array | Mapping[str, Array], masks: Mapping[str, Array]
+) -> None:
+    """Refuse masks of other populations than the network has, or of other shapes."""
+    where = f"spiking network {snn.name}, masks"
+    known = {p.name: p.shape for p in snn.hidden}
+    B = len(next(iter(x.values())) if isinstance(x, Mapping) else x)
+    for name, mask in masks.items():
+        if name not in known:
+            raise OptionError(
+                where=where, got=name, expected=f"some of {', '.join(known)}"
+            )
+        if np.shape(mask) != (B, *known[name]):
+            raise ShapeError(
+                where=f"{where} of {name}",
+                got=f"shape {np.shape(mask)}",
+                expected=f"{(B, *known[name])}: images, and its neurons",
+            )
 
 
 ENGINES = ("auto", "event", "dense", "ordinary")
@@ -306,4 +328,5 @@ def need_steps(T: int) -> None:
         If it is not an integer of at least one.
     """
     if not isinstance(T, (int, np.integer)) or isinstance(T, bool) or T < 1:
-        raise DomainError(where="T", got=repr(T), expected="at least 1 time step")
+        expected = "an integer, at least 1 time step"
+        raise DomainError(where="T", got=repr(T), expected=expected)
