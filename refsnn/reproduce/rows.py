@@ -59,7 +59,10 @@ def rows_of(
             judged.append(judge(row, mine, trained.get((row.paper, row.table)), known))
         elif T == row.T:
             steps = ", ".join(map(str, run.steps))
-            note = missing or f"the declaration runs T = {steps}; add T to its steps"
+            own = (
+                f"the row is of T = {row.T}, the declaration runs {steps}: add it there"
+            )
+            note = missing or own
             judged.append(
                 Judged(published=row, ours=None, verdict="not run", note=note)
             )
