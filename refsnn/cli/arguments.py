@@ -27,7 +27,8 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Option of the method, see `refsnn methods NAME`; repeatable.",
+        help="Option of the method, see `refsnn methods NAME`; repeatable. With --mode "
+        "fixed also format (Qm.n), accumulator (bits), overflow.",
     ),
 ]
 ModeOption = Annotated[

@@ -102,6 +102,10 @@ def _print(certificate: Certificate, name: str, seen: bool) -> None:
     )
     common.table(title, head, rows)
     common.show("")
+    common.show(
+        "sums and recursion have to fit into the bits that there are (of); membrane is "
+        "what adding a step's terms to the potential one by one would need"
+    )
     if certificate.holds:
         common.show(f"holds: every sum and potential is exact, potentials {how}")
     else:

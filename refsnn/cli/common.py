@@ -335,11 +335,18 @@ def split_fixed(
     rest : list of str
         The options of the method.
     """
-    if mode is None or mode.value != "fixed":
-        return None, list(pairs or [])
     texts = texts_of(pairs)
     names = [f.name for f in dataclasses.fields(Fixed)]
     others = options_of(method) if method else []
+    if mode is None or mode.value != "fixed":
+        for key in texts:
+            if key in names and key not in others:
+                raise OptionError(
+                    where=f"--set {key}",
+                    got="an option of mode fixed",
+                    expected="one of the method, or --mode fixed",
+                )
+        return None, list(pairs or [])
     for key in texts:
         if key not in (*names, *others):
             raise OptionError(

@@ -32,6 +32,8 @@ def info(
         "sha256": io.content_sha256(network),
         "input_shape": list(network.input_shape),
         "classes": network.classes,
+        "mean": network.mean.tolist(),
+        "std": network.std.tolist(),
         "provenance": dict(network.provenance),
         **about,
     }
