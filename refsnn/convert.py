@@ -278,13 +278,13 @@ def convert(
         ann_sha256=content_sha256(ann),
         samples=samples,
     )
-    return _snapped(snn) if exact else snn
+    return _snapped(snn, max(T or 0, T_MAX)) if exact else snn
 
 
-def _snapped(snn: SpikingNetwork) -> SpikingNetwork:
+def _snapped(snn: SpikingNetwork, T: int) -> SpikingNetwork:
     """Round to certified grids, or leave the network as it is and say so."""
     try:
-        return snap(snn, T=T_MAX)
+        return snap(snn, T=T)
     except ConversionError as error:
         text = f"{error}. The network is left as it is and runs in mode ordered."
         warnings.warn(text, UserWarning, stacklevel=3)

@@ -112,7 +112,7 @@ def errors(z: np.ndarray, table: np.ndarray) -> Iterator[tuple[Callable, tuple]]
     """Arguments of errors: inputs at both ends of the clip, beyond and between."""
     number = z.dtype.type
     theta = np.abs(table) + number(0.25)
-    z[2:5] = 0, theta[7], np.nextafter(theta[8], number(9))
+    z[2:5] = 0, theta[8], np.nextafter(theta[9], number(9))
     for T in (1, 4, 32):
         layer = (table, 3, theta, theta / number(T), 6)
         how = (number(T), number(0.3), np.linspace(0, 2, LANES))
@@ -170,6 +170,22 @@ def test_sums_of_subsets(rng: np.random.Generator) -> None:
             assert same(sums[0, k], rows[held].sum(axis=0, dtype=np.int32))
             assert same(sums[1, k], rows[4:][held].sum(axis=0, dtype=np.int32))
     assert not sums[:, 16].any()
+
+
+def test_terms_behind_the_first_4096(rng: np.random.Generator) -> None:
+    """16-bit places times 16 lanes leave 16 bits."""
+    listed = np.array([4095, 4096, 5000], dtype=np.uint16)
+    weights = numbers(rng, np.float32, 5001 * LANES)
+    x, offsets = numbers(rng, np.float32, 9), rng.integers(0, 9, 5001)
+    how = (weights, 0, x, np.zeros(1, np.int64), 0, offsets, listed, 0, 3, (0,))
+    got, want = np.zeros((2, LANES), dtype=np.float32)
+    compiled(dense.add_products)(got, 0, *how)
+    for t in (4095, 4096, 5000):
+        want += x[offsets[t]] * weights[LANES * t : LANES * (t + 1)]
+    assert same(got, want)
+    again = np.zeros(LANES, dtype=np.float32)
+    DEFINITIONS[dense.add_products](again, 0, *how)
+    assert same(again, want)
 
 
 def copies(arguments: tuple) -> tuple:

@@ -27,8 +27,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Option of the method, see `refsnn methods NAME`; repeatable. With --mode "
-        "fixed also format (Qm.n), accumulator (bits), overflow.",
+        help="Option of the method, see `refsnn methods NAME`; repeatable.",
     ),
 ]
 ModeOption = Annotated[

@@ -133,11 +133,13 @@ def say_if_not_exact(snn: SpikingNetwork, arithmetic: Arithmetic, T: int) -> Non
     T : int
         Number of steps.
     """
-    certified = (snn.certificate or {}).get("T", 0)
+    held = snn.certificate or {}
+    certified = held.get("T", 0)
     if arithmetic.mode == "ordered" and snn.mode == "exact" and certified < T:
         stderr.print(
             f"not exact: the certificate is for T = {certified}, not {T}, so the run "
-            f"is in mode ordered (certify for more: refsnn convert -T {T})",
+            "is in mode ordered (for more: refsnn convert --snap "
+            f"{held['accumulator']} -T {T})",
             markup=False,
         )
 

@@ -81,11 +81,10 @@ def convert(
             where="--weight-bits", got="--snap none", expected="another --snap"
         )
     changed = bits is not None or snapped.value in {"float32", "int32"}
-    changed |= snapped.value == "float64" and T is not None and T > T_MAX
     if changed and T is None:
         option = "--weight-bits" if bits else f"--snap {snapped.value}"
         raise OptionError(where=option, got="no -T", expected="the number of steps")
-    exact = snapped.value == "float64" and not changed
+    exact = snapped.value == "float64" and bits is None
     snn = common.converted(
         network, method, T, options, data, max_pool=max_pool, exact=exact
     )

@@ -125,8 +125,8 @@ def reproduce(
     }
     _need_whole(record=record, check=check, recalled=from_recorded, how=how)
     wanted = {name: kept.load(folder, name) for name in names or () if check}
-    if not from_recorded:
-        common.need_folder(out)
+    for written in _folders(folder, out, record=record, recalled=from_recorded):
+        common.need_folder(written)
     answers, wrong = [], []
     for name in names or declared(folder):
         make = recalled if from_recorded else partial(_made, out, how)
@@ -142,6 +142,7 @@ def reproduce(
                 common.stderr.print(printable(line), markup=False)
         if json != "-":
             _print(answer)
+        _draw(out, folder, answer)
     common.write_json(_all(answers), json)
     _write_report(report, folder, answers)
     _print_check(wrong if check else None, json)
@@ -158,15 +159,20 @@ def _list(folder: Path) -> None:
 
 
 def _made(out: Path, how: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
-    """Run a reproduction, with a bar, and draw its figures."""
+    """Run a reproduction, with a bar."""
     with common.progress(name) as told:
-        answer = reproduced(folder, name, out, **how, progress=told)
+        return reproduced(folder, name, out, **how, progress=told)
+
+
+def _draw(out: Path, folder: Path, answer: dict[str, Any]) -> None:
+    """Write the figures of a reproduction that was run."""
+    if "seconds" not in answer:
+        return
     from refsnn.reproduce import page  # noqa: PLC0415 - matplotlib takes a second
 
-    with common.progress(f"figures of {name}"):
+    with common.progress(f"figures of {answer['name']}"):
         for stem, svg in page.figures(folder, answer).items():
-            write_atomically(out / f"{name}-{stem}.svg", svg.encode())
-    return answer
+            write_atomically(out / f"{answer['name']}-{stem}.svg", svg.encode())
 
 
 def _write_report(
@@ -198,6 +204,11 @@ def _need_whole(
         raise OptionError(
             where="reproduce", got=f"--from-recorded with {told}", expected=expected
         )
+
+
+def _folders(folder: Path, out: Path, *, record: bool, recalled: bool) -> list[Path]:
+    """Return the folders that results are written to."""
+    return [out] * (not recalled) + [folder / "recorded"] * record
 
 
 def _print_check(wrong: list[str] | None, json: str | None) -> None:

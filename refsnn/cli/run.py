@@ -73,7 +73,8 @@ def run(
         network, method, T, options, data, impl.value, max_pool=max_pool
     )
     arithmetic = resolve(snn, T, **numbers)
-    common.say_if_not_exact(snn, arithmetic, T)
+    if mode is None:
+        common.say_if_not_exact(snn, arithmetic, T)
     how: dict[str, Any] = {"impl": impl.value, "schedule": schedule.value}
     chosen = engine_of(snn, arithmetic, **how, engine=engine.value)
     with common.progress("running") as tell:

@@ -20,7 +20,7 @@ from refsnn.compare.trial import Scene, Told, Trial
 from refsnn.compare.undo import UNDOINGS
 from refsnn.errors import DomainError
 from refsnn.margin import judge, need_network_of
-from refsnn.network import SpikingNetwork
+from refsnn.network import INPUT, SpikingNetwork
 from refsnn.neurons import IF, Neuron, initial_state, under, unroll
 from refsnn.numerics import Array
 from refsnn.profile import REFSNN
@@ -291,6 +291,9 @@ def _advice(scene: Scene, found: Comparison) -> str:
             "fires: check what yours does (conventions are not tried in mode fixed)"
         )
     if first.step > EARLY or not snn[first.layer].fed_by_image:
+        sources = [s for s in snn[first.layer].sources if s != INPUT]
+        if any(source not in scene.other for source in sources):
+            return ""
         return (
             f"{first.layer} differs first, where all spikes that it sees are right: "
             "check its weights (are they rounded?), bias, threshold and v(0)"

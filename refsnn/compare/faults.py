@@ -117,7 +117,9 @@ def _averaging(p: Population) -> Population | None:
     finer = None if p.grid is None else p.grid + most.bit_length() - 1
     whole = all(q.divisor.bit_count() == 1 for q in p.projections)
     if finer is not None and (not whole or finer.max() > FINEST):
-        finer = None  # then the change is of the dynamics in ordered sums
+        if p.fed_by_image:  # its current holds the bias on that grid
+            return None
+        finer = None
     return dataclasses.replace(p, projections=projections, grid=finer)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -238,10 +239,15 @@ def judge(adapter: Callable[[], Adapter], v: Vector) -> Score:
     return score
 
 
-def _said(error: Exception) -> str:
-    """Say what somebody else's code raised, and where in it."""
+def _said(error: Exception, made: object = None) -> str:
+    """Say what an adapter raised, and where in its own file, if that is known."""
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [f for f in frames if not _is_ours(f.filename)]
+    own = getattr(sys.modules.get(type(made).__module__), "__file__", None)
+    theirs = [
+        f
+        for f in frames
+        if (f.filename == own if own and made else not _is_ours(f.filename))
+    ]
     where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
     return f"{type(error).__name__}: {printable(error)}{where}"
 
@@ -254,8 +260,8 @@ def _is_ours(file: str) -> bool:
 
 def _installed(error: Exception, module: str) -> str:
     """Say what to install where an adapter's own imports lack something."""
-    lacks = getattr(error, "name", None) if isinstance(error, ImportError) else None
-    if not lacks or module.startswith(lacks):
+    lacks = error.name if isinstance(error, ModuleNotFoundError) else None
+    if not lacks or f"{module}.".startswith(f"{lacks}."):
         return ""
     extra = " (pip install 'refsnn[torch]')" if lacks == "torch" else ""
     return f"Install {lacks}{extra}, which the adapter imports."
@@ -295,7 +301,7 @@ def _run(made: Adapter, v: Vector, score: Score) -> Score:
             )
         except Exception as error:  # noqa: BLE001 - whatever an adapter may raise
             return dataclasses.replace(
-                score, status="failed", run=run, reason=_said(error)
+                score, status="failed", run=run, reason=_said(error, made)
             )
         if not found.identical:
             return dataclasses.replace(

@@ -195,7 +195,8 @@ def need_target(path: Path, *, force: bool = False) -> None:
         raise OptionError(
             where=str(path), got="no such folder", expected="an existing folder"
         )
-    need_writable(path.parent)
+    if not _is_device(path):
+        need_writable(path.resolve().parent)
 
 
 def need_writable(folder: Path) -> None:
@@ -220,6 +221,12 @@ def need_writable(folder: Path) -> None:
         )
 
 
+def _is_device(path: Path) -> bool:
+    """Say whether it is a pipe or a device, which must not be replaced."""
+    device = path.absolute().parts[1:2] in {("dev",), ("proc",)}
+    return device or (path.exists() and not path.is_file())
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file through a temporary one, so that it is never seen half-written.
 
@@ -230,9 +237,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     data : bytes
         Its content.
     """
-    device = path.absolute().parts[1:2] in {("dev",), ("proc",)}
-    if device or (path.exists() and not path.is_file()):
-        with path.open("ab") as file:  # a pipe or a device, which must not be replaced
+    if _is_device(path):
+        with path.open("ab") as file:
             file.write(data)
         return
     path = path.resolve()

@@ -66,7 +66,7 @@ def add_products(
     ``x[bases[first + r] + offsets[t]]``; ``listed[start:stop]`` are the terms.
     """
     sums = v[at : at + width(registers)].reshape(-1, LANES)  # a view
-    for t in listed[start:stop]:
+    for t in listed[start:stop].astype(np.int64):
         offset = offsets[t]
         weight = weights[row + LANES * t : row + LANES * (t + 1)]
         sums += x[bases[first : first + len(registers)] + offset][:, None] * weight

@@ -1,8 +1,9 @@
 """The loss of one layer's weight and its gradient: the fast twin of what calibration
 defines, its sums in registers and in the order of the definition.
 
-Averages of spikes are often zero, and a zero adds nothing to a sum, which is never -0:
-what all registers would multiply by zero is left out, listed once for all steps.
+Averages of spikes are often zero, and a zero times a finite number adds nothing to a
+sum: what all registers would multiply by zero is left out, by lists that are made once
+for all steps of a convolution.
 """
 
 from __future__ import annotations
@@ -196,8 +197,8 @@ def listed_seen(planes: Array, groups: int, places: Array, others: Array) -> See
     Returns
     -------
     listed : ndarray of uint16 or uint32
-        Those of `others` where some place of a tile sees a number other than 0, in
-        order; tile by tile, of each image and group.
+        Which of `others`, counted from 0, show some place of a tile a number other than
+        0, in order; tile by tile, of each image and group.
     starts : ndarray of int64, shape (M, groups, tiles + 1)
         Where the stretches begin, and where the last one ends.
     """

@@ -145,7 +145,7 @@ class Vectors:
         Parameters
         ----------
         name : str
-            ``add``, ``sub`` or ``mul``.
+            ``add``, ``sub``, ``mul`` or, of numbers with a fraction, ``div``.
         a, b : object
             Registers.
 
@@ -206,10 +206,11 @@ class Vectors:
         stop: Any,
         state: list[Any],
         body: Callable[[Any, list[Any]], list[Any]],
-        *,
-        rolled: bool = True,
     ) -> list[Any]:
         """Emit a loop that carries values from one turn to the next.
+
+        It is never unrolled. A loop over a window runs so often as it has events, which
+        no processor foresees: once more for every loop that it is split into.
 
         Parameters
         ----------
@@ -219,10 +220,6 @@ class Vectors:
             The values before the first.
         body : callable
             Emits a turn, given the index and the values; returns those behind it.
-        rolled : bool
-            Whether it is never unrolled. A loop over a window runs so often as it has
-            events, which no processor foresees: once more for every loop that it is
-            split into.
 
         Returns
         -------
@@ -239,8 +236,7 @@ class Vectors:
         after, last = body(i, now), b.block
         following = b.add(i, ir.Constant(start.type, 1))
         again = b.cbranch(b.icmp_signed("<", following, stop), turn, done)
-        if rolled:
-            again.set_metadata("llvm.loop", self._rolled())
+        again.set_metadata("llvm.loop", self._rolled())
 
         b.position_at_end(done)
         found = [b.phi(one.type) for one in state]

@@ -381,23 +381,29 @@ def _mismatch(done: Sequence[Done], known: Tolerances, claim: str) -> tuple[bool
 def _clipping_and_flooring(
     done: Sequence[Done], known: Tolerances, claim: str
 ) -> tuple[bool, str]:
-    lines, holds = [], True
+    lines, holds = [], []
     for d in _calibrated(done):
+        moved = METHODS[d.run.method].starts
         for T, terms in terms_of(d).items():
-            sizes = ("clipping", "flooring", "quantisation", "unevenness")
-            clipping, flooring, shifted, rest = (mean_size(terms, s) for s in sizes)
-            name, head = next(iter(terms["populations"].items()))
-            even = mean_size({**terms, "populations": {name: head}}, "unevenness")
-            moved = not d.run.method.startswith(STILL)
-            holds = holds and (moved or even == 0)
+            alone = {
+                name: {**terms, "populations": {name: p}}
+                for name, p in terms["populations"].items()
+            }
+            left = {name: mean_size(one, "unevenness") for name, one in alone.items()}
+            name = min(left, key=lambda population: left[population])
+            pair = [mean_size(alone[name], s) for s in ("clipping", "quantisation")]
+            if not moved:
+                holds.append(left[name] == 0)
             lines.append(
-                f"{d.run.label}, T = {T}: left over in {name} {even:.4f}"
-                f"{', whose v(0) is moved' if moved else ''}, in all {rest:.4f} spikes "
-                f"a neuron beside clipping {clipping:.4f}, flooring {flooring:.4f} "
-                f"({shifted:.4f} with the shift)"
+                f"{d.run.label}, T = {T}: in {name} clipping {pair[0]:.4f}, flooring "
+                f"(of the shifted input) {pair[1]:.4f}, left over {left[name]:.4f}"
+                f"{' since v(0) is moved' if moved else ''}; in all populations left "
+                f"over {mean_size(terms, 'unevenness'):.4f} spikes a neuron"
             )
-    local = "input arrives evenly in the first population alone: there it is local"
-    return holds, f"{local}; {'; '.join(lines)}"
+    if not holds:
+        raise NoRunError("it needs error terms of a method that leaves v(0)")
+    local = "by construction nothing is left over where input arrives evenly"
+    return all(holds), f"{local}; {'; '.join(lines)}"
 
 
 @_decides("CAL-3")
@@ -454,10 +460,6 @@ def _vgg16(done: Sequence[Done], known: Tolerances, claim: str) -> tuple[bool, s
         f"T = {best.T}: {accuracies[0]:.2f} to {accuracies[1]:.2f} %, {gained:.2f}"
     )
     return gained >= _percentage(claim) - known.s(best.T), evidence
-
-
-STILL = ("calib-none", "calib-light")
-"""Methods of calibration that leave v(0) where it is."""
 
 
 def _calibrated(done: Sequence[Done]) -> list[Done]:

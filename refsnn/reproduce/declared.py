@@ -230,7 +230,9 @@ def load_declaration(root: Path, name: str) -> Reproduction:
             where=f"reproductions in {root}",
             got=name,
             expected=f"one of {known}",
-            do="The suite's checkout has the others: run it there, or give their "
+            do=""
+            if (root.parent / "pyproject.toml").is_file()
+            else "The suite's checkout has the others: run it there, or give their "
             "folder (--root).",
         )
     spec = importlib.util.spec_from_file_location(f"_{name}", root / f"{name}.py")

@@ -53,17 +53,17 @@ def processes(todo: list[Shard]) -> Iterator[str]:
         If one of them is killed.
     """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processors(), mp_context=context) as pool:
-        for future in as_completed([pool.submit(do, shard) for shard in todo]):
-            try:
+    try:
+        with ProcessPoolExecutor(processors(), mp_context=context) as pool:
+            for future in as_completed([pool.submit(do, shard) for shard in todo]):
                 yield future.result()
-            except BrokenProcessPool as error:
-                raise RefsnnError(
-                    where="executor processes",
-                    got="a process that was killed, or ran out of memory",
-                    expected="all of them to live",
-                    do="Type the same command again: finished shards are kept.",
-                ) from error
+    except BrokenProcessPool as error:
+        raise RefsnnError(
+            where="executor processes",
+            got="a process that was killed, or ran out of memory",
+            expected="processes that end by themselves",
+            do="Type the same command again: finished shards are kept.",
+        ) from error
 
 
 def dask(todo: list[Shard], scheduler: str | None) -> Iterator[str]:

@@ -17,6 +17,7 @@ from refsnn import datasets, io
 from refsnn.convert import convert, needs_images
 from refsnn.datasets import Images
 from refsnn.datasets.cifar import CIFAR10, REENCODED
+from refsnn.environment import processor
 from refsnn.errors import DataError
 from refsnn.io import content_sha256
 from refsnn.methods import METHODS
@@ -48,7 +49,9 @@ class Conversion:
     sha256, net_sha256 : str
         Their content hashes.
     seconds : float or None
-        What the conversion took; None of a recorded network.
+        What the conversion took; None if that is not known.
+    recorded : bool
+        Whether it is a recorded network, which was not converted here.
     """
 
     run: Run
@@ -58,6 +61,7 @@ class Conversion:
     sha256: str
     net_sha256: str
     seconds: float | None = None
+    recorded: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -221,11 +225,10 @@ def converted(
     ann = io.load_ann(file)
     sha256 = content_sha256(ann)
     shared = None if again else _recorded(root, run, T, sha256)
+    known: dict[str, Any] = {"run": run, "T": T, "ann": file, "sha256": sha256}
     if shared:
-        net_sha256 = content_sha256(io.load_snn(shared))
-        return Conversion(
-            run=run, T=T, ann=file, net=shared, sha256=sha256, net_sha256=net_sha256
-        )
+        own = content_sha256(io.load_snn(shared))
+        return Conversion(**known, net=shared, net_sha256=own, recorded=True)
     options = run.settings
     looks = needs_images(run.method, options)
     train = datasets.load(data, "train") if looks else None
@@ -244,15 +247,8 @@ def converted(
         snn = convert(ann, run.method, T=T, images=images, **how)
         _keep_seconds(net, time.perf_counter() - clock)
         io.save(snn, net, force=True)
-    return Conversion(
-        run=run,
-        T=T,
-        ann=file,
-        net=net,
-        sha256=sha256,
-        net_sha256=content_sha256(io.load_snn(net)),
-        seconds=_seconds(net),
-    )
+    own = content_sha256(io.load_snn(net))
+    return Conversion(**known, net=net, net_sha256=own, seconds=_seconds(net))
 
 
 def _keep_seconds(net: Path, seconds: float) -> None:
@@ -369,8 +365,9 @@ def do(shard: Shard) -> str:
         sums = WORK[shard.what](snn, ann, images, shard.T)
         took = round(time.perf_counter() - clock, 3)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps({"key": shard.key, "sums": sums, "seconds": took})
-        io.write_atomically(path, content.encode())
+        content = {"sums": sums, "seconds": took, "processor": processor()}
+        text = json.dumps({"key": shard.key, **content})
+        io.write_atomically(path, text.encode())
     return shard.file
 
 
@@ -427,6 +424,23 @@ def seconds(done: list[Shard]) -> float:
     """
     contents = (json.loads(Path(shard.file).read_text()) for shard in done)
     return round(sum(float(content["seconds"]) for content in contents), 3)
+
+
+def processors_of(done: list[Shard]) -> list[str]:
+    """Name the processors that did some shards.
+
+    Parameters
+    ----------
+    done : list of Shard
+        Shards that are done.
+
+    Returns
+    -------
+    list of str
+        In alphabetical order.
+    """
+    contents = (json.loads(Path(shard.file).read_text()) for shard in done)
+    return sorted({str(content["processor"]) for content in contents})
 
 
 def total(done: list[Shard]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def record(root: Path, answer: dict[str, Any], out: Path) -> Path:
         kept["runs"] = _joined(before, kept, "runs")
         took = {"took": _joined(before, {**kept, **took}, "took")}
     _keep_networks(root, answer, out)
-    text = json.dumps({**kept, **took}, indent=1, sort_keys=True) + "\n"
+    text = json.dumps({**kept, **took}, indent=1) + "\n"  # populations in graph order
     io.write_atomically(path, text.encode())
     return path
 
@@ -241,7 +241,8 @@ def differences(
                 found.append(f"{path}: recorded {what}, now none")
             continue
         if trained_again(run, now, answer):
-            both = ({key: r.get(key) for key in UNTRAINED} for r in (run, now))
+            same = [key for key in UNTRAINED if key in run]
+            both = ({key: r[key] for key in same} for r in (run, now))
             found += _walk(path, *both)
             found += _beyond_band(path, run, now, kept["data"]["images"], known)
             continue
@@ -260,7 +261,7 @@ def trained_again(
     run, now : dict
         The recorded run and the new one.
     answer : dict
-        The re-run, which says what conversions took: none of a recorded network.
+        The re-run, which says what was converted, and what recorded.
 
     Returns
     -------
@@ -269,7 +270,7 @@ def trained_again(
     """
     other = run["converted_sha256"] != now["converted_sha256"]
     found = [
-        took["convert_seconds"] is None
+        took["recorded"]
         for took in json.loads(json.dumps(answer.get("took", [])))
         if identity(took) == identity(run)
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from refsnn import io
-from refsnn.environment import processor, versions
+from refsnn.environment import versions
 from refsnn.errors import DataError, OptionError, RefsnnError
 from refsnn.layers import BatchNorm
 from refsnn.network import Network, SpikingNetwork
@@ -351,7 +351,8 @@ def _took(planned: list[_Planned]) -> list[dict[str, Any]]:
             "T": p.conversion.T,
             "convert_seconds": p.conversion.seconds,
             "run_seconds": jobs.seconds(p.shards),
-            "processor": processor(),
+            "processors": jobs.processors_of(p.shards),
+            "recorded": p.conversion.recorded,
         }
         for p in planned
         if p.what == "run"

@@ -60,7 +60,8 @@ def rows_of(
         elif T == row.T:
             steps = ", ".join(map(str, run.steps))
             own = (
-                f"the row is of T = {row.T}, the declaration runs {steps}: add it there"
+                f"the row is of T = {row.T}, the declaration runs {steps}: add the T "
+                "of ours to its steps, and to the row's column `used`"
             )
             note = missing or own
             judged.append(

@@ -151,11 +151,12 @@ def _need_masks(
             raise OptionError(
                 where=where, got=name, expected=f"some of {', '.join(known)}"
             )
-        if np.shape(mask) != (B, *known[name]):
+        held = np.asarray(mask)
+        if held.shape != (B, *known[name]) or held.dtype != np.bool_:
             raise ShapeError(
                 where=f"{where} of {name}",
-                got=f"shape {np.shape(mask)}",
-                expected=f"{(B, *known[name])}: images, and its neurons",
+                got=f"shape {held.shape}, type {held.dtype}",
+                expected=f"{(B, *known[name])}: images, and its neurons; type bool",
             )
 
 
