@@ -422,8 +422,7 @@ def seconds(done: list[Shard]) -> float:
     float
         Seconds in their processes, each on as many threads as the executor gives it.
     """
-    contents = (json.loads(Path(shard.file).read_text()) for shard in done)
-    return round(sum(float(content["seconds"]) for content in contents), 3)
+    return round(sum(float(content["seconds"]) for content in _contents(done)), 3)
 
 
 def processors_of(done: list[Shard]) -> list[str]:
@@ -439,8 +438,12 @@ def processors_of(done: list[Shard]) -> list[str]:
     list of str
         In alphabetical order.
     """
-    contents = (json.loads(Path(shard.file).read_text()) for shard in done)
-    return sorted({str(content["processor"]) for content in contents})
+    return sorted({str(content["processor"]) for content in _contents(done)})
+
+
+def _contents(done: list[Shard]) -> list[dict[str, Any]]:
+    """Read the files of shards that are done."""
+    return [json.loads(Path(shard.file).read_text()) for shard in done]
 
 
 def total(done: list[Shard]) -> dict[str, Any]:

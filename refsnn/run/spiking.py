@@ -84,7 +84,10 @@ def run_snn(
         At the first potential that leaves a fixed-point accumulator, or a carrier whose
         certificate rests on another run.
     OptionError
-        If the network has no certificate for the numbers that were asked for.
+        If the network has no certificate for the numbers that were asked for, or no
+        population of a mask's name.
+    ShapeError
+        If a mask has another shape or type.
     """
     need_network(snn, SpikingNetwork)
     if isinstance(x, Mapping):
