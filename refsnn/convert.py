@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,6 +184,7 @@ def convert(
     impl: str = "kernel",
     progress: Progress | None = None,
     watch: Callable[[str, int, float], None] | None = None,
+    folder: Path | None = None,
 ) -> SpikingNetwork:
     """Convert a trained network into a spiking one.
 
@@ -211,6 +213,10 @@ def convert(
         Told how far a pass over the images is.
     watch : callable, optional
         Told every loss of weights that are trained: population, iteration, loss.
+    folder : Path, optional
+        Where the trained weights of each layer are kept as they are finished; a call
+        that was interrupted and is made again takes them from there. The network is
+        the same to the bit; `watch` is not told what was trained before.
 
     Returns
     -------
@@ -256,6 +262,7 @@ def convert(
         impl=impl,
         progress=progress,
         watch=watch,
+        folder=folder,
     )
     ready = ann
     with np.errstate(over="ignore", invalid="ignore"):  # records refuse the result

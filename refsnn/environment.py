@@ -1,8 +1,10 @@
-"""What a result was made with: versions, and the processor."""
+"""What a result was made with: versions, the source, and the processor."""
 
 from __future__ import annotations
 
+import hashlib
 import platform
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,6 +29,23 @@ def versions() -> dict[str, str]:
         "processor": processor(),
         **{name: version(name) for name in ("numpy", "numba", "scipy", "h5py")},
     }
+
+
+@cache
+def source_sha256() -> str:
+    """Hash the package's own source, of which every result is.
+
+    Returns
+    -------
+    str
+        SHA-256 of its modules, in alphabetical order.
+    """
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def processor() -> str:

@@ -37,10 +37,15 @@ FEW = {"samples": 20, "batch": 10}
 TRAIN = images(6, 20)
 
 
-def made(method: str, train: np.ndarray = TRAIN, **options: object) -> SpikingNetwork:
+def made(
+    method: str,
+    train: np.ndarray = TRAIN,
+    folder: Path | None = None,
+    **options: object,
+) -> SpikingNetwork:
     ann = random_net(4, ACTIVATIONS["relu"])
-    options = {**FEW, **options}
-    return convert(ann, method, T=T, images=train, options=options, exact=False)
+    how = {"options": {**FEW, **options}, "exact": False, "folder": folder}
+    return convert(ann, method, T=T, images=train, **how)
 
 
 def test_clip_floor_by_hand() -> None:
@@ -208,6 +213,35 @@ def test_trained_weights_are_the_same_again_whatever_the_threads(
         assert io.content_sha256(again) == io.content_sha256(one)
     other = made("calib-advanced", **ADVANCED, seed=1)
     assert io.content_sha256(other) != io.content_sha256(one)
+
+
+def test_an_interrupted_training_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole, train, begun = made("calib-advanced", **ADVANCED), weights.trained, []
+
+    def counted(*args: object, **more: object) -> np.ndarray:
+        begun.append(args)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return train(*args, **more)
+
+    monkeypatch.setattr(weights, "trained", counted)
+    with pytest.raises(KeyboardInterrupt):
+        made("calib-advanced", folder=tmp_path, **ADVANCED)
+    assert len(list(tmp_path.iterdir())) == 2
+    again = made("calib-advanced", folder=tmp_path, **ADVANCED)
+    layers = len(whole.hidden)
+    assert layers > 3
+    assert len(begun) == 3 + layers - 2
+    assert io.content_sha256(again) == io.content_sha256(whole)
+    made("calib-advanced", folder=tmp_path, **ADVANCED, seed=1)
+    assert len(begun) == 3 + layers - 2 + layers
+    for file in tmp_path.iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    again = made("calib-advanced", folder=tmp_path, **ADVANCED)
+    assert io.content_sha256(again) == io.content_sha256(whole)
+    assert len(begun) == 3 + layers - 2 + 2 * layers
 
 
 def test_training_changes_main_weights_only() -> None:

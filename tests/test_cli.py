@@ -19,6 +19,7 @@ import pytest
 from nets import ACTIVATIONS, random_net
 from refsnn import architectures, datasets, io
 from refsnn.accounting import ENERGY_TABLES
+from refsnn.calibration import weights
 from refsnn.cli import common
 from refsnn.conformance import stored
 from refsnn.convert import METHODS, convert
@@ -435,6 +436,29 @@ def test_a_converted_network_needs_no_method(refsnn, tmp_path: Path) -> None:
     said = refsnn("convert", out, "-m", "qcfs", "-o", tmp_path / "again.h5")
     assert said.code == 2
     assert "expected a trained network" in said.err
+
+
+def test_convert_goes_on_where_it_was_stopped(
+    refsnn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, train, begun = tmp_path / "net.h5", weights.trained, []
+    command = ["convert", RELU, "-m", "calib-advanced", "-T", 4, "-o", out]
+    command += ["--set", "iterations=2", "--set", "samples=128"]
+
+    def counted(*args: object, **more: object) -> np.ndarray:
+        begun.append(args)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return train(*args, **more)
+
+    monkeypatch.setattr(weights, "trained", counted)
+    said = refsnn(*command)
+    assert said.code == 130
+    assert "net.h5.layers; the same command goes on" in said.err
+    assert not out.exists()
+    assert refsnn(*command).code == 0
+    assert len(begun) == 1 + len(io.load_snn(out).hidden)
+    assert [file.name for file in tmp_path.iterdir()] == ["net.h5"]
 
 
 def test_convert_replaces_only_when_told(refsnn, tmp_path: Path) -> None:

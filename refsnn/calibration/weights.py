@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from refsnn.calibrate import Progress
+from refsnn.calibration.kept import kept
 from refsnn.calibration.optimisers import OPTIMISERS, at_rest, cosine
 from refsnn.calibration.thresholds import clip_floor
 from refsnn.calibration.walk import Walk
@@ -307,6 +309,7 @@ def calibrate_weights(
     impl: str = "kernel",
     progress: Progress | None = None,
     watch: Watch | None = None,
+    folder: Path | None = None,
 ) -> SpikingNetwork:
     """Train the weights of every population, in graph order, on calibrated sources.
 
@@ -335,6 +338,8 @@ def calibrate_weights(
         Told how many iterations are done.
     watch : callable, optional
         Told every loss.
+    folder : Path, optional
+        Where weights are kept as they are finished, and taken from if they are there.
 
     Returns
     -------
@@ -353,7 +358,11 @@ def calibrate_weights(
 
         chosen = max(p.projections, key=lambda q: q.op.weight.size)
         layer = _layer(walk, p, chosen, T, shift, dtype)
-        weight = trained(layer, how, tell, impl=impl)
+        weight = kept(
+            folder,
+            (layer, how),
+            partial(trained, layer, how, tell, impl=impl),
+        )
         weight = weight.reshape(chosen.op.weight.shape)
         walk.settle(_with_weight(walk.snn, p, chosen, weight))
         if progress:

@@ -11,7 +11,7 @@ from refsnn import io
 from refsnn.accumulators import ACCUMULATORS
 from refsnn.arithmetic import certified
 from refsnn.certificate import Certificate
-from refsnn.cli import arguments, common
+from refsnn.cli import arguments, common, results
 from refsnn.run import need_steps
 
 
@@ -34,7 +34,7 @@ def certify(
     json: arguments.JsonOption = None,
 ) -> None:
     """Prove that every sum and potential is exact; exit code 1 if it is not."""
-    common.need_json_target(json)
+    results.need_json_target(json)
     need_steps(T)
     network = common.spiking(
         io.load_network(file), method, T, options, data, max_pool=max_pool
@@ -54,7 +54,7 @@ def certify(
         "why_not": certificate.why_not,
         "populations": {p.name: _entry(p) for p in certificate.populations},
     }
-    common.write_json(answer, json)
+    results.write_json(answer, json)
     if json != "-":
         _print(certificate, network.name, seen)
     if not certificate.holds:

@@ -1,14 +1,11 @@
-"""What the commands share: progress, tables, loading, writing."""
+"""What the commands share: progress, tables, loading, converting."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from refsnn import datasets, io
+from refsnn import datasets
 from refsnn.arithmetic import Arithmetic
 from refsnn.cli import arguments
 from refsnn.convert import convert, need_fit, needs_images, parse_options
@@ -32,9 +29,6 @@ from refsnn.fixed import Fixed
 from refsnn.methods import options_of
 from refsnn.network import Network, SpikingNetwork
 from refsnn.run import need_steps
-
-PAGE, RESULT = "report.html", "result.json"
-MARK = "<!-- refsnn report -->"
 
 stdout = Console(highlight=False, soft_wrap=True, emoji=False)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -78,49 +72,6 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     stdout.print(grid, soft_wrap=False, crop=False, overflow="ignore")
 
 
-def need_json_target(target: str | None) -> None:
-    """Refuse a result's file that cannot be written, before anything is computed.
-
-    Parameters
-    ----------
-    target : str or None
-        A file's path, ``-`` for standard output, or None for nothing. An existing file
-        is replaced only if it is empty or such a result.
-    """
-    if target is None or target == "-":
-        return
-    path = Path(target)
-    io.need_target(path, force=True)
-    if path.is_file():
-        try:
-            old = json.loads(path.read_bytes() or b'{"format": "refsnn-"}')
-            ours = old["format"].startswith("refsnn-")
-        except (ValueError, TypeError, KeyError, AttributeError):
-            ours = False
-        if not ours:
-            got = "a file that is no result of refsnn"
-            raise OptionError(where=f"--json {target}", got=got, expected="a new name")
-
-
-def need_report_folder(folder: Path | None) -> None:
-    """Refuse a report's folder that cannot be written, before anything is computed.
-
-    Parameters
-    ----------
-    folder : Path or None
-        The folder; it is made when the report is written. A file ``report.html`` in it
-        is replaced only if it is such a report.
-    """
-    if folder is None or not need_folder(folder):
-        return
-    page = folder / PAGE
-    io.need_target(page, force=True)
-    if page.is_file() and MARK not in page.read_text(errors="replace")[:200]:
-        got = "a page that is no report of refsnn"
-        raise OptionError(where=str(page), got=got, expected="another folder")
-    need_json_target(str(folder / RESULT))
-
-
 def say_if_not_exact(snn: SpikingNetwork, arithmetic: Arithmetic, T: int) -> None:
     """Say on standard error if a certified network has too many steps to be exact.
 
@@ -142,96 +93,6 @@ def say_if_not_exact(snn: SpikingNetwork, arithmetic: Arithmetic, T: int) -> Non
             f"{held['accumulator']} -T {T})",
             markup=False,
         )
-
-
-def need_folder(folder: Path) -> bool:
-    """Refuse a folder that is none, or cannot be made or written to.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder; with those above it it is made when something is written.
-
-    Returns
-    -------
-    bool
-        Whether it is there.
-    """
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise OptionError(where=str(there), got="a file", expected="a folder")
-    io.need_writable(there)
-    return there == folder
-
-
-def write_report(
-    folder: Path | None,
-    snn: SpikingNetwork,
-    images: Images,
-    result: dict[str, Any],
-    steps: Sequence[int],
-    **how: Any,
-) -> None:
-    """Write a result as a page and as JSON.
-
-    Parameters
-    ----------
-    folder : Path or None
-        The folder, or None for nothing.
-    snn : SpikingNetwork
-        The network that ran.
-    images : Images
-        What it ran on.
-    result : dict
-        The result.
-    steps : sequence of int
-        The T that tables show.
-    **how
-        How it ran, as in :func:`refsnn.run.run_snn`.
-    """
-    if folder is None:
-        return
-    from refsnn import report  # noqa: PLC0415 - matplotlib takes a second to import
-
-    with progress("report"):
-        seen = report.observe(snn, images, result["T"], **how)
-        html = report.page(result, seen, list(steps))
-    write_page(folder, html, result)
-
-
-def write_page(folder: Path, html: str, result: dict[str, Any]) -> None:
-    """Write a page, and as JSON what it shows.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder; it is made.
-    html, result : str and dict
-        The page, and the result.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    io.write_atomically(folder / PAGE, html.encode())
-    write_json(result, str(folder / RESULT))
-    stderr.print(f"wrote {folder / PAGE}", markup=False)
-
-
-def write_json(value: Any, target: str | None) -> None:
-    """Write a result for machines.
-
-    Parameters
-    ----------
-    value : object
-        JSON values.
-    target : str or None
-        A file's path, ``-`` for standard output, or None for nothing.
-    """
-    if target is None:
-        return
-    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
-    if target == "-":
-        sys.stdout.write(text)
-    else:
-        io.write_atomically(Path(target), text.encode())
 
 
 @contextmanager
@@ -376,6 +237,7 @@ def converted(
     *,
     max_pool: bool = False,
     exact: bool = True,
+    folder: Path | None = None,
 ) -> SpikingNetwork:
     """Convert a trained network as the options say.
 
@@ -397,6 +259,8 @@ def converted(
         Whether ``--max-pool-on-spikes`` was given.
     exact : bool
         Whether to round to certified grids.
+    folder : Path, optional
+        Where trained weights are kept layer by layer, as in :func:`refsnn.convert`.
 
     Returns
     -------
@@ -432,6 +296,7 @@ def converted(
             exact=exact,
             impl=impl,
             progress=report,
+            folder=folder,
         )
     return dataclasses.replace(snn, provenance={**snn.provenance, **more})
 

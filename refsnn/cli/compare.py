@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from refsnn import io
-from refsnn.cli import arguments, common
+from refsnn.cli import arguments, common, results
 from refsnn.compare import Comparison, Explanation, Fault, distance, explain
 from refsnn.compare import compare as compared
 from refsnn.doctor import norm_fault
@@ -58,7 +58,7 @@ def compare(
     Samples and neurons count from 0, time steps from 1. Exit code 1 if a spike differs,
     explained or not; how far it is explained is the verdict of --json.
     """
-    common.need_json_target(json)
+    results.need_json_target(json)
     _need_figure(figure)
     trace = io.load_trace(golden)
     spikes = load_recording(other, trace)
@@ -72,7 +72,7 @@ def compare(
         found = dataclasses.replace(found, first=first)
     with common.progress("explaining") as told:
         why = explain(trace, spikes, snn, more=more, progress=told)
-    common.write_json(_answer(found, why), json)
+    results.write_json(_answer(found, why), json)
     if figure is not None:
         _draw(found, figure)
     if json != "-":

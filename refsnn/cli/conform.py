@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from refsnn.cli import arguments, common
+from refsnn.cli import arguments, common, results
 from refsnn.conformance import (
     STATUSES,
     Score,
@@ -40,7 +40,7 @@ def conform(
 
     Exit code 1 if a vector fails, or passes that was expected to fail.
     """
-    common.need_json_target(json)
+    results.need_json_target(json)
     sys.path.insert(0, "")  # an adapter in the folder where the command is typed
     made = find_adapter(adapter)
     scores: list[Score] = []
@@ -59,7 +59,7 @@ def conform(
         "explained": tally(scores),
         "vectors": [dataclasses.asdict(score) for score in scores],
     }
-    common.write_json(answer, json)
+    results.write_json(answer, json)
     if json != "-":
         _print(adapter, scores, counts)
     if counts["failed"] or counts["unexpected pass"]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -85,12 +88,12 @@ def convert(
         option = "--weight-bits" if bits else f"--snap {snapped.value}"
         raise OptionError(where=option, got="no -T", expected="the number of steps")
     exact = snapped.value == "float64" and bits is None
-    snn = common.converted(
-        network, method, T, options, data, max_pool=max_pool, exact=exact
-    )
-    if changed and T is not None:
-        snn = _rounded(network, snn, snapped.value, T, data, static, bits)
-    io.save(snn, out, force=force)
+    with _layers_beside(out) as folder:
+        how: dict[str, Any] = {"max_pool": max_pool, "exact": exact, "folder": folder}
+        snn = common.converted(network, method, T, options, data, **how)
+        if changed and T is not None:
+            snn = _rounded(network, snn, snapped.value, T, data, static, bits)
+        io.save(snn, out, force=force)
     for line in snn.describe().splitlines():
         common.show(line)
     if T is not None and snn.T is None:
@@ -102,6 +105,20 @@ def convert(
         )
         common.show(f"mode {snn.mode}, certificate: {about}")
     common.show(f"wrote {out}, sha256 {io.content_sha256(snn)}")
+
+
+@contextmanager
+def _layers_beside(out: Path) -> Iterator[Path]:
+    """Name a folder for trained layers, which goes when the network is written."""
+    folder = out.with_name(f"{out.name}.layers")
+    try:
+        yield folder
+    except KeyboardInterrupt:
+        if folder.is_dir():
+            kept = f"layers that are trained are kept in {folder}"
+            common.stderr.print(f"{kept}; the same command goes on", markup=False)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _rounded(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from refsnn import datasets
-from refsnn.cli import arguments, common
+from refsnn.cli import arguments, common, results
 from refsnn.errors import DataError
 
 CHECKED = ("digits", "cifar10", "cifar100")
@@ -19,13 +19,13 @@ app = typer.Typer(no_args_is_help=True, help="List, fetch and verify data sets."
 @app.command("list")
 def list_data(json: arguments.JsonOption = None) -> None:
     """List the data sets and whether their files are there."""
-    common.need_json_target(json)
+    results.need_json_target(json)
     verdicts = {name: datasets.verify(name) for name in CHECKED}
     state = {
         name: "missing" if "missing" in {v.verdict for v in found} else "there"
         for name, found in verdicts.items()
     }
-    common.write_json({"format": "refsnn-data", "version": 1, "sets": state}, json)
+    results.write_json({"format": "refsnn-data", "version": 1, "sets": state}, json)
     if json != "-":
         for name, what in datasets.DATASETS.items():
             common.show(f"{name}: {what} ({state.get(name, 'a folder of yours')})")
@@ -57,10 +57,10 @@ def verify(
 
     Exit code 1 if one is unknown, 2 if one of a named set is missing.
     """
-    common.need_json_target(json)
+    results.need_json_target(json)
     found = {name: datasets.verify(name) for name in names or CHECKED}
     listed = {name: [dataclasses.asdict(v) for v in vs] for name, vs in found.items()}
-    common.write_json({"format": "refsnn-data", "version": 1, "sets": listed}, json)
+    results.write_json({"format": "refsnn-data", "version": 1, "sets": listed}, json)
     if json != "-":
         for verdicts in found.values():
             for v in verdicts:

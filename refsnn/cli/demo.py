@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from refsnn import datasets, io
-from refsnn.cli import arguments, common
+from refsnn.cli import arguments, common, results
 from refsnn.cli.summary import print_result
 from refsnn.evaluate import evaluate, result
 
@@ -29,8 +29,8 @@ def demo(
 ) -> None:
     """Convert a network trained on handwritten digits and run it on test images."""
     clock = time.perf_counter()
-    common.need_json_target(json)
-    common.need_report_folder(out)
+    results.need_json_target(json)
+    results.need_report_folder(out)
     ann = io.load_ann(datasets.weights_folder() / NETWORK)
     data = common.test_images(common.data_name(ann, None), None)
     snn = common.converted(ann, METHOD, None, None, None)
@@ -44,7 +44,7 @@ def demo(
         seconds=round(time.perf_counter() - clock, 3),
         ann=ann,
     )
-    common.write_json(answer, json)
-    common.write_report(out, snn, data, answer, STEPS)
+    results.write_json(answer, json)
+    results.write_report(out, snn, data, answer, STEPS)
     if json != "-":
         print_result(answer, STEPS)

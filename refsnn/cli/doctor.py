@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from refsnn import io
-from refsnn.cli import arguments, common
+from refsnn.cli import arguments, common, results
 from refsnn.doctor import MADE, Case, Examination, broken, examine, layout, steps_of
 from refsnn.run import need_steps
 
@@ -33,7 +33,7 @@ def doctor(
     json: arguments.JsonOption = None,
 ) -> None:
     """Say which faults a converted network has, and what each explains."""
-    common.need_json_target(json)
+    results.need_json_target(json)
     trained, converted = io.load_ann(ann), io.load_snn(net)
     steps = steps_of(converted, T)
     need_steps(steps)
@@ -50,7 +50,7 @@ def doctor(
         "broken": fault.value if fault else None,
         **layout(found),
     }
-    common.write_json(answer, json)
+    results.write_json(answer, json)
     if json != "-":
         _print(converted.name, found)
 

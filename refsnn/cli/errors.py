@@ -13,7 +13,7 @@ from refsnn import io
 from refsnn import propagation as passing
 from refsnn.analysis import TARGETS, TERMS, decompose, layout
 from refsnn.cases import CASES
-from refsnn.cli import arguments, common
+from refsnn.cli import arguments, common, results
 from refsnn.datasets import Images
 from refsnn.errors import OptionError
 from refsnn.network import Network, SpikingNetwork
@@ -50,7 +50,7 @@ def errors(
     json: arguments.JsonOption = None,
 ) -> None:
     """Split what a network loses into terms that add up exactly, by population."""
-    common.need_json_target(json)
+    results.need_json_target(json)
     if propagation and target.value != "own":
         raise OptionError(
             where="--propagation", got=f"--target {target.value}", expected="own"
@@ -82,7 +82,7 @@ def errors(
         "target": target.value,
         **layout(found),
     }
-    common.write_json(answer, json)
+    results.write_json(answer, json)
     if json != "-":
         _print(answer)
 
@@ -105,7 +105,7 @@ def _propagation(
         "set": dict(network.options),
         **passing.layout(found),
     }
-    common.write_json(answer, json)
+    results.write_json(answer, json)
     if json == "-":
         return
     keys = [f.name for f in dataclasses.fields(passing.Passed)]

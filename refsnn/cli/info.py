@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from refsnn import io
-from refsnn.cli import arguments, common
+from refsnn.cli import arguments, common, results
 from refsnn.convert import METHODS, need_fit
 from refsnn.engine.plan import ordinary
 from refsnn.errors import RefsnnError
@@ -24,7 +24,7 @@ def info(
     json: arguments.JsonOption = None,
 ) -> None:
     """Describe a network file: graph, hash, methods it allows, what runs compiled."""
-    common.need_json_target(json)
+    results.need_json_target(json)
     network = io.load_network(file)
     about = _about_ann(network) if isinstance(network, Network) else _about_snn(network)
     answer = {
@@ -37,7 +37,7 @@ def info(
         "provenance": dict(network.provenance),
         **about,
     }
-    common.write_json(answer, json)
+    results.write_json(answer, json)
     if json == "-":
         return
     kind = "Trained" if isinstance(network, Network) else "Converted"

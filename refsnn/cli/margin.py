@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from refsnn import io
-from refsnn.cli import arguments, common
+from refsnn.cli import arguments, common, results
 from refsnn.exchange.recordings import load_recording
 from refsnn.margin import Verdict, judge, risks
 
@@ -37,7 +37,7 @@ def margin(
 
     Exit code 1 if a difference is no rounding.
     """
-    common.need_json_target(json)
+    results.need_json_target(json)
     network, golden = io.load_snn(file), io.load_trace(trace)
     with common.progress("margin"):
         found = risks(network, golden)
@@ -51,7 +51,7 @@ def margin(
         "populations": {name: dataclasses.asdict(risk) for name, risk in found.items()},
         "verdicts": {name: dataclasses.asdict(v) for name, v in judged.items()},
     }
-    common.write_json(answer, json)
+    results.write_json(answer, json)
     if json != "-":
         rows = [
             (name, r.steps, r.at_risk, r.neurons_at_risk, f"{r.largest_error:.2g}")

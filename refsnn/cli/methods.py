@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from refsnn.cli import arguments, common
+from refsnn.cli import arguments, common, results
 from refsnn.convert import method_named
 from refsnn.methods import METHODS, Method
 
@@ -24,11 +24,11 @@ def methods(
     json: arguments.JsonOption = None,
 ) -> None:
     """List the conversion methods, or say everything about one."""
-    common.need_json_target(json)
+    results.need_json_target(json)
     chosen = METHODS if name is None else {name: method_named(name)}
     found = {one: _about(method) for one, method in chosen.items()}
     answer = {"format": "refsnn-methods", "version": 1, "methods": found}
-    common.write_json(answer, json)
+    results.write_json(answer, json)
     if json == "-":
         return
     for one, about in found.items():

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from refsnn.cli import arguments, common
+from refsnn.cli import arguments, common, results
 from refsnn.errors import OptionError, printable
 from refsnn.io import write_atomically
 from refsnn.reproduce import EXECUTORS, SHARD, VERDICTS, declared, default_root
@@ -106,8 +106,8 @@ def reproduce(
     What is done is not done again: after an interruption type the same command. Exit
     code 1 if --check finds a difference.
     """
-    common.need_json_target(json)
-    common.need_report_folder(report)
+    results.need_json_target(json)
+    results.need_report_folder(report)
     folder = root or default_root()
     if not names and not from_recorded:
         if report or check or record:
@@ -126,7 +126,7 @@ def reproduce(
     _need_whole(record=record, check=check, recalled=from_recorded, how=how)
     wanted = {name: kept.load(folder, name) for name in names or () if check}
     for written in _folders(folder, out, record=record, recalled=from_recorded):
-        common.need_folder(written)
+        results.need_folder(written)
     answers, wrong = [], []
     for name in names or declared(folder):
         make = recalled if from_recorded else partial(_made, out, how)
@@ -143,7 +143,7 @@ def reproduce(
         if json != "-":
             _print(answer)
         _draw(out, folder, answer)
-    common.write_json(_all(answers), json)
+    results.write_json(_all(answers), json)
     _write_report(report, folder, answers)
     _print_check(wrong if check else None, json)
 
@@ -184,7 +184,7 @@ def _write_report(
     from refsnn.reproduce import page  # noqa: PLC0415 - matplotlib takes a second
 
     with common.progress("report"):
-        common.write_page(folder, page.page(root, answers), _all(answers))
+        results.write_page(folder, page.page(root, answers), _all(answers))
 
 
 def _need_whole(

@@ -10,7 +10,7 @@ import typer
 
 from refsnn import io
 from refsnn.arithmetic import resolve
-from refsnn.cli import arguments, common
+from refsnn.cli import arguments, common, results
 from refsnn.cli.summary import marks, print_result
 from refsnn.errors import OptionError
 from refsnn.evaluate import BATCH, evaluate, result
@@ -64,8 +64,8 @@ def run(
         "carrier": carrier and carrier.value,
         "fixed": fixed,
     }
-    common.need_json_target(json)
-    common.need_report_folder(report)
+    results.need_json_target(json)
+    results.need_report_folder(report)
     network = io.load_network(file)
     trained = _trained(network, ann)
     images = common.test_images(common.data_name(network, data), limit)
@@ -101,8 +101,8 @@ def run(
         **how,
         engine=chosen,
     )
-    common.write_json(answer, json)
-    common.write_report(
+    results.write_json(answer, json)
+    results.write_report(
         report, snn, images, answer, marks(answer), impl=impl.value, **numbers
     )
     if json != "-":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from refsnn.activations import QCFS, Activation, Clip
@@ -33,6 +34,8 @@ class Context:
         Told how far a pass over the images is.
     watch : callable or None
         Told every loss of weights that are trained: population, iteration, loss.
+    folder : Path or None
+        Where trained weights are kept as they are finished.
     """
 
     options: Any
@@ -41,6 +44,7 @@ class Context:
     impl: str
     progress: Progress | None
     watch: Callable[[str, int, float], None] | None = None
+    folder: Path | None = None
 
 
 Pass = Callable[[Network, Context], Network]

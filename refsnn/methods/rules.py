@@ -198,6 +198,7 @@ def trained(snn: SpikingNetwork, ann: Network, context: Context) -> SpikingNetwo
         impl=context.impl,
         progress=context.progress,
         watch=context.watch,
+        folder=context.folder,
     )
     return calibrated("potential")(snn, ann, context)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache, reduce
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from refsnn import datasets, io
 from refsnn.convert import convert, needs_images
 from refsnn.datasets import Images
 from refsnn.datasets.cifar import CIFAR10, REENCODED
-from refsnn.environment import processor
+from refsnn.environment import processor, source_sha256
 from refsnn.errors import DataError
 from refsnn.io import content_sha256
 from refsnn.methods import METHODS
@@ -244,9 +245,13 @@ def converted(
         net.parent.mkdir(parents=True, exist_ok=True)
         images = train.images if train else None
         how: dict[str, Any] = {"options": options, "progress": progress}
-        snn = convert(ann, run.method, T=T, images=images, **how)
-        _keep_seconds(net, time.perf_counter() - clock)
+        folder = net.with_suffix(".layers")
+        whole = not folder.is_dir()
+        snn = convert(ann, run.method, T=T, images=images, folder=folder, **how)
+        if whole:
+            _keep_seconds(net, time.perf_counter() - clock)
         io.save(snn, net, force=True)
+        shutil.rmtree(folder, ignore_errors=True)
     own = content_sha256(io.load_snn(net))
     return Conversion(**known, net=net, net_sha256=own, seconds=_seconds(net))
 
@@ -261,23 +266,6 @@ def _seconds(net: Path) -> float | None:
         return float(net.with_suffix(".seconds").read_text())
     except (OSError, ValueError):
         return None
-
-
-@cache
-def source_sha256() -> str:
-    """Hash the package's own source, of which every result is.
-
-    Returns
-    -------
-    str
-        SHA-256 of its modules, in alphabetical order.
-    """
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(f"{path.relative_to(package)}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def shards(
