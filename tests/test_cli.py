@@ -329,8 +329,8 @@ UNUSABLE = {
     "no such file": (("run", "no.h5", "-T", "1", "-m", "qcfs"), "no such file"),
     "a folder": (("info", "."), "a folder"),
     "recalled runs": (
-        ("reproduce", "digits", "--from-recorded", "--only", "a/b", "--executor=dask"),
-        "got --from-recorded with --executor, --only; expected a run",
+        ("reproduce", "digits", "--from-recorded", "--only", "a/b", "--out=here"),
+        "got --from-recorded with --only, --out; expected a run",
     ),
     "images": (
         ("info", WEIGHTS / "digits_test.h5"),
@@ -509,6 +509,8 @@ def test_more_steps_than_certified_are_told(refsnn, tmp_path: Path) -> None:
     assert "certificate is for T = 1024, not 1100" in told
     assert "convert --snap float64 -T 1100" in told
     assert refsnn(*run, "--mode", "ordered").err == ""
+    trace = ("trace", few, "-T", "1100", "-o", tmp_path / "trace.h5")
+    assert "the certificate is for T = 1024" in refsnn(*trace).err
     assert refsnn("convert", QCFS, "-m", "qcfs", "-T", "1100", "-o", many).code == 0
     snn = io.load_snn(many)
     assert (snn.certificate["T"], snn.mode) == (1100, "exact")

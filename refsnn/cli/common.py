@@ -20,7 +20,6 @@ from rich.progress import (
 from rich.table import Table
 
 from refsnn import datasets
-from refsnn.arithmetic import Arithmetic
 from refsnn.cli import arguments
 from refsnn.convert import convert, need_fit, needs_images, parse_options
 from refsnn.datasets import Images
@@ -72,21 +71,21 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     stdout.print(grid, soft_wrap=False, crop=False, overflow="ignore")
 
 
-def say_if_not_exact(snn: SpikingNetwork, arithmetic: Arithmetic, T: int) -> None:
+def say_if_not_exact(snn: SpikingNetwork, mode: str, T: int) -> None:
     """Say on standard error if a certified network has too many steps to be exact.
 
     Parameters
     ----------
     snn : SpikingNetwork
         The network.
-    arithmetic : Arithmetic
-        The numbers of the run.
+    mode : str
+        The mode of the run.
     T : int
         Number of steps.
     """
     held = snn.certificate or {}
     certified = held.get("T", 0)
-    if arithmetic.mode == "ordered" and snn.mode == "exact" and certified < T:
+    if mode == "ordered" and snn.mode == "exact" and certified < T:
         stderr.print(
             f"not exact: the certificate is for T = {certified}, not {T}, so the run "
             "is in mode ordered (for more: refsnn convert --snap "

@@ -29,11 +29,15 @@ UNTOLD = {
     "scheduler": None,
     "only": (),
     "again": False,
+    "out": None,
 }
 """How a run is made of which nothing is said."""
 
 NAMES = {name: f"--{name}" for name in UNTOLD} | {"how": "--executor"}
 """Options by how a run is made."""
+
+OUT = Path("reproduced")
+"""Where results are written of which nothing is said."""
 
 Executor = StrEnum("Executor", {name: name for name in EXECUTORS})  # type: ignore[misc]  # made of EXECUTORS
 
@@ -47,11 +51,13 @@ def reproduce(
         Path | None, typer.Option("--root", help="Folder of the declarations.")
     ] = None,
     out: Annotated[
-        Path,
+        Path | None,
         typer.Option(
-            "--out", help="Results, figures, and finished shards, which are kept."
+            "--out",
+            help="Results, figures, and finished shards, which are kept.",
+            show_default=OUT.name,
         ),
-    ] = Path("reproduced"),
+    ] = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -123,7 +129,9 @@ def reproduce(
         "only": only or (),
         "again": again,
     }
-    _need_whole(record=record, check=check, recalled=from_recorded, how=how)
+    told = {**how, "out": out}
+    _need_whole(record=record, check=check, recalled=from_recorded, how=told)
+    out = out or OUT
     wanted = {name: kept.load(folder, name) for name in names or () if check}
     for written in _folders(folder, out, record=record, recalled=from_recorded):
         results.need_folder(written)

@@ -74,7 +74,7 @@ def run(
     )
     arithmetic = resolve(snn, T, **numbers)
     if mode is None:
-        common.say_if_not_exact(snn, arithmetic, T)
+        common.say_if_not_exact(snn, arithmetic.mode, T)
     how: dict[str, Any] = {"impl": impl.value, "schedule": schedule.value}
     chosen = engine_of(snn, arithmetic, **how, engine=engine.value)
     with common.progress("running") as tell:

@@ -61,6 +61,8 @@ def trace(
             fixed=fixed,
         )
     io.save_trace(made, out, force=force)
+    if mode is None:
+        common.say_if_not_exact(network, made.mode, T)
     spikes = sum(int(abs(p.spikes).sum()) for p in made.populations.values())
     how = f", {made.fixed}" if made.fixed else ""
     common.show(
