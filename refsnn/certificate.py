@@ -86,11 +86,12 @@ class Ranges:
         Returns
         -------
         bool
-            Whether it is. A current that the image causes can be any multiple of the
-            grid, if there is one.
+            Whether it is. A current that the image causes, and an initial potential
+            that is moved for each image, can be any multiple of the grid, if there is
+            one.
         """
-        p = self.population
-        if p.fed_by_image:
+        p, (low, high) = self.population, self.v0
+        if p.fed_by_image or (low < high).any():
             return p.grid is not None and bool((self.q <= q).all())
         scaled = (np.ldexp(rows, q[:, None]) for rows in _terms(p))
         return all(bool((rows == np.rint(rows)).all()) for rows in scaled)
@@ -204,7 +205,7 @@ def _ranges(snn: SpikingNetwork, p: Population) -> Ranges:
 
 
 def _starts(stages: Stages, v0: Array, P: Array, Nn: Array) -> tuple[Array, Array]:
-    """Bound the initial potentials that COS can arrive at; see refsnn.run.offset."""
+    """Bound the initial potentials that COS arrives at; see refsnn.neurons.offset."""
     low, high = v0, v0
     for _ in range(stages.rounds if stages.rho else 0):
         most = np.maximum(high, 1.0) + (stages.rho - 1) * np.maximum(P - 1, 0.0) + P

@@ -8,10 +8,10 @@ registers.
     python reproductions/engine.py --images 1000 --steps 8 [--networks NAME ..]
         [--methods METHOD[:key=value] ..] [--record FILE]
 
-Ends with 1 if anything differs. COS has no event-driven kernels and is left out. A
-record is a file of lines of JSON, one for each network and method: what it holds of the
-same file, images and steps is not asked again. Each names the code of engine and
-kernels that was checked; to check other code, begin a new record.
+Ends with 1 if anything differs. A record is a file of lines of JSON, one for each
+network and method: what it holds of the same file, images and steps is not asked again.
+Each names the code of engine and kernels that was checked; to check other code, begin a
+new record.
 """
 
 from __future__ import annotations
@@ -56,18 +56,19 @@ PLAIN = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
 
 
 def methods_of(ann: Network, wanted: list[str] | None) -> list[str]:
-    """Name the methods that take a network, with their settings, but for COS."""
+    """Name the methods that take a network, with their settings."""
     names = []
     for name in METHODS:
         with suppress(ConversionError):
             need_fit(ann, name)
             names += [f"{name}:{s}" if s else name for s in SETTINGS.get(name, ("",))]
-    return [name for name in names if name != "cos" and name in (wanted or names)]
+    return [name for name in names if name in (wanted or names)]
 
 
 def counts(run: Any) -> list[np.ndarray]:
     """Everything that a run tells."""
     parts = [run.logits, *run.masks.values()]
+    parts += [run.v0[name] for name in sorted(run.v0)]
     for field in (run.spikes, run.negative, run.synops):
         parts += [field[name] for name in sorted(field)]
     return parts

@@ -47,7 +47,7 @@ def engine_spikes(
 
 def need_equal(got: SpikingRun, want: SpikingRun) -> None:
     assert same(got.logits, want.logits)
-    for field in ("spikes", "negative", "synops", "masks"):
+    for field in ("spikes", "negative", "synops", "masks", "v0"):
         ours, theirs = getattr(got, field), getattr(want, field)
         assert set(ours) == set(theirs)
         for name, counts in theirs.items():
@@ -145,13 +145,18 @@ def test_networks_of_every_kind(rule: str, seed: int) -> None:
             assert sum(int(n.sum()) for n in got.negative.values()) > 0
 
 
-def test_cos_takes_the_ordinary_kernels() -> None:
-    snn = convert(random_net(1, ACTIVATIONS["qcfs"]), "cos")
-    x = snn.preprocess(images(1, 3))
-    need_equal(run_snn(snn, x, 6), run_snn(snn, x, 6, impl="definition"))
-    need_equal(run_snn(snn, x, 6, engine="dense"), run_snn(snn, x, 6))
-    with pytest.raises(OptionError, match="moved for each image"):
-        run_snn(snn, x, 6, engine="event")
+@pytest.mark.parametrize("carrier", ["float64", "float32", "int32"])
+@pytest.mark.parametrize("options", [{}, {"rho": 2}, {"rho": 3, "rounds": 2}])
+def test_cos_moves_the_same_potentials(options: dict, carrier: str) -> None:
+    lams = (1.3, 0.7, 1.1, 0.9, 1.7)
+    for seed in (1, 2):
+        ann = random_net(seed, ACTIVATIONS["qcfs"], lams=lams)
+        snn = snap(convert(ann, "cos", options=options, exact=False), carrier, T=7)
+        x = snn.preprocess(images(seed, 5))
+        for T in (4, 7):
+            got = all_equal(snn, x, T, carrier=carrier)
+            assert set(got.v0) == {p.name for p in snn.hidden}
+            assert any((v0 != 0.5).any() for v0 in got.v0.values())
 
 
 def test_matrix_products_need_exact_sums() -> None:
@@ -166,11 +171,15 @@ def test_matrix_products_need_exact_sums() -> None:
     need_equal(run_snn(snn, x, 2, engine="dense", schedule="step"), run_snn(snn, x, 2))
 
 
+PLAIN = Stages()
+
+
 def spiking(
     shapes: list[tuple[tuple[int, ...], list[tuple[int, object, tuple]]]],
     rng: np.random.Generator,
     neuron: Neuron,
     input_shape: tuple[int, ...],
+    stages: Stages = PLAIN,
 ) -> SpikingNetwork:
     """Populations of given shapes, projections from those at given places; snapped.
 
@@ -206,17 +215,21 @@ def spiking(
             populations=tuple(populations),
             canonical=True,
             method="test",
+            stages=stages,
         )
     )
 
 
 NEURONS = {
+    "moved": IF(),
     "IF": IF(),
     "dual": DualThresholdIF(theta_neg=-0.01),
     "strict": DualThresholdIF(theta_neg=0.0, strict=True),
     "unguarded": DualThresholdIF(theta_neg=-1.0, guard=False),
     "gated": GatedIF(tolerance=1e-3),
 }
+STAGES = {"moved": Stages(rho=3, rounds=2)}
+"""Those whose initial potentials are moved for each image."""
 
 
 @pytest.mark.parametrize("neuron", NEURONS)
@@ -243,6 +256,7 @@ def test_every_convolution(name: str, neuron: str, rng: np.random.Generator) -> 
         rng,
         NEURONS[neuron],
         (2, *large[1:]),
+        STAGES.get(neuron, PLAIN),
     )
     assert not ordinary(snn)
     x = snn.preprocess(images(5, 3, snn.input_shape))
@@ -365,7 +379,9 @@ def test_long_rows_are_looked_up_whole(
         need_equal(got, want)
 
 
-def wide(rng: np.random.Generator, neuron: Neuron) -> SpikingNetwork:
+def wide(
+    rng: np.random.Generator, neuron: Neuron, stages: Stages = PLAIN
+) -> SpikingNetwork:
     """Several words a pixel, several tiles, groups with parts of their own."""
 
     def conv(O: int, I: int, **how: object) -> Conv2d:
@@ -387,6 +403,7 @@ def wide(rng: np.random.Generator, neuron: Neuron) -> SpikingNetwork:
         rng,
         neuron,
         (2, 4, 6),
+        stages,
     )
 
 
@@ -404,7 +421,7 @@ def tall() -> SumPool:
 
 @pytest.mark.parametrize("neuron", NEURONS)
 def test_many_channels(neuron: str, rng: np.random.Generator) -> None:
-    snn = wide(rng, NEURONS[neuron])
+    snn = wide(rng, NEURONS[neuron], STAGES.get(neuron, PLAIN))
     known = prepared(snn, 6, resolve(snn, 6))
     assert not known.ordinary
     assert known.plans["p4"].fold == known.plans["p5"].fold == 2
@@ -428,7 +445,7 @@ class FewBits:
         return np.rint(self.rng.uniform(*how) * 16) / 16
 
 
-@pytest.mark.parametrize("neuron", NEURONS)
+@pytest.mark.parametrize("neuron", [name for name in NEURONS if name not in STAGES])
 def test_weights_of_few_bits_need_no_filter(
     neuron: str, rng: np.random.Generator
 ) -> None:
@@ -594,15 +611,23 @@ EDGE = 64
 
 
 def on_the_edge(
-    neuron: Neuron, goal: float, units: int, up: bool
+    neuron: Neuron,
+    goal: float,
+    units: int,
+    up: bool,
+    *,
+    q: int | None = None,
+    v0: float = 0.0,
+    stages: Stages | None = None,
 ) -> tuple[SpikingNetwork, int]:
-    """A neuron whose potential is `goal` and `units` of its grid more.
+    """A neuron whose current is `goal` and `units` of its grid more.
 
     64 of its 65 weights lie 1/2 - 1/64 of 2^-q beside a multiple of 2^-q, all on one
     side; the last one makes the sum right. So integers are wrong by 31 2^-q, and 66
     terms (65 weights and v(0)) bound the error by 33.
     """
-    q, side = 28 if neuron.op == "IF" else 29, 1 if up else -1
+    side = 1 if up else -1
+    q = q or (28 if neuron.op == "IF" else 29)
     fraction = (0.5 - 1 / EDGE) * side
     weights = np.full(EDGE + 1, 2.0**q / 256 + fraction)
     weights[-1] = 0
@@ -624,6 +649,7 @@ def on_the_edge(
                 Projection(source="on", op=Linear(weight=weights[None] / 2**q)),
             ),
             grid=np.array([q + 6]),
+            v0=np.array(v0),
         ),
         Population(
             name="out",
@@ -643,8 +669,45 @@ def on_the_edge(
         canonical=True,
         method="test",
         mode="exact",
-        stages=Stages(tau=1 if neuron.op == "GatedIF" else 0),
+        stages=stages or Stages(tau=1 if neuron.op == "GatedIF" else 0),
     ), q
+
+
+@pytest.mark.parametrize("up", [False, True])
+@pytest.mark.parametrize("units", [-1, 0, 1])
+@pytest.mark.parametrize(
+    ("current", "v0", "wrong"),
+    [(1.5, -1.0, {0, 1}), (-0.5, 2.0, {-1})],
+    ids=["too few", "too many"],
+)
+def test_moved_neurons_on_the_edge_of_the_bound(
+    current: float, v0: float, wrong: set[int], units: int, up: bool
+) -> None:
+    """One spike in two steps, which end at theta, or 0, and `units` of 2^-5 more."""
+    how = {"q": 27, "v0": v0, "stages": Stages(rho=2)}
+    snn, q = on_the_edge(IF(), current, units, up, **how)
+    x = snn.preprocess(np.full((1, 1, 1, 1), 255, dtype=np.uint8))
+    plan = prepared(snn, 2, resolve(snn, 2)).plans["edge"]
+    assert plan.numbers.filtered
+    assert plan.numbers.q == [q]
+    got = all_equal(snn, x, 2)
+    assert (got.v0["edge"].item() != v0) == (units in wrong)
+
+
+def test_moved_potentials_may_need_more_bits_than_sums(
+    rng: np.random.Generator,
+) -> None:
+    """Sums are multiples of 1/16, 0.999 theta is rounded to 2^-40."""
+    snn = wide(FewBits(rng), IF(), STAGES["moved"])
+    fine = {p.name: np.full(p.shape[0], 40) for p in snn.hidden}
+    populations = [dataclasses.replace(p, grid=fine[p.name]) for p in snn.hidden]
+    whole = dataclasses.replace(snn, populations=(*populations, snn.readout))
+    plans = prepared(whole, 6, resolve(whole, 6)).plans
+    assert not any(plans[p.name].numbers.whole for p in whole.hidden)
+    x = whole.preprocess(images(7, 9, whole.input_shape))
+    got = all_equal(whole, x, 6)
+    moved = np.concatenate([v0.ravel() for v0 in got.v0.values()])
+    assert (moved * 2.0**20 % 1 != 0).any()
 
 
 @pytest.mark.parametrize("up", [False, True])
@@ -729,7 +792,7 @@ def test_the_command_line_chooses_and_says_so(refsnn, tmp_path: Path) -> None:
     assert "Leave the engine to auto" in said
 
     out = str(tmp_path / "net.h5")
-    for method, verdict in (("srp", "all: event"), ("cos", "all: ordinary")):
+    for method, verdict in (("srp", "all: event"), ("cos", "all: event")):
         refsnn("convert", file, "--method", method, "-o", out, "--force")
         code, said, _ = refsnn("info", out)
         assert verdict in said

@@ -25,13 +25,12 @@ from refsnn.layers import Flatten, Linear
 from refsnn.margin import judge, risks
 from refsnn.methods import prepared
 from refsnn.network import Stages
-from refsnn.neurons import IF, PRESETS, State, initial_state, unroll
+from refsnn.neurons import IF, PRESETS, Margins, State, initial_state, offset, unroll
 from refsnn.numerics import exact_sum
 from refsnn.passes import fold_batchnorm
 from refsnn.recording import record, spikes_of
 from refsnn.restored import as_trained, restored
 from refsnn.run import run_ann, run_snn
-from refsnn.run.offset import Margins, offset
 from refsnn.snap import snap
 from test_passes import chain
 

@@ -189,16 +189,34 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_methods.py::test_ecl_is_its_parts",),
     ),
     "cos: largest of the spikes": (
-        "run/offset",
+        "neurons/offset",
         "(u < m_min)",
         "(u > m_min)",
         ("test_methods.py::test_cos_changes_every_wrong_count_by_exactly_one",),
     ),
     "cos: saturated moved": (
-        "run/offset",
+        "neurons/offset",
         "few = rested & (state.v >= theta)",
         "few = state.v >= theta",
         ("test_methods.py::test_cos_moves_by_one_spike",),
+    ),
+    "cos: half the bound of who is wrong": (
+        "kernels/events",
+        "near = (n + 1) // 2",
+        "near = (n + 1) // 4",
+        ("test_engine.py::test_moved_neurons_on_the_edge_of_the_bound",),
+    ),
+    "cos: who spiked too seldom overlooked": (
+        "kernels/events",
+        "every &= fired",
+        "every |= fired",
+        ("test_engine.py::test_cos_moves_the_same_potentials",),
+    ),
+    "cos: moved potentials taken for integers": (
+        "certificate",
+        "if p.fed_by_image or (low < high).any():",
+        "if p.fed_by_image:",
+        ("test_engine.py::test_moved_potentials_may_need_more_bits_than_sums",),
     ),
     "rts: twice the shift": (
         "methods/rules",

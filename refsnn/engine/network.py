@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import cast
@@ -19,7 +19,10 @@ from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import LANES, from_words, in_words, words_of
 from refsnn.engine.places import Places, lay_out, pixels
 from refsnn.engine.plan import Plan, ordinary, prepare
+from refsnn.engine.starts import Starts
 from refsnn.kernels import events
+from refsnn.kernels.jobs import Values
+from refsnn.kernels.offsets import move_starts
 from refsnn.kernels.readouts import read_out, tally
 from refsnn.kernels.shared import split
 from refsnn.network import Population, SpikingNetwork
@@ -96,6 +99,7 @@ class Prepared:
                     images=self.currents,
                     gated=gated,
                     keeping=keeping,
+                    rho=self.snn.stages.rho,
                 )
             return self.laid_out[key]
 
@@ -170,6 +174,20 @@ def _fan_out(snn: SpikingNetwork, p: Population) -> Array | None:
     return np.repeat(by_pixel[0], words_of(p.shape[0])) if same and not chosen else None
 
 
+ByImage = Mapping[str, tuple[Array, Array]]
+"""What differs from image to image, in lanes: in a plan's numbers, and in float64."""
+
+
+def _given(call: Call, by_image: ByImage) -> tuple[Values, Values]:
+    """Return a part's values with those of some images."""
+    own, values = slice(call.job.word * LANES, None), (call.fast, call.true)
+    fast, true = (
+        some._replace(**{n: both[k].reshape(-1)[own] for n, both in by_image.items()})
+        for k, some in enumerate(values)
+    )
+    return fast, true
+
+
 class Engine:
     """A prepared network on some images, for some steps.
 
@@ -207,6 +225,7 @@ class Engine:
         self.gates, self.keeping = gates, keeping
         self.pool, self.threads = pool, threads
         self.marked: dict[str, int] = {}
+        self.v0: dict[str, Array] = {}
         self.places = prepared.places(self.B, T, frozenset(gates), keeping)
         self.arena = np.zeros(self.places.size, dtype=np.uint16)
 
@@ -261,6 +280,15 @@ class Engine:
         for sign in p.signs:
             begin = self.places.spikes[name, sign]
             self._to_words(p, (s == sign).swapaxes(0, 1), begin)
+        self._begin(p)
+
+    def _begin(self, p: Population) -> None:
+        """Copy the steps that are observed of a population to where they are read."""
+        rho = self.prepared.snn.stages.rho
+        for sign in p.signs if rho else ():
+            places = self.places.spikes[p.name, sign], self.places.begun[p.name, sign]
+            spikes = self._words(p, places[0], (self.B, self.T))
+            self._words(p, places[1], (self.B, rho))[...] = spikes[:, :rho]
 
     def masks(self) -> dict[str, Array]:
         """Say which neurons are kept behind observing steps.
@@ -290,32 +318,64 @@ class Engine:
         if name in self.places.kept and name in self.gates:
             p, gate = plan.population, self.gates[name]
             self._to_words(p, gate, self.places.kept[name])
+        by_image = {} if fixed is None else {"constant": fixed}
+        if plan.moves:
+            by_image["start"] = self._moved(plan, by_image)
         for begin, at, words in self.places.splits[name]:
             split(block, self.arena, begin, at, self.B, self.T, words)
         calls = self.places.calls[name]
-        marked = sum(self._gather(call, block, fixed) for call in calls)
+        marked = sum(self._gather(call, block, by_image) for call in calls)
         if plan.numbers.filtered:
             self.marked[name] = marked
+        self._begin(plan.population)
 
-    def _gather(
-        self, call: Call, block: tuple[int, ...], fixed: tuple[Array, Array] | None
-    ) -> int:
-        """Compute the rows of a part; threads share them, if it is worth it."""
-        job, fast, true = call.job, call.fast, call.true
-        if fixed is not None:
-            own = slice(job.word * LANES, None)
-            fast = fast._replace(constant=fixed[0].reshape(-1)[own])
-            true = true._replace(constant=fixed[1].reshape(-1)[own])
+    def _moved(
+        self, plan: Plan, by_image: Mapping[str, tuple[Array, Array]]
+    ) -> tuple[Array, Array]:
+        """Move initial potentials by observing steps, as COS does."""
+        p, starts = plan.population, Starts(plan, self.B)
+        for _ in range(self.prepared.snn.stages.rounds):
+            moved = starts.true.copy()
+            seen = {**by_image, "start": (starts.fast, starts.true)}
+            for call in self.places.observing[p.name]:
+                self._observe(call, seen, moved)
+            starts.move(moved)
+        self.v0[p.name] = starts.potentials()
+        return starts.fast, starts.true
+
+    def _observe(self, call: Call, by_image: ByImage, moved: Array) -> None:
+        """Take a part through the observing steps; threads share its rows."""
+        job, fast, true = call.job, *_given(call, by_image)
+        own = moved.reshape(-1)[job.word * LANES :]
+
+        def some(begin: int, end: int) -> int:
+            looked: int = move_starts(
+                *(call.registers, call.window, self.arena, call.tables, job),
+                *(call.lists, call.taps, fast, true, *call.room(), own, begin, end),
+            )
+            return looked
+
+        self._shared(call, some)
+
+    def _gather(self, call: Call, block: tuple[int, ...], by_image: ByImage) -> int:
+        """Compute the rows of a part; return how many neurons were marked."""
+        fast, true = _given(call, by_image)
 
         def some(begin: int, end: int) -> int:
             marked: int = events.gather(
-                *(call.registers, call.window, block, self.arena, call.tables, job),
-                *(call.lists, call.taps, fast, true, *call.room(), begin, end),
+                *(call.registers, call.window, block, self.arena, call.tables),
+                *(call.job, call.lists, call.taps, fast, true),
+                *(*call.room(), begin, end),
             )
             return marked
 
+        return self._shared(call, some)
+
+    def _shared(self, call: Call, some: Callable[[int, int], int]) -> int:
+        """Do the rows of a part; threads share them, if it is worth it."""
+        job = call.job
         rows = self.B * job.height
-        if self.pool is None or rows * call.additions * self.T < WORTH:
+        if self.pool is None or rows * call.additions * job.steps < WORTH:
             return some(0, rows)
         share = -(-rows // self.threads)
         spans = [(k, min(k + share, rows)) for k in range(share, rows, share)]

@@ -32,6 +32,10 @@ class Places:
         words of a step: of populations that list several steps together.
     calls : dict of str to tuple of Call
         By population.
+    begun : dict of (str, int) to int
+        Where the first rho steps of spikes are, if initial potentials are moved.
+    observing : dict of str to tuple of Call
+        Calls of those steps, by population.
     """
 
     size: int
@@ -40,6 +44,8 @@ class Places:
     blocks: dict[str, tuple[int, ...]]
     splits: dict[str, list[tuple[int, int, int]]]
     calls: dict[str, tuple[Call, ...]]
+    begun: dict[tuple[str, int], int]
+    observing: dict[str, tuple[Call, ...]]
 
 
 def pixels(p: Population) -> int:
@@ -68,6 +74,7 @@ def lay_out(
     images: Collection[str],
     gated: Collection[str],
     keeping: bool,
+    rho: int = 0,
 ) -> Places:
     """Lay out a run.
 
@@ -85,17 +92,21 @@ def lay_out(
         Populations of which not all neurons are let out.
     keeping : bool
         Whether these are observing steps.
+    rho : int
+        Steps of a run that are observed, for initial potentials to be moved.
 
     Returns
     -------
     Places
         Where everything is.
     """
-    spikes, kept, size = {}, {}, 0
+    spikes, begun, kept, size = {}, {}, {}, 0
     for p in hidden:
         for sign in p.signs:
             spikes[p.name, sign] = size
             size += T * B * pixels(p)
+            begun[p.name, sign] = size
+            size += rho * B * pixels(p)
     for name, plan in plans.items():
         if hasattr(plan.population.neuron, "keeps"):
             kept[name] = size
@@ -115,13 +126,34 @@ def lay_out(
                     "gate": kept[name] if name in gated and name in kept else -1,
                     "keep": kept[name] if keeping and name in kept else -1,
                     "worst": part.job["worst"] * T,
-                    **_constant(plan, name in images),
+                    **_by_image(plan, name in images),
                 },
             )
             for part in plan.parts
         )
         words = sources_of(plan)
         splits[name] = [(spikes[key], at, words[key]) for key, at in listed.items()]
+    observing = {
+        name: tuple(
+            call_of(
+                *(part, begun, begun),
+                {
+                    "steps": rho,
+                    "listed": rho,
+                    "positive": begun[name, 1],
+                    "negative": -1,
+                    "gate": -1,
+                    "keep": -1,
+                    "moves": 1,
+                    "worst": part.job["worst"] * rho,
+                    **_by_image(plan, name in images),
+                },
+            )
+            for part in plan.parts
+        )
+        for name, plan in plans.items()
+        if plan.moves
+    }
     return Places(
         size=size + B * words_listed(plans, blocks, T) + 16 * LANES,
         spikes=spikes,
@@ -129,6 +161,8 @@ def lay_out(
         blocks=blocks,
         splits=splits,
         calls=calls,
+        begun=begun,
+        observing=observing,
     )
 
 
@@ -143,14 +177,10 @@ def _listed(
     return places
 
 
-def _constant(plan: Plan, image: bool) -> dict[str, int]:
-    """Say how the current that an image causes is laid out."""
-    if not image:
-        return {}
+def _by_image(plan: Plan, fed: bool) -> dict[str, int]:
+    """Say how the current of an image, and potentials moved for it, are laid out."""
     _, H, W = plan.shape
     lanes = plan.words * LANES
-    return {
-        "constant_image": H * W * lanes,
-        "constant_row": W * lanes,
-        "constant_column": plan.fold * lanes,
-    }
+    strides = {"image": H * W * lanes, "row": W * lanes, "column": plan.fold * lanes}
+    names = ["constant"] * fed + ["start"] * plan.moves
+    return {f"{name}_{k}": stride for name in names for k, stride in strides.items()}

@@ -20,8 +20,8 @@ from refsnn.engine.layout import (
     words_of,
 )
 from refsnn.engine.seen import NO_WINDOW, Seen, Window, fold_of, seen_by
-from refsnn.network import INPUT, Population, SpikingNetwork
-from refsnn.neurons import IF, DualThresholdIF, GatedIF
+from refsnn.network import FINEST, INPUT, Population, SpikingNetwork
+from refsnn.neurons import IF, DualThresholdIF, GatedIF, margins
 from refsnn.numerics import Array, Shape, aligned
 
 NEURONS = (IF, GatedIF, DualThresholdIF)
@@ -81,6 +81,8 @@ class Plan:
         Words of a pixel.
     fold : int
         Pixels taken together.
+    moves : bool
+        Whether its initial potentials are moved for each image.
     parts : tuple of Part
         Its channels.
     """
@@ -90,6 +92,7 @@ class Plan:
     shape: Shape
     words: int
     fold: int
+    moves: bool
     parts: tuple[Part, ...]
 
 
@@ -108,12 +111,9 @@ def why_ordinary(snn: SpikingNetwork, p: Population) -> str:
     str
         The reason; empty if it has one.
     """
-    if p.neuron is not None:
-        if type(p.neuron) not in NEURONS:
-            return f"neurons {p.neuron.op}"
-        strict = isinstance(p.neuron, GatedIF | DualThresholdIF) and p.neuron.strict
-        if strict and p.grid is None:
-            return f"strict thresholds of {p.neuron.op} without a grid"
+    unknown = _why_unknown(snn, p)
+    if unknown:
+        return unknown
     for q in p.projections:
         if q.source != INPUT and windows(q, snn.shape_of(q.source)) is None:
             kind = "maxima of spikes" if q.maxima else "a flattened identity"
@@ -122,6 +122,21 @@ def why_ordinary(snn: SpikingNetwork, p: Population) -> str:
             return "a readout of the image"
     if p.neuron is None and len(p.shape) > 1:
         return "a readout with rows and columns"
+    return ""
+
+
+def _why_unknown(snn: SpikingNetwork, p: Population) -> str:
+    """Say why the kernels do not know a population's neurons, if they do not."""
+    neuron = p.neuron
+    if neuron is None:
+        return ""
+    if type(neuron) not in NEURONS:
+        return f"neurons {neuron.op}"
+    strict = isinstance(neuron, GatedIF | DualThresholdIF) and neuron.strict
+    if strict and p.grid is None:
+        return f"strict thresholds of {neuron.op} without a grid"
+    if snn.stages.rho and type(neuron) is not IF:
+        return f"initial potentials of {neuron.op} that are moved for each image"
     return ""
 
 
@@ -182,7 +197,8 @@ def prepare(
         if p.neuron
         else Numbers(dtype=np.float64, q=np.zeros_like(r.q), filtered=False)
     )
-    layout = _Layout(p, shape, fold, chosen)
+    moves = snn.stages.rho > 0 and p.neuron is not None
+    layout = _Layout(p, shape, fold, chosen, moves=moves)
     parts = tuple(layout.part(seen, cut, len(cuts) > 1) for cut in cuts)
     return Plan(
         population=p,
@@ -190,6 +206,7 @@ def prepare(
         shape=shape,
         words=words_of(shape[0]),
         fold=fold,
+        moves=moves,
         parts=parts,
     )
 
@@ -219,10 +236,15 @@ class _Layout:
         Pixels taken together.
     chosen : Numbers
         The numbers.
+    moves : bool
+        Whether initial potentials are moved for each image.
     """
 
-    def __init__(self, p: Population, shape: Shape, fold: int, chosen: Numbers) -> None:
+    def __init__(
+        self, p: Population, shape: Shape, fold: int, chosen: Numbers, *, moves: bool
+    ) -> None:
         self.p, self.shape, self.fold, self.chosen = p, shape, fold, chosen
+        self.moves = moves
         self.exact = Numbers(
             dtype=np.float64, q=np.zeros_like(chosen.q), filtered=False
         )
@@ -288,8 +310,8 @@ class _Layout:
     def _true(
         self, fast: dict[str, Array], kernels: Array, taps: list[Array], tiles: int
     ) -> dict[str, Array]:
-        """Express in float64 what doubtful neurons are computed again from."""
-        if self.chosen.filtered:
+        """Express in float64 what some neurons are computed again from."""
+        if self.chosen.filtered or self.moves:
             true, _ = self._values(kernels, taps, tiles, self.exact)
             return {**true, "sums": np.zeros(0)}
         if self.chosen.dtype is np.float64:
@@ -320,6 +342,9 @@ class _Layout:
             "least": -(2**31) if unguarded else 0,
             "filtered": int(self.chosen.filtered),
             "constant": int(self.p.bias is not None or self.p.fed_by_image),
+            "constant_image": 0,
+            "start_image": 0,
+            "moves": 0,
         }
 
     def _table(self, values: Array) -> int:
@@ -439,7 +464,8 @@ class _Layout:
         )
         bias = np.array(0.0) if p.bias is None or p.fed_by_image else p.bias
         constant, strides["constant"] = self._placed(bias, chosen)
-        tolerance = neuron.tolerance if gated else one
+        tolerance = neuron.tolerance if gated else np.array(0.0)
+        below, above = margins(np.array(FINEST) if p.grid is None else p.grid)
         values = {
             "weights": self._rows(kernels, chosen, tiles),
             "taps": self._rows(np.reshape(taps, (len(taps), -1)), chosen, tiles)
@@ -450,13 +476,15 @@ class _Layout:
             "start": start,
             "constant": constant,
             "tolerance": self._placed(tolerance, chosen, fill=FAR, down=True)[0],
+            "below": self._placed(below, chosen)[0],
+            "above": self._placed(above, chosen)[0],
         }
         named = {
             f"{name}_{axis}": stride
             for name, both in strides.items()
             for axis, stride in zip(("row", "column"), both, strict=True)
         }
-        return values, {**named, "constant_image": 0}
+        return values, named
 
     def _placed(
         self, value: Array, chosen: Numbers, *, fill: float = 0.0, down: bool = False

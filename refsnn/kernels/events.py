@@ -185,14 +185,14 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
 
     `state` is that of :func:`scratch`.
     """
-    v, at, counts, zeros, marks, terms = state
+    v, at, counts, zeros, marks, terms, words = state
     R, K = len(registers), len(block)
     lane = tile * LANES * R
     one = facts(lists[0], job, tile) if len(lists) else (0, 0, 0, 0, 0)
     for j in range(job.width):
         where = (b, i, j, tile)
         start = i * job.start_row + j * job.start_column + lane
-        move(v, at, fast.start, start, registers)
+        move(v, at, fast.start, b * job.start_image + start, registers)
         if job.negative >= 0:
             move(counts, 0, zeros, 0, registers)
         for r in range(R):
@@ -210,12 +210,50 @@ def fire_row(  # type: ignore[no-untyped-def]  # typed by Numba
             n += add_own(registers, arena, tables, job, taps, fast, v, at, where, t)
             decide(registers, arena, job, fast, v, at, counts, marks, where, t, n)
         if job.keep >= 0:
-            keep = job.keep + ((b * job.height + i) * job.width + j) * job.words
-            keep += job.word + tile * R
-            if job.filtered:
-                reach = (n + 1) // 2
-                mark_near(v, at, fast.tolerance, lane, reach, marks, j * R, registers)
-            keep_above(v, at, fast.tolerance, lane, arena, keep, registers)
+            keep(registers, arena, job, fast, v, at, marks, where, n)
+        if job.moves:
+            mark_wrong(registers, arena, job, fast, v, at, marks, words, where, n)
+
+
+@part
+def keep(registers, arena, job, fast, v, at, marks, where, n):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Write as bits which neurons are kept behind the last step."""
+    b, i, j, tile = where
+    R = len(registers)
+    lane = tile * LANES * R
+    word = job.keep + ((b * job.height + i) * job.width + j) * job.words
+    word += job.word + tile * R
+    if job.filtered:
+        reach = (n + 1) // 2
+        mark_near(v, at, fast.tolerance, lane, reach, marks, j * R, registers)
+    keep_above(v, at, fast.tolerance, lane, arena, word, registers)
+
+
+@part
+def mark_wrong(registers, arena, job, fast, v, at, marks, words, where, n):  # type: ignore[no-untyped-def]  # typed by Numba
+    """Mark who may have spiked too often, ending below 0, or too seldom.
+
+    Those end at the threshold or above, and did not spike at every step.
+    """
+    b, i, j, tile = where
+    R = len(registers)
+    lane = tile * LANES * R
+    if job.filtered:
+        near = (n + 1) // 2
+        mark_near(v, at, fast.tolerance, lane, near, marks, j * R, registers)
+        mark_near(v, at, fast.theta, lane, near, marks, j * R, registers)
+    keep_above(v, at, fast.tolerance, lane, words, 0, registers)
+    keep_above(v, at, fast.theta, lane, words, R, registers)
+    pixels = job.height * job.width * job.words
+    first = job.positive + b * job.steps * pixels
+    first += (i * job.width + j) * job.words + job.word + tile * R
+    for r in range(R):
+        some, every = np.int64(0), np.int64(0xFFFF)
+        for t in range(job.steps):
+            fired = np.int64(arena[first + t * pixels + r])
+            some |= fired
+            every &= fired
+        marks[j * R + r] |= (some & ~words[r]) | (words[R + r] & ~every)
 
 
 @exact
@@ -238,20 +276,13 @@ def fire_again(  # type: ignore[no-untyped-def]
     b, i, j, tile = where
     bit, own = np.uint16(1 << (lane % LANES)), lane + tile * lanes
     word = job.word + own // LANES
-    fixed = b * job.constant_image + i * job.constant_row + j * job.constant_column
-    v = true.start[i * job.start_row + j * job.start_column + own]
+    start = b * job.start_image + i * job.start_row + j * job.start_column
+    v = true.start[start + own]
     level = true.level[i * job.level_row + j * job.level_column + own]
+    how = (window, block, arena, tables, job, lists, taps, true, first, events)
     N = 0
     for t in range(job.steps):
-        if job.constant:
-            v += true.constant[fixed + own]
-        how = (tables, job, lists, true.weights, first, events, where, lane, lanes)
-        v = listed_again(window, block, *how, t, v)
-        for m in range(len(taps)):
-            at = word_of(tables, job, taps[m], where, t)
-            if at >= 0 and arena[at + own // LANES] & bit:
-                row = tile * len(taps) + m
-                v += taps[m].sign * true.taps[row * lanes + lane]
+        v = charge_again(*how, where, lane, lanes, t, v)
         s = int(v >= true.theta[own])
         if job.negative >= 0 and v <= level and job.least < N:
             s = -1
@@ -269,6 +300,40 @@ def fire_again(  # type: ignore[no-untyped-def]
         pixel = (b * job.height + i) * job.width + j
         kept = v >= true.tolerance[own]
         set_bit(arena, job.keep + pixel * job.words + word, bit, kept)
+
+
+@part
+def charge_again(  # type: ignore[no-untyped-def]  # typed by Numba
+    window,
+    block,
+    arena,
+    tables,
+    job,
+    lists,
+    taps,
+    true,
+    first,
+    events,
+    where,
+    lane,
+    lanes,
+    t,
+    v,
+):
+    """Add everything that a neuron sees in a step to its potential, in float64."""
+    b, i, j, tile = where
+    bit, own = np.uint16(1 << (lane % LANES)), lane + tile * lanes
+    if job.constant:
+        fixed = b * job.constant_image + i * job.constant_row + j * job.constant_column
+        v += true.constant[fixed + own]
+    how = (tables, job, lists, true.weights, first, events, where, lane, lanes)
+    v = listed_again(window, block, *how, t, v)
+    for m in range(len(taps)):
+        at = word_of(tables, job, taps[m], where, t)
+        if at >= 0 and arena[at + own // LANES] & bit:
+            row = tile * len(taps) + m
+            v += taps[m].sign * true.taps[row * lanes + lane]
+    return v
 
 
 @part
@@ -329,14 +394,15 @@ def scratch(registers, block, like, width):  # type: ignore[no-untyped-def]  # t
 
     The membrane, which begins on a cache line; behind it, the sums of the steps of a
     block and as many zeros; where it begins; net counts, zeros, marks of a row, numbers
-    of terms of the steps.
+    of terms of the steps, words of comparisons.
     """
     lanes, K = LANES * len(registers), len(block)
     v = np.zeros(lanes * (1 + 2 * K) + 64, dtype=like.dtype)
     at = (-v.ctypes.data % 64) // v.itemsize
     counts, zeros = np.zeros((2, lanes), dtype=np.int32)
     marks = np.zeros(width * len(registers), dtype=np.uint16)
-    return v, at, counts, zeros, marks, np.zeros(K, dtype=np.int64)
+    words = np.zeros(2 * len(registers), dtype=np.uint16)
+    return v, at, counts, zeros, marks, np.zeros(K, dtype=np.int64), words
 
 
 @exact

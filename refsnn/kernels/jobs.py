@@ -44,13 +44,15 @@ class Job(NamedTuple):
     gate, keep : int
         Where a mask of the spikes is, and where one is written of the neurons whose
         last potential is not below the tolerance, or -1.
+    moves : int
+        Whether those are marked who spiked too often, or too seldom.
     least : int
         Net spikes that a negative one needs more than.
     filtered, constant : int
         Whether neurons are marked, and whether there is a constant current.
     constant_image, constant_row, constant_column : int
         How many numbers from one to the next; so for what follows.
-    start_row, start_column, level_row, level_column : int
+    start_image, start_row, start_column, level_row, level_column : int
         The same of v(0) and of negative thresholds.
     """
 
@@ -67,12 +69,14 @@ class Job(NamedTuple):
     negative: int
     gate: int
     keep: int
+    moves: int
     least: int
     filtered: int
     constant: int
     constant_image: int
     constant_row: int
     constant_column: int
+    start_image: int
     start_row: int
     start_column: int
     level_row: int
@@ -100,6 +104,8 @@ class Values(NamedTuple):
         Current that is the same at every step.
     tolerance : ndarray, shape (tiles lanes,)
         Potential from which on a neuron is kept.
+    below, above : ndarray, shape (tiles lanes,)
+        Where potentials just below and just above the threshold are moved to.
     """
 
     weights: Any
@@ -110,6 +116,8 @@ class Values(NamedTuple):
     start: Any
     constant: Any
     tolerance: Any
+    below: Any
+    above: Any
 
 
 @part

@@ -19,7 +19,7 @@ def read_out(  # type: ignore[no-untyped-def]  # typed by Numba
     `logits` has the shape (B, T, tiles lanes).
     """
     lanes = LANES * len(registers)
-    v, at, _, _, _, _ = scratch(registers, (0,), values.weights, 1)
+    v, at, _, _, _, _, _ = scratch(registers, (0,), values.weights, 1)
     row = 0
     while row < len(logits):
         rows = list_rows(arena, tables, job, lists, events, first, row, len(logits))

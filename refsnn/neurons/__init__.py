@@ -8,6 +8,7 @@ networks use the canonical one, theta = 1.
 from refsnn.neurons.base import Neuron, State
 from refsnn.neurons.conventions import ConventionNeuron, under
 from refsnn.neurons.models import IF, DualThresholdIF, GatedIF
+from refsnn.neurons.offset import Margins, margins, offset
 from refsnn.neurons.presets import PRESETS, Preset
 from refsnn.neurons.runs import initial_state, potentials, unroll
 
@@ -17,10 +18,13 @@ __all__ = [
     "ConventionNeuron",
     "DualThresholdIF",
     "GatedIF",
+    "Margins",
     "Neuron",
     "Preset",
     "State",
     "initial_state",
+    "margins",
+    "offset",
     "potentials",
     "under",
     "unroll",

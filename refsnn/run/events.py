@@ -1,8 +1,8 @@
 """Running a network on its event-driven kernels, and on the ordinary ones beside them.
 
 Mode ``exact`` only: every sum is exact, so nothing that is chosen here can change a
-bit. Observers need currents and potentials, which these kernels never store; such runs,
-and those that move initial potentials for each image, take the ordinary kernels.
+bit. Observers need currents and potentials, which these kernels never store; such runs
+take the ordinary kernels.
 """
 
 from __future__ import annotations
@@ -180,6 +180,7 @@ def _counted(
         spikes=spikes,
         negative=negative,
         synops=synops,
+        v0={**engine.v0, **(beside.result.v0 if beside else {})},
         masks=dict(masks),
         marked=dict(engine.marked),
     )
@@ -200,6 +201,7 @@ def _joined(runs: list[SpikingRun], masks: Mapping[str, Array]) -> SpikingRun:
         spikes=total("spikes"),
         negative=total("negative"),
         synops=total("synops"),
+        v0={n: np.concatenate([run.v0[n] for run in runs]) for n in runs[0].v0},
         masks=dict(masks),
         marked=total("marked"),
     )

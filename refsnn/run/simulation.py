@@ -16,7 +16,6 @@ from refsnn.network import FINEST, INPUT, Population, Projection, SpikingNetwork
 from refsnn.neurons import GatedIF, Neuron, State
 from refsnn.numerics import Array, bind, per_channel, require_finite
 from refsnn.run.implementation import Impl
-from refsnn.run.offset import ABOVE, BELOW, Margins, offset
 from refsnn.run.result import Observer, SpikingRun
 
 CURRENTS = 2**25
@@ -235,18 +234,17 @@ class Simulation:
         neuron = self._neuron(p)
         v0 = np.broadcast_to(bind(ready.over("v0"), x), x.shape[1:])
         for _ in range(stages.rounds):
-            v0 = offset(neuron, x, v0, theta, self._margins(p, x))
+            v0 = neurons.offset(neuron, x, v0, theta, self._margins(p, x))
         self.states[p.name] = State(v0, np.zeros(v0.shape, dtype=np.int64))
         unit = per_channel(self.arithmetic.unit(p), p.shape, where="unit")
         self.result.v0[p.name] = v0 * unit
 
-    def _margins(self, p: Population, x: Array) -> Margins:
+    def _margins(self, p: Population, x: Array) -> neurons.Margins:
         """Return where COS puts potentials, rounded away from theta to the grid."""
         unit = per_channel(self.arithmetic.unit(p), p.shape, where="unit")
         q = np.full(p.shape[:1], FINEST) if p.grid is None else p.grid
-        g = np.ldexp(1.0, -per_channel(q, p.shape, where="grid"))
-        below, above = np.floor(BELOW / g) * g, np.ceil(ABOVE / g) * g
-        return Margins(bind(below / unit, x), bind(above / unit, x))
+        below, above = neurons.margins(per_channel(q, p.shape, where="grid"))
+        return neurons.Margins(bind(below / unit, x), bind(above / unit, x))
 
     def _in_potentials(
         self, p: Population, x: Array, s: Array, state: State

@@ -185,10 +185,10 @@ def engine_of(
     """Choose the kernels of a run.
 
     The event-driven kernels can serve a run in mode ``exact`` whose potentials need no
-    check, layer by layer, that nobody observes and whose method moves no initial
-    potentials for each image; matrix products any run in mode ``exact``. ``auto`` never
-    takes those: they cost the same however few spikes there are, and as much as the
-    event-driven kernels only where nearly every neuron spikes at every step.
+    check, layer by layer, that nobody observes; matrix products any run in mode
+    ``exact``. ``auto`` never takes those: they cost the same however few spikes there
+    are, and as much as the event-driven kernels only where nearly every neuron spikes
+    at every step.
 
     Parameters
     ----------
@@ -225,7 +225,6 @@ def engine_of(
             "potentials that are checked in the run": arithmetic.checked,
             f"schedule {schedule}": schedule != "layer",
             "an observer": observed,
-            "initial potentials that are moved for each image": snn.stages.rho > 0,
         }
     )
     found = [reason for reason, holds in reasons.items() if holds]

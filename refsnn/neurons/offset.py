@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refsnn.neurons import Neuron, State
+from refsnn.neurons.base import Neuron, State
 from refsnn.numerics import Array
 
 BELOW, ABOVE = 0.999, 1.001
@@ -25,6 +25,23 @@ class Margins(NamedTuple):
 
     below: Array
     above: Array
+
+
+def margins(q: Array) -> Margins:
+    """Round the two fractions away from theta = 1 to a grid.
+
+    Parameters
+    ----------
+    q : ndarray of int64
+        Bits behind the point.
+
+    Returns
+    -------
+    Margins
+        In units of theta, the shape of `q`.
+    """
+    g = np.ldexp(1.0, -q)
+    return Margins(np.floor(BELOW / g) * g, np.ceil(ABOVE / g) * g)
 
 
 def offset(
