@@ -792,10 +792,10 @@ def test_the_command_line_chooses_and_says_so(refsnn, tmp_path: Path) -> None:
     assert "Leave the engine to auto" in said
 
     out = str(tmp_path / "net.h5")
-    for method, verdict in (("srp", "all: event"), ("cos", "all: event")):
+    for method in ("srp", "cos"):
         refsnn("convert", file, "--method", method, "-o", out, "--force")
         code, said, _ = refsnn("info", out)
-        assert verdict in said
+        assert "all: event" in said
     io.save(snap(pooled_net()), Path(out), force=True)
     _, said, _ = refsnn("info", out)
     assert "ordinary: maxima of spikes from" in said

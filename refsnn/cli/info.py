@@ -127,8 +127,6 @@ def _about_snn(snn: SpikingNetwork) -> dict[str, Any]:
 
 def _engine(snn: SpikingNetwork) -> dict[str, str]:
     """Say of each population whether it has an event-driven kernel in mode exact."""
-    if snn.stages.rho:
-        return {"all": "ordinary: initial potentials are moved for each image"}
     others = {name: f"ordinary: {why}" for name, why in ordinary(snn).items()}
     return {**others, "others" if others else "all": "event"}
 
