@@ -2,8 +2,7 @@
 
 python reproductions/methods_cifar10.py
 
-Calibration stands in calibration_cifar10. COS is run to T = 8 only: its offset steps
-take the ordinary kernels.
+Calibration stands in calibration_cifar10 and calibration_relu_clip.
 """
 
 from refsnn.reproduce import Reproduction, Run, main
@@ -11,15 +10,16 @@ from refsnn.reproduce import Reproduction, Run, main
 STEPS, RELU = (1, 2, 4, 8, 16, 32), ("opi", "max-norm", "percentile", "rts", "snm")
 LONG = (8, 16, 32, 64)
 METHODS = {
-    "resnet20_cifar10_qcfs4": (STEPS, ("qcfs", "srp", "srp-v0", "ecl")),
-    "resnet20_cifar10_qcfs8": (STEPS, ("qcfs", "srp", "srp-v0", "ecl")),
+    "resnet20_cifar10_qcfs4": (STEPS, ("qcfs", "srp", "srp-v0", "ecl", "cos")),
+    "resnet20_cifar10_qcfs8": (STEPS, ("qcfs", "srp", "srp-v0", "ecl", "cos")),
+    "resnet18_cifar10_qcfs4": (STEPS[:4], ("srp-v0", "cos")),
     "resnet20_cifar10_pretrained": (LONG, RELU),
     "resnet20_cifar10_relu": (LONG, RELU),
     "resnet56_cifar10_pretrained": (LONG, RELU),
-    "resnet20_cifar10_clip": (STEPS, ("ecl", "max-norm", "opi")),
+    "resnet20_cifar10_clip": (STEPS, ("ecl", "max-norm", "opi", "percentile", "snm")),
 }
 REPRODUCTION = Reproduction(
-    title="Methods on CIFAR-10, ResNet-20 and ResNet-56",
+    title="Methods on CIFAR-10, ResNet-18, ResNet-20 and ResNet-56",
     data="cifar10",
     runs=(
         *(
@@ -27,7 +27,7 @@ REPRODUCTION = Reproduction(
             for network, (steps, methods) in METHODS.items()
             for method in methods
         ),
-        Run(network="resnet20_cifar10_qcfs4", method="cos", steps=STEPS[:4]),
+        Run(network="resnet20_cifar10_clip", method="rts", steps=(8, 32)),
     ),
     claims=("ECL-5",),
 )

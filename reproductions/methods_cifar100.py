@@ -13,7 +13,7 @@ REPRODUCTION = Reproduction(
     runs=tuple(
         Run(network=network, method=method, steps=STEPS)
         for network in NETWORKS
-        for method in ("qcfs", "srp", "srp-v0", "ecl")
+        for method in ("qcfs", "srp", "srp-v0", "ecl", "cos")
     ),
     claims=("ECL-5",),
 )
