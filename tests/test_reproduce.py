@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from refsnn import datasets
+from refsnn.calibration import weights
 from refsnn.errors import DataError, OptionError, RefsnnError
 from refsnn.methods import METHODS
 from refsnn.reproduce import (
@@ -599,6 +600,31 @@ def test_a_large_trained_network_is_not_kept_but_trained_again(
     assert kept.unrecorded(recorded, again) == []  # the same bits: integer by integer
     again["runs"][0]["correct"][-1] -= 1
     assert len(kept.differences(recorded, again, KNOWN)) == 1
+
+
+def test_a_training_that_was_stopped_goes_on(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "trained.py").write_text(TRAINED)
+    train, begun = weights.trained, []
+
+    def counted(*args: object, **more: object) -> object:
+        begun.append(args)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return train(*args, **more)
+
+    monkeypatch.setattr(weights, "trained", counted)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(root, "trained", tmp_path / "a", limit=30)
+    answer = reproduce(root, "trained", tmp_path / "a", limit=30)
+    assert len(begun) == 1 + 4  # the digits network has four layers
+    assert answer["took"][0]["convert_seconds"] is None  # not what both took
+    files = (tmp_path / "a" / "networks").iterdir()
+    assert [file.suffix for file in files] == [".h5"]
+    whole = reproduce(root, "trained", tmp_path / "b", limit=30)
+    assert whole["runs"] == answer["runs"]
+    assert whole["took"][0]["convert_seconds"] > 0
 
 
 def test_sums_of_losses_are_equal_within_rounding() -> None:
