@@ -200,7 +200,7 @@ def _ranges(snn: SpikingNetwork, p: Population) -> Ranges:
         Nn=Nn,
         v0=_starts(snn.stages, np.broadcast_to(p.over("v0"), p.shape), P, Nn),
         current=current,
-        faults=tuple(_faults(p)),
+        faults=tuple(_faults(snn, p)),
     )
 
 
@@ -276,8 +276,10 @@ def _rows(value: Array, C: int) -> Array:
     )
 
 
-def _faults(p: Population) -> list[str]:
+def _faults(snn: SpikingNetwork, p: Population) -> list[str]:
     faults = []
+    if snn.stages.rho and p.neuron and p.grid is None:
+        faults.append("its initial potentials are moved, and not rounded to a grid")
     if p.fed_by_image and p.grid is None:
         faults.append("its current comes from the image and is not rounded to a grid")
     if p.grid is not None and any((_finest(r) > p.grid).any() for r in _operands(p)):

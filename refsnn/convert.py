@@ -216,7 +216,8 @@ def convert(
     folder : Path, optional
         Where the trained weights of each layer are kept as they are finished; a call
         that was interrupted and is made again takes them from there. The network is
-        the same to the bit; `watch` is not told what was trained before.
+        the same to the bit; `watch` is not told what was trained before. The files
+        stay, see :func:`refsnn.calibration.forget`.
 
     Returns
     -------

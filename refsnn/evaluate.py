@@ -16,7 +16,7 @@ from refsnn.accounting import energies
 from refsnn.arithmetic import Arithmetic, resolve, rounding
 from refsnn.calibrate import Progress
 from refsnn.datasets import Images
-from refsnn.engine.plan import ordinary
+from refsnn.engine.served import ordinary
 from refsnn.environment import versions
 from refsnn.errors import OptionError, need_least
 from refsnn.fixed import Fixed

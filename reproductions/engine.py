@@ -169,6 +169,7 @@ def code() -> str:
     """Hash the sources of engine and kernels."""
     folder = Path(refsnn.__file__).parent
     files = sorted([*folder.glob("engine/*.py"), *folder.glob("kernels/*.py")])
+    files.append(folder / "neurons" / "offset.py")
     return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
 
 

@@ -456,9 +456,16 @@ def test_convert_goes_on_where_it_was_stopped(
     assert said.code == 130
     assert "net.h5.layers; the same command goes on" in said.err
     assert not out.exists()
-    assert refsnn(*command).code == 0
+    (tmp_path / "net.h5.layers" / "mine.txt").write_text("precious")
+    assert refsnn("convert", RELU, "-m", "rts", "-T", 4, "-o", out).code == 0
+    assert len(list((tmp_path / "net.h5.layers").glob("*.npy"))) == 1
+    assert refsnn(*command, "--force").code == 0
     assert len(begun) == 1 + len(io.load_snn(out).hidden)
-    assert [file.name for file in tmp_path.iterdir()] == ["net.h5"]
+    left = [file.name for file in (tmp_path / "net.h5.layers").iterdir()]
+    assert left == ["mine.txt"]  # not ours
+    (tmp_path / "file.h5.layers").write_text("")
+    said = refsnn(*command[:-5], tmp_path / "file.h5", *command[-4:])
+    assert (said.code, "file.h5.layers" in said.err) == (2, True)
 
 
 def test_convert_replaces_only_when_told(refsnn, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from refsnn.engine import filter as filtering
 from refsnn.engine import seen as seeing
 from refsnn.engine.geometry import windows
 from refsnn.engine.network import Engine, prepared
-from refsnn.engine.plan import ordinary
+from refsnn.engine.served import ordinary
 from refsnn.errors import OptionError, RefsnnError
 from refsnn.evaluate import evaluate
 from refsnn.layers import Conv2d, Identity, Linear, SumPool
@@ -458,14 +458,15 @@ def test_weights_of_few_bits_need_no_filter(
     assert all(int(s.sum()) for s in got.spikes.values())
 
 
+@pytest.mark.parametrize("neuron", ["dual", "moved"])
 @pytest.mark.parametrize("T", [3, 6])
 def test_blocks_of_steps_change_nothing(
-    T: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    T: int, neuron: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where many neurons are in doubt, and where the last block is not full."""
     monkeypatch.setattr(filtering, "ROOM", 24)
     monkeypatch.setattr(filtering, "FINE", 2)
-    snn = wide(rng, NEURONS["dual"])
+    snn = wide(rng, NEURONS[neuron], STAGES.get(neuron, PLAIN))
     x = snn.preprocess(images(7, 9, snn.input_shape))
     want, marked = run_snn(snn, x, T, impl="definition"), []
     for wide_from in (1, 10_000):
@@ -519,9 +520,12 @@ def test_carriers(carrier: str, rng: np.random.Generator) -> None:
         all_equal(snapped, x, 8)
 
 
-def test_too_many_steps_for_the_filter(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("stages", [PLAIN, STAGES["moved"]])
+def test_too_many_steps_for_the_filter(
+    stages: Stages, rng: np.random.Generator
+) -> None:
     """Then the sums are float64's."""
-    snn = wide(rng, IF())
+    snn = wide(rng, IF(), stages)
     x = snn.preprocess(images(7, 2, snn.input_shape))
     T = 1024
     known = prepared(snn, T, resolve(snn, T))
@@ -540,6 +544,26 @@ def test_what_has_no_kernel_runs_beside() -> None:
     all_equal(snn, x, 6)
 
 
+def test_potentials_are_moved_beside_ordinary_kernels(rng: np.random.Generator) -> None:
+    """Behind a population of theirs, and of neurons that the engine does not move."""
+    flat = Identity(weight=rng.uniform(0.5, 1.5, 12), flatten=True)
+    maps, hidden = rng.normal(0, 0.5, (20, 12)), rng.normal(0, 1, (3, 20))
+    shapes = [
+        ((3, 2, 2), []),
+        ((12,), [(0, flat, ())]),
+        ((20,), [(1, Linear(weight=maps), ())]),
+        ((3,), [(2, Linear(weight=hidden), ())]),
+    ]
+    snn = spiking(shapes, rng, IF(), (2, 2, 2), STAGES["moved"])
+    assert list(ordinary(snn)) == ["p1"]
+    got = all_equal(snn, snn.preprocess(images(2, 9, (2, 2, 2))), 6)
+    assert all((got.v0[name] != 0.5).any() for name in ("p1", "p2"))
+    dual = wide(rng, NEURONS["dual"], STAGES["moved"])
+    assert set(ordinary(dual)) == {p.name for p in dual.hidden}
+    assert "that are moved for each image" in ordinary(dual)["p1"]
+    all_equal(dual, dual.preprocess(images(7, 3, dual.input_shape)), 4)
+
+
 def test_a_folded_flat_identity(rng: np.random.Generator) -> None:
     flat = Identity(weight=rng.uniform(0.5, 1.5, 12), flatten=True)
     head = Linear(weight=rng.normal(0, 1, (3, 12)))
@@ -549,12 +573,13 @@ def test_a_folded_flat_identity(rng: np.random.Generator) -> None:
     all_equal(snn, snn.preprocess(images(2, 4, (2, 2, 2))), 6)
 
 
+@pytest.mark.parametrize("neuron", ["dual", "moved"])
 def test_batches_and_slices_change_nothing(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    neuron: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network, "WORTH", 0)  # threads share rows however few
     monkeypatch.setattr(blocks, "WIDE", 100)
-    snn = wide(rng, NEURONS["dual"])
+    snn = wide(rng, NEURONS[neuron], STAGES.get(neuron, PLAIN))
     x = snn.preprocess(images(7, 64, snn.input_shape))
     whole = run_snn(snn, x, 9, engine="event")
     need_equal(whole, run_snn(snn, x, 9, engine="ordinary"))

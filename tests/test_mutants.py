@@ -212,6 +212,13 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "every |= fired",
         ("test_engine.py::test_cos_moves_the_same_potentials",),
     ),
+    "cos: first steps of ordinary kernels not seen": (
+        "engine/network",
+        "            self._to_words(p, (s == sign).swapaxes(0, 1), begin)\n"
+        "        self._begin(p)\n",
+        "            self._to_words(p, (s == sign).swapaxes(0, 1), begin)\n",
+        ("test_engine.py::test_potentials_are_moved_beside_ordinary_kernels",),
+    ),
     "cos: moved potentials taken for integers": (
         "certificate",
         "if p.fed_by_image or (low < high).any():",

@@ -13,6 +13,7 @@ of integers or exactly rounded, so they do not depend on the order of the images
 a docstring says so.
 """
 
+from refsnn.calibration.kept import forget
 from refsnn.calibration.parameters import calibrate_parameters
 from refsnn.calibration.thresholds import (
     clip_floor,
@@ -26,6 +27,7 @@ __all__ = [
     "calibrate_parameters",
     "calibrate_weights",
     "clip_floor",
+    "forget",
     "mmse_thresholds",
     "moving_thresholds",
 ]

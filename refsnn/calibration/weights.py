@@ -339,7 +339,8 @@ def calibrate_weights(
     watch : callable, optional
         Told every loss.
     folder : Path, optional
-        Where weights are kept as they are finished, and taken from if they are there.
+        Where weights are kept as they are finished, and taken from if they are there,
+        as :func:`refsnn.calibration.kept.kept` does.
 
     Returns
     -------

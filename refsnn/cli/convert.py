@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -12,10 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from refsnn import datasets, io
+from refsnn.calibration import forget
 from refsnn.cli import arguments, common
 from refsnn.differences import differences
 from refsnn.errors import OptionError
 from refsnn.grids import round_weights
+from refsnn.methods import METHODS
 from refsnn.network import Network, SpikingNetwork
 from refsnn.snap import T_MAX, changes, snap
 
@@ -88,7 +89,7 @@ def convert(
         option = "--weight-bits" if bits else f"--snap {snapped.value}"
         raise OptionError(where=option, got="no -T", expected="the number of steps")
     exact = snapped.value == "float64" and bits is None
-    with _layers_beside(out) as folder:
+    with _layers_beside(out, method) as folder:
         how: dict[str, Any] = {"max_pool": max_pool, "exact": exact, "folder": folder}
         snn = common.converted(network, method, T, options, data, **how)
         if changed and T is not None:
@@ -108,17 +109,22 @@ def convert(
 
 
 @contextmanager
-def _layers_beside(out: Path) -> Iterator[Path]:
+def _layers_beside(out: Path, method: str | None) -> Iterator[Path | None]:
     """Name a folder for trained layers, which goes when the network is written."""
+    out = out.resolve()
     folder = out.with_name(f"{out.name}.layers")
+    known = METHODS.get(method or "")
+    if known is None or not known.trains or (out.exists() and not out.is_file()):
+        yield None
+        return
     try:
         yield folder
-    except KeyboardInterrupt:
+    except BaseException:
         if folder.is_dir():
             kept = f"layers that are trained are kept in {folder}"
             common.stderr.print(f"{kept}; the same command goes on", markup=False)
         raise
-    shutil.rmtree(folder, ignore_errors=True)
+    forget(folder)
 
 
 def _rounded(

@@ -11,7 +11,7 @@ import typer
 from refsnn import io
 from refsnn.cli import arguments, common, results
 from refsnn.convert import METHODS, need_fit
-from refsnn.engine.plan import ordinary
+from refsnn.engine.served import ordinary
 from refsnn.errors import RefsnnError
 from refsnn.kernels import PAIRS
 from refsnn.layers import LinearMap

@@ -33,6 +33,14 @@ before. By induction over steps, and over populations in their order, every spik
 the exact one. What a marked neuron's integers do afterwards does not matter, nor
 whether they wrap.
 
+Observing steps, behind which COS moves initial potentials, ask of the last potential
+whether it is below 0, and whether it is at theta or above. Both are multiples of 2^-q,
+so by (2) a neuron that is not near one of them, and was in doubt at no step, has the
+integers' answers. All others, and those that are wrong by these answers, are taken
+through the steps in float64, from the lists, which gives their new v(0); their bits are
+not written anew, since nobody reads them. The run that follows begins with that v(0),
+rounded once, as any other.
+
 For those of the others nothing wraps: q is chosen so that the static bound on |u| (see
 :mod:`refsnn.certificate`) leaves |u'| + h and both thresholds below 2^30, channel by
 channel. Sums of a step may be added in any order, since integers modulo 2^32 do not

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import cast
+from typing import TypeVar, cast
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import numpy as np
@@ -18,7 +18,8 @@ from refsnn.engine.currents import Currents, image_current
 from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import LANES, from_words, in_words, words_of
 from refsnn.engine.places import Places, lay_out, pixels
-from refsnn.engine.plan import Plan, ordinary, prepare
+from refsnn.engine.plan import Plan, prepare
+from refsnn.engine.served import ordinary
 from refsnn.engine.starts import Starts
 from refsnn.kernels import events
 from refsnn.kernels.jobs import Values
@@ -173,6 +174,8 @@ def _fan_out(snn: SpikingNetwork, p: Population) -> Array | None:
     same = (by_pixel == by_pixel[0]).all()
     return np.repeat(by_pixel[0], words_of(p.shape[0])) if same and not chosen else None
 
+
+Rows = TypeVar("Rows")
 
 ByImage = Mapping[str, tuple[Array, Array]]
 """What differs from image to image, in lanes: in a plan's numbers, and in float64."""
@@ -348,12 +351,11 @@ class Engine:
         job, fast, true = call.job, *_given(call, by_image)
         own = moved.reshape(-1)[job.word * LANES :]
 
-        def some(begin: int, end: int) -> int:
-            looked: int = move_starts(
+        def some(begin: int, end: int) -> None:
+            move_starts(
                 *(call.registers, call.window, self.arena, call.tables, job),
                 *(call.lists, call.taps, fast, true, *call.room(), own, begin, end),
             )
-            return looked
 
         self._shared(call, some)
 
@@ -369,21 +371,21 @@ class Engine:
             )
             return marked
 
-        return self._shared(call, some)
+        return sum(self._shared(call, some))
 
-    def _shared(self, call: Call, some: Callable[[int, int], int]) -> int:
+    def _shared(self, call: Call, some: Callable[[int, int], Rows]) -> list[Rows]:
         """Do the rows of a part; threads share them, if it is worth it."""
         job = call.job
         rows = self.B * job.height
         if self.pool is None or rows * call.additions * job.steps < WORTH:
-            return some(0, rows)
+            return [some(0, rows)]
         share = -(-rows // self.threads)
         spans = [(k, min(k + share, rows)) for k in range(share, rows, share)]
         begun = [(span, self.pool.submit(some, *span)) for span in spans]
-        marked = some(0, share)
+        done = [some(0, share)]
         for span, one in begun:  # helpers that are busy elsewhere are not waited for
-            marked += some(*span) if one.cancel() else one.result()
-        return marked
+            done.append(some(*span) if one.cancel() else one.result())
+        return done
 
     def count(self, name: str) -> tuple[Array, Array, Array]:
         """Count the spikes of a population and the operations that they cause.

@@ -30,7 +30,8 @@ from refsnn.certificate import ranges
 from refsnn.engine.calls import call_of
 from refsnn.engine.geometry import Windows, windows
 from refsnn.engine.layout import LANES, from_words
-from refsnn.engine.plan import Part, Plan, prepare, why_ordinary
+from refsnn.engine.plan import Part, Plan, prepare
+from refsnn.engine.served import why_ordinary
 from refsnn.kernels import doubts
 from refsnn.network import SpikingNetwork
 from refsnn.neurons import IF

@@ -10,7 +10,7 @@ import numpy as np
 
 from refsnn.certificate import Ranges
 from refsnn.engine.filter import ROOM, Numbers, numbers
-from refsnn.engine.geometry import as_map, windows
+from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import (
     LANES,
     in_lanes,
@@ -21,11 +21,8 @@ from refsnn.engine.layout import (
 )
 from refsnn.engine.seen import NO_WINDOW, Seen, Window, fold_of, seen_by
 from refsnn.network import FINEST, INPUT, Population, SpikingNetwork
-from refsnn.neurons import IF, DualThresholdIF, GatedIF, margins
+from refsnn.neurons import DualThresholdIF, GatedIF, margins
 from refsnn.numerics import Array, Shape, aligned
-
-NEURONS = (IF, GatedIF, DualThresholdIF)
-"""Models that the kernels know."""
 
 LISTED = {"sums": -1} | dict.fromkeys(("before", "within", "behind"), 0)
 """Fields of the kernel's record that only sums that are looked up need."""
@@ -94,67 +91,6 @@ class Plan:
     fold: int
     moves: bool
     parts: tuple[Part, ...]
-
-
-def why_ordinary(snn: SpikingNetwork, p: Population) -> str:
-    """Say why a population has no event-driven kernel.
-
-    Parameters
-    ----------
-    snn : SpikingNetwork
-        Its network.
-    p : Population
-        The population, or the readout.
-
-    Returns
-    -------
-    str
-        The reason; empty if it has one.
-    """
-    unknown = _why_unknown(snn, p)
-    if unknown:
-        return unknown
-    for q in p.projections:
-        if q.source != INPUT and windows(q, snn.shape_of(q.source)) is None:
-            kind = "maxima of spikes" if q.maxima else "a flattened identity"
-            return f"{kind} from {q.source}"
-        if q.source == INPUT and p.neuron is None:
-            return "a readout of the image"
-    if p.neuron is None and len(p.shape) > 1:
-        return "a readout with rows and columns"
-    return ""
-
-
-def _why_unknown(snn: SpikingNetwork, p: Population) -> str:
-    """Say why the kernels do not know a population's neurons, if they do not."""
-    neuron = p.neuron
-    if neuron is None:
-        return ""
-    if type(neuron) not in NEURONS:
-        return f"neurons {neuron.op}"
-    strict = isinstance(neuron, GatedIF | DualThresholdIF) and neuron.strict
-    if strict and p.grid is None:
-        return f"strict thresholds of {neuron.op} without a grid"
-    if snn.stages.rho and type(neuron) is not IF:
-        return f"initial potentials of {neuron.op} that are moved for each image"
-    return ""
-
-
-def ordinary(snn: SpikingNetwork) -> dict[str, str]:
-    """Say which populations have no event-driven kernel, and why.
-
-    Parameters
-    ----------
-    snn : SpikingNetwork
-        The network.
-
-    Returns
-    -------
-    dict of str to str
-        Reasons by population; those that have one are missing.
-    """
-    reasons = {p.name: why_ordinary(snn, p) for p in snn.populations}
-    return {name: why for name, why in reasons.items() if why}
 
 
 def prepare(
@@ -311,11 +247,11 @@ class _Layout:
         self, fast: dict[str, Array], kernels: Array, taps: list[Array], tiles: int
     ) -> dict[str, Array]:
         """Express in float64 what some neurons are computed again from."""
+        if self.chosen.dtype is np.float64:
+            return fast
         if self.chosen.filtered or self.moves:
             true, _ = self._values(kernels, taps, tiles, self.exact)
             return {**true, "sums": np.zeros(0)}
-        if self.chosen.dtype is np.float64:
-            return fast
         return {name: np.zeros(1) for name in fast}
 
     def _flat_tables(self) -> Array:

@@ -37,8 +37,8 @@ class Starts:
         """Express potentials in the numbers of the plan, or in the nearest."""
         scaled = true * self.one
         if self.plan.numbers.filtered:
-            scaled = np.rint(scaled)
-        return scaled.astype(self.plan.numbers.dtype)
+            np.rint(scaled, out=scaled)
+        return scaled.astype(self.plan.numbers.dtype, copy=False)
 
     def move(self, moved: Array) -> None:
         """Go on with others.

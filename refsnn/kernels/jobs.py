@@ -103,9 +103,10 @@ class Values(NamedTuple):
     constant : ndarray
         Current that is the same at every step.
     tolerance : ndarray, shape (tiles lanes,)
-        Potential from which on a neuron is kept.
+        Potential from which on a neuron is kept; 0 for neurons that are never asked.
     below, above : ndarray, shape (tiles lanes,)
-        Where potentials just below and just above the threshold are moved to.
+        0.999 and 1.001 theta, rounded away from theta to the grid, see
+        :mod:`refsnn.neurons.offset`.
     """
 
     weights: Any

@@ -60,11 +60,10 @@ def move_starts(  # type: ignore[no-untyped-def]  # typed by Numba
     """Take rows of pixels, counted over images, through the observing steps.
 
     `moved` holds initial potentials as `true.start` does, and gets the new ones.
-    Returns the number of neurons that were looked at again.
     """
     lanes = LANES * len(registers)
     state = scratch(registers, (0,), fast.weights, job.width)
-    marks, looked = state[4], 0
+    marks = state[4]
     while row < end:
         rows = list_rows(arena, tables, job, lists, events, first, row, end)
         for tile in range(job.tiles):
@@ -83,6 +82,4 @@ def move_starts(  # type: ignore[no-untyped-def]  # typed by Numba
                                 *(window, arena, tables, job, lists, taps, true),
                                 *(first[r], events, (b, i, j, tile), lane, lanes),
                             )
-                            looked += 1
         row += rows
-    return looked

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache, reduce
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from refsnn import datasets, io
+from refsnn.calibration import forget
 from refsnn.convert import convert, needs_images
 from refsnn.datasets import Images
 from refsnn.datasets.cifar import CIFAR10, REENCODED
@@ -50,7 +50,8 @@ class Conversion:
     sha256, net_sha256 : str
         Their content hashes.
     seconds : float or None
-        What the conversion took; None if that is not known.
+        What the conversion took; None if that is not known, as of one that was stopped
+        and has gone on.
     recorded : bool
         Whether it is a recorded network, which was not converted here.
     """
@@ -251,7 +252,7 @@ def converted(
         if whole:
             _keep_seconds(net, time.perf_counter() - clock)
         io.save(snn, net, force=True)
-        shutil.rmtree(folder, ignore_errors=True)
+    forget(net.with_suffix(".layers"))
     own = content_sha256(io.load_snn(net))
     return Conversion(**known, net=net, net_sha256=own, seconds=_seconds(net))
 
