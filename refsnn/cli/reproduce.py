@@ -129,8 +129,7 @@ def reproduce(
         "only": only or (),
         "again": again,
     }
-    told = {**how, "out": out}
-    _need_whole(record=record, check=check, recalled=from_recorded, how=told)
+    _need_whole({**how, "out": out}, record, check, from_recorded)
     out = out or OUT
     wanted = {name: kept.load(folder, name) for name in names or () if check}
     for written in _folders(folder, out, record=record, recalled=from_recorded):
@@ -138,8 +137,7 @@ def reproduce(
     answers, wrong = [], []
     for name in names or declared(folder):
         make = recalled if from_recorded else partial(_made, out, how)
-        answer = make(folder, name)
-        answers.append(answer)
+        answers.append(answer := make(folder, name))
         if record:
             common.stderr.print(
                 f"recorded {kept.record(folder, answer, out)}", markup=False
@@ -195,9 +193,7 @@ def _write_report(
         results.write_page(folder, page.page(root, answers), _all(answers))
 
 
-def _need_whole(
-    *, record: bool, check: bool, recalled: bool, how: dict[str, Any]
-) -> None:
+def _need_whole(how: dict[str, Any], record: bool, check: bool, recalled: bool) -> None:
     """Refuse to record, compare or recall a part, and to recall what is run."""
     expected = "all images"
     if (record or check or recalled) and how["limit"] is not None:

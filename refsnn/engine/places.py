@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 
 from refsnn.engine.blocks import block_of, patterns, sources_of, words_listed
-from refsnn.engine.calls import Call, call_of
+from refsnn.engine.calls import Call, Sources, call_of
 from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import LANES, words_of
 from refsnn.engine.plan import Plan
@@ -112,48 +112,23 @@ def lay_out(
             kept[name] = size
             size += B * pixels(plan.population)
     blocks = {name: block_of(plan, T) for name, plan in plans.items()}
-    calls, splits = {}, {}
+    calls, splits, observing = {}, {}, {}
     for name, plan in plans.items():
-        listed = _listed(plan, blocks[name], B, T, size)
-        calls[name] = tuple(
-            call_of(
-                *(part, {**spikes, **listed}, spikes),
-                {
-                    "steps": T,
-                    "listed": patterns(T, blocks[name]),
-                    "positive": spikes.get((name, 1), -1),
-                    "negative": spikes.get((name, -1), -1),
-                    "gate": kept[name] if name in gated and name in kept else -1,
-                    "keep": kept[name] if keeping and name in kept else -1,
-                    "worst": part.job["worst"] * T,
-                    **_by_image(plan, name in images),
-                },
-            )
-            for part in plan.parts
-        )
+        listed, fed = _listed(plan, blocks[name], B, T, size), name in images
+        own = {
+            "steps": T,
+            "listed": patterns(T, blocks[name]),
+            "positive": spikes.get((name, 1), -1),
+            "negative": spikes.get((name, -1), -1),
+            "gate": kept[name] if name in gated and name in kept else -1,
+            "keep": kept[name] if keeping and name in kept else -1,
+        }
+        calls[name] = _calls(plan, {**spikes, **listed}, spikes, own, fed=fed)
+        if plan.moves:
+            own |= {"steps": rho, "listed": rho, "positive": begun[name, 1], "moves": 1}
+            observing[name] = _calls(plan, begun, begun, own, fed=fed)
         words = sources_of(plan)
         splits[name] = [(spikes[key], at, words[key]) for key, at in listed.items()]
-    observing = {
-        name: tuple(
-            call_of(
-                *(part, begun, begun),
-                {
-                    "steps": rho,
-                    "listed": rho,
-                    "positive": begun[name, 1],
-                    "negative": -1,
-                    "gate": -1,
-                    "keep": -1,
-                    "moves": 1,
-                    "worst": part.job["worst"] * rho,
-                    **_by_image(plan, name in images),
-                },
-            )
-            for part in plan.parts
-        )
-        for name, plan in plans.items()
-        if plan.moves
-    }
     return Places(
         size=size + B * words_listed(plans, blocks, T) + 16 * LANES,
         spikes=spikes,
@@ -163,6 +138,19 @@ def lay_out(
         calls=calls,
         begun=begun,
         observing=observing,
+    )
+
+
+def _calls(
+    plan: Plan, lists: Sources, taps: Sources, own: dict[str, int], *, fed: bool
+) -> tuple[Call, ...]:
+    """Say where the parts of a population find spikes, and where they write them."""
+    places = {**own, **_by_image(plan, fed)}
+    return tuple(
+        call_of(
+            part, lists, taps, {**places, "worst": part.job["worst"] * own["steps"]}
+        )
+        for part in plan.parts
     )
 
 
