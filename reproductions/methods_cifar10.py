@@ -10,9 +10,9 @@ from refsnn.reproduce import Reproduction, Run, main
 STEPS, RELU = (1, 2, 4, 8, 16, 32), ("opi", "max-norm", "percentile", "rts", "snm")
 LONG = (8, 16, 32, 64)
 METHODS = {
-    "resnet20_cifar10_qcfs4": (STEPS, ("qcfs", "srp", "srp-v0", "ecl", "cos")),
-    "resnet20_cifar10_qcfs8": (STEPS, ("qcfs", "srp", "srp-v0", "ecl", "cos")),
-    "resnet18_cifar10_qcfs4": (STEPS[:4], ("srp-v0", "cos")),
+    "resnet20_cifar10_qcfs4": (STEPS, ("qcfs", "srp", "srp-v0", "ecl")),
+    "resnet20_cifar10_qcfs8": (STEPS, ("qcfs", "srp", "srp-v0", "ecl")),
+    "resnet18_cifar10_qcfs4": (STEPS[:4], ("srp-v0",)),
     "resnet20_cifar10_pretrained": (LONG, RELU),
     "resnet20_cifar10_relu": (LONG, RELU),
     "resnet56_cifar10_pretrained": (LONG, RELU),
@@ -26,6 +26,11 @@ REPRODUCTION = Reproduction(
             Run(network=network, method=method, steps=steps)
             for network, (steps, methods) in METHODS.items()
             for method in methods
+        ),
+        *(
+            Run(network=network, method="cos", steps=STEPS[:4])
+            for network in METHODS
+            if "qcfs" in network
         ),
         Run(network="resnet20_cifar10_clip", method="rts", steps=(8, 32)),
     ),
