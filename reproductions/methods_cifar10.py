@@ -16,7 +16,7 @@ METHODS = {
     "resnet20_cifar10_pretrained": (LONG, RELU),
     "resnet20_cifar10_relu": (LONG, RELU),
     "resnet56_cifar10_pretrained": (LONG, RELU),
-    "resnet20_cifar10_clip": (STEPS, ("ecl", "max-norm", "opi", "percentile", "snm")),
+    "resnet20_cifar10_clip": (STEPS, ("ecl", *RELU)),
 }
 REPRODUCTION = Reproduction(
     title="Methods on CIFAR-10, ResNet-18, ResNet-20 and ResNet-56",
@@ -32,7 +32,6 @@ REPRODUCTION = Reproduction(
             for network in METHODS
             if "qcfs" in network
         ),
-        Run(network="resnet20_cifar10_clip", method="rts", steps=(8, 32)),
     ),
     claims=("ECL-5",),
 )
