@@ -37,10 +37,11 @@ def test_twins_in_mode(mode: str, tmp_path: Path) -> None:
     assert any(tmp_path.rglob("*.nbc")) == (mode != "interpreted")
 
 
-def test_the_engine_interpreted(tmp_path: Path) -> None:
-    """Both kinds of sums, both signs: a run has the digest of compiled kernels."""
+@pytest.mark.parametrize("method", [("ecl",), ("cos", "--set", "rho=2")])
+def test_the_engine_interpreted(method: tuple[str, ...], tmp_path: Path) -> None:
+    """Both kinds of sums, both signs, potentials moved: as of compiled kernels."""
     network = datasets.weights_folder() / "digits_qcfs.h5"
-    how = ["-m", "ecl", "-T", "2", "--limit", "1", "--engine", "event"]
+    how = ["-m", *method, "-T", "2", "--limit", "1", "--engine", "event"]
     digests = set()
     for name, off in (("compiled", "0"), ("interpreted", "1")):
         out = tmp_path / f"{name}.json"

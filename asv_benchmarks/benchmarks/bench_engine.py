@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+from refsnn.network import Stages
 from refsnn.run import run_snn
 
 from .common import filled, layer, seeded, some_images, spikes
@@ -30,6 +33,31 @@ class Layers:
     def time_count(self, channels: int, rate: float) -> None:
         """Time the counting of spikes and operations."""
         self.engine.count("from")
+
+
+class Moved:
+    """ResNet-20 with seeded weights, COS: 16 images, 8 steps, 4 of them observed."""
+
+    params = ([0.05, 0.10, 0.15, 0.20],)
+    param_names = ("rate",)
+
+    def setup(self, rate: float) -> None:
+        """Run once, which compiles."""
+        self.snn = dataclasses.replace(seeded("resnet20", rate), stages=Stages(rho=4))
+        self.x = self.snn.preprocess(some_images(16, self.snn.input_shape))
+        self.run = run_snn(self.snn, self.x, 8, engine="event")
+
+    def time_event(self, rate: float) -> None:
+        """Time a run."""
+        run_snn(self.snn, self.x, 8, engine="event")
+
+    def time_ordinary(self, rate: float) -> None:
+        """Time the kernels that add term by term."""
+        run_snn(self.snn, self.x, 8, engine="ordinary")
+
+    def track_moved(self, rate: float) -> int:
+        """Count neurons whose initial potentials are moved."""
+        return sum(int((v0 != 0.5).sum()) for v0 in self.run.v0.values())
 
 
 class Networks:
@@ -76,5 +104,6 @@ class Networks:
         return sum(self.run.marked.values())
 
 
+Moved.track_moved.unit = "neurons"
 Networks.track_operations.unit = "operations"
 Networks.track_marked.unit = "neurons"
