@@ -186,7 +186,13 @@ class QCFS(Clipped):
 
     def __call__(self, z: Array) -> Array:
         lam, L = self.lam_over(z), bind(self.levels, z)
-        return lam * np.clip(floor_half_up(z * L / lam) / L, bind(0, z), bind(1, z))
+        y = z * L
+        y /= lam
+        level = floor_half_up(y)
+        level /= L
+        h: Array = np.clip(level, bind(0, z), bind(1, z), out=y)
+        h *= lam
+        return h
 
     def gradient(self, z: Array) -> tuple[Array, Array | None]:
         lam, L = self.lam_over(z), bind(self.levels, z)

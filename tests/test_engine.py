@@ -536,6 +536,31 @@ def test_too_many_steps_for_the_filter(
     )
 
 
+@pytest.mark.parametrize("neuron", ["IF", "dual", "gated"])
+def test_integers_for_few_spikes_change_nothing(
+    neuron: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snn, T = wide(rng, NEURONS[neuron]), 64
+    x = snn.preprocess(images(7, 2, snn.input_shape))
+    want = run_snn(snn, x, T, engine="ordinary")
+    for fine, chosen in ((-20, True), (40, False)):
+        monkeypatch.setattr(filtering, "FINE_OF_SPIKES", fine)
+        run = run_snn(snn, x, T, engine="event")
+        need_equal(run, want)
+        assert ("p1" in run.marked) == chosen  # float64 marks none
+
+
+def test_spikes_choose_integers_or_float64(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few leave few neurons in doubt."""
+    monkeypatch.setattr(filtering, "FINE_OF_SPIKES", 7)
+    snn, T = wide(rng, IF()), 64
+    many = snn.preprocess(images(7, 2, snn.input_shape))
+    runs = [run_snn(snn, x, T, engine="event") for x in (many, 0 * many)]
+    assert ["p1" in run.marked for run in runs] == [False, True]
+
+
 def test_what_has_no_kernel_runs_beside() -> None:
     """Maxima of spikes, a flattened identity, a neuron that kernels do not know."""
     snn = snap(pooled_net())

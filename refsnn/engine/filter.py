@@ -45,8 +45,9 @@ For those of the others nothing wraps: q is chosen so that the static bound on |
 :mod:`refsnn.certificate`) leaves |u'| + h and both thresholds below 2^30, channel by
 channel. Sums of a step may be added in any order, since integers modulo 2^32 do not
 mind. A population whose terms are multiples of 2^-q anyway, as those of weights of few
-bits, needs no filter: its potentials are integers, so thresholds round to them. If h
-could exceed 2^-6 theta, too many would be marked, and float64 is used.
+bits, needs no filter: its potentials are integers, so thresholds round to them. Where h
+could leave too many in doubt, were all sources to spike at every step, the population
+is laid out for float64 as well, and how much they do spike says which of both is run.
 """
 
 from __future__ import annotations
@@ -63,7 +64,13 @@ ROOM = 30
 fit into int32."""
 
 FINE = 7
-"""A neuron's doubt spans, 2 h, about 2^-FINE theta at most; only time depends on it."""
+"""Integers always serve if a neuron's doubt, 2 h, spans 2^-FINE theta at most, whatever
+its sources do; only time depends on it."""
+
+FINE_OF_SPIKES = 9
+"""Otherwise they serve if it spans that much of theta at most by the spikes there are,
+on average: then about 1 neuron in 100 is in doubt, in 64 steps, which takes as long as
+integers save. Only time depends on it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,6 +95,11 @@ class Numbers:
     def whole(self) -> bool:
         """Whether sums are exact integers, and thresholds can be rounded to them."""
         return self.dtype is np.int32 and not self.filtered
+
+    @property
+    def terms(self) -> int:
+        """Terms up to which integers serve, see :data:`FINE_OF_SPIKES`."""
+        return int(np.ldexp(1.0, int(self.q.min()) - FINE_OF_SPIKES))
 
     def of(self, values: Array, *, down: bool = False) -> Array:
         """Express potentials in these numbers.

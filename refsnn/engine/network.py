@@ -18,7 +18,7 @@ from refsnn.engine.currents import Currents, image_current
 from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import LANES, from_words, in_words, words_of
 from refsnn.engine.places import Places, lay_out, pixels
-from refsnn.engine.plan import Plan, prepare
+from refsnn.engine.plan import Plan, prepare, sharing
 from refsnn.engine.served import ordinary
 from refsnn.engine.starts import Starts
 from refsnn.kernels import events
@@ -45,6 +45,9 @@ class Prepared:
         The network, which is not kept alive by being prepared.
     plans : dict of str to Plan
         By population; those without a kernel are missing.
+    few : dict of str to Plan
+        Populations that many spikes would leave in doubt, so that they are laid out for
+        float64, once more in integers, for few spikes.
     ordinary : dict of str to str
         Why the others have none.
     currents : dict of str to Currents
@@ -58,6 +61,7 @@ class Prepared:
 
     network: ReferenceType[SpikingNetwork]
     plans: dict[str, Plan]
+    few: dict[str, Plan]
     ordinary: dict[str, str]
     currents: dict[str, Currents]
     fan_outs: dict[str, Array | None]
@@ -96,7 +100,7 @@ class Prepared:
                 while len(self.laid_out) >= SHAPES:
                     del self.laid_out[next(iter(self.laid_out))]
                 self.laid_out[key] = lay_out(
-                    *(self.snn.hidden, self.plans, B, T),
+                    *(self.snn.hidden, self.plans, self.few, B, T),
                     images=self.currents,
                     gated=gated,
                     keeping=keeping,
@@ -148,14 +152,25 @@ def prepared(snn: SpikingNetwork, T: int, arithmetic: Arithmetic) -> Prepared:
 def _prepare(snn: SpikingNetwork, steps: int, arithmetic: Arithmetic) -> Prepared:
     """Lay out every population that has a kernel."""
     others = ordinary(snn)
-    plans = {
-        p.name: prepare(snn, p, ranges(snn)[p.name], steps, arithmetic.carrier)
-        for p in snn.populations
-        if p.name not in others
+
+    def laid_out(p: Population, fine: int | None = None) -> Plan:
+        known = ranges(snn)[p.name]
+        return prepare(snn, p, known, steps, arithmetic.carrier, fine)
+
+    plans = {p.name: laid_out(p) for p in snn.populations if p.name not in others}
+    few = {
+        name: laid_out(plan.population, 0)
+        for name, plan in plans.items()
+        if plan.may_see_few and plan.numbers.dtype is np.float64
     }
     return Prepared(
         network=ref(snn),
         plans=plans,
+        few={
+            name: sharing(plan, plans[name])
+            for name, plan in few.items()
+            if plan.numbers.filtered
+        },
         ordinary=others,
         currents={
             name: image_current(snn, plan, arithmetic)
@@ -314,7 +329,7 @@ class Engine:
         name : str
             A population with a plan.
         """
-        plan, block = self.prepared.plans[name], self.places.blocks[name]
+        block, (plan, calls) = self.places.blocks[name], self._chosen(name)
         fixed = None
         if name in self.prepared.currents:
             fixed = self.prepared.currents[name](self.prepared.snn, self.x)
@@ -326,11 +341,29 @@ class Engine:
             by_image["start"] = self._moved(plan, by_image)
         for begin, at, words in self.places.splits[name]:
             split(block, self.arena, begin, at, self.B, self.T, words)
-        calls = self.places.calls[name]
         marked = sum(self._gather(call, block, by_image) for call in calls)
         if plan.numbers.filtered:
             self.marked[name] = marked
         self._begin(plan.population)
+
+    def _chosen(self, name: str) -> tuple[Plan, tuple[Call, ...]]:
+        """Choose float64 or integers by the spikes that a population sees."""
+        few = self.prepared.few.get(name)
+        if few:
+            seen = sum(n * self._rate(source) for source, n in few.terms)
+            terms = 1 + self.T * (1 + seen)
+            if terms <= few.numbers.terms:
+                return few, self.places.few[name]
+        return self.prepared.plans[name], self.places.calls[name]
+
+    def _rate(self, name: str) -> float:
+        """Return the spikes of a neuron and a step, on average."""
+        p = self.prepared.snn[name]
+        size = self.B * self.T * pixels(p)
+        begins = [self.places.spikes[name, sign] for sign in p.signs]
+        words = [self.arena[begin : begin + size] for begin in begins]
+        spikes = sum(int(np.bitwise_count(some).sum()) for some in words)
+        return spikes / (self.B * self.T * p.neurons)
 
     def _moved(
         self, plan: Plan, by_image: Mapping[str, tuple[Array, Array]]

@@ -30,8 +30,8 @@ class Places:
     splits : dict of str to list of (int, int, int)
         Where the spikes to be split by patterns are, where the patterns go, and the
         words of a step: of populations that list several steps together.
-    calls : dict of str to tuple of Call
-        By population.
+    calls, few : dict of str to tuple of Call
+        By population; those of plans for few spikes.
     begun : dict of (str, int) to int
         Where the first rho steps of spikes are, if initial potentials are moved.
     observing : dict of str to tuple of Call
@@ -44,6 +44,7 @@ class Places:
     blocks: dict[str, tuple[int, ...]]
     splits: dict[str, list[tuple[int, int, int]]]
     calls: dict[str, tuple[Call, ...]]
+    few: dict[str, tuple[Call, ...]]
     begun: dict[tuple[str, int], int]
     observing: dict[str, tuple[Call, ...]]
 
@@ -68,6 +69,7 @@ def pixels(p: Population) -> int:
 def lay_out(
     hidden: Iterable[Population],
     plans: Mapping[str, Plan],
+    few: Mapping[str, Plan],
     B: int,
     T: int,
     *,
@@ -82,8 +84,8 @@ def lay_out(
     ----------
     hidden : iterable of Population
         Whose spikes are kept.
-    plans : mapping of str to Plan
-        Those that have kernels.
+    plans, few : mapping of str to Plan
+        Those that have kernels; some of them once more, for few spikes.
     B, T : int
         Images and steps.
     images : collection of str
@@ -112,7 +114,7 @@ def lay_out(
             kept[name] = size
             size += B * pixels(plan.population)
     blocks = {name: block_of(plan, T) for name, plan in plans.items()}
-    calls, splits, observing = {}, {}, {}
+    calls, fewer, splits, observing = {}, {}, {}, {}
     for name, plan in plans.items():
         listed, fed = _listed(plan, blocks[name], B, T, size), name in images
         own = {
@@ -124,6 +126,8 @@ def lay_out(
             "keep": kept[name] if keeping and name in kept else -1,
         }
         calls[name] = _calls(plan, {**spikes, **listed}, spikes, own, fed=fed)
+        if name in few:
+            fewer[name] = _calls(few[name], {**spikes, **listed}, spikes, own, fed=fed)
         if plan.moves:
             own |= {"steps": rho, "listed": rho, "positive": begun[name, 1], "moves": 1}
             observing[name] = _calls(plan, begun, begun, own, fed=fed)
@@ -136,6 +140,7 @@ def lay_out(
         blocks=blocks,
         splits=splits,
         calls=calls,
+        few=fewer,
         begun=begun,
         observing=observing,
     )

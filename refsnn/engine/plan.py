@@ -80,6 +80,8 @@ class Plan:
         Pixels taken together.
     moves : bool
         Whether its initial potentials are moved for each image.
+    terms : tuple of (str, int)
+        Spikes that a window can see in a step, by source.
     parts : tuple of Part
         Its channels.
     """
@@ -90,7 +92,15 @@ class Plan:
     words: int
     fold: int
     moves: bool
+    terms: tuple[tuple[str, int], ...]
     parts: tuple[Part, ...]
+
+    @property
+    def may_see_few(self) -> bool:
+        """Whether spikes alone tell how many terms it adds, and in which numbers."""
+        return not (self.population.fed_by_image or self.moves) and bool(
+            self.population.neuron
+        )
 
 
 def prepare(
@@ -127,9 +137,10 @@ def prepare(
     shape = as_map(p.shape)
     cuts = _cuts(shape[0], seen)
     fold = fold_of(shape, seen) if p.neuron else 1
-    terms = 1 + sum(s.terms(fold) for s in seen)
+    terms = tuple((s.source, s.terms(fold)) for s in seen)
+    most = 1 + sum(number for _, number in terms)
     chosen = (
-        numbers(r, T, terms, carrier, fine)
+        numbers(r, T, most, carrier, fine)
         if p.neuron
         else Numbers(dtype=np.float64, q=np.zeros_like(r.q), filtered=False)
     )
@@ -143,8 +154,34 @@ def prepare(
         words=words_of(shape[0]),
         fold=fold,
         moves=moves,
+        terms=terms,
         parts=parts,
     )
+
+
+def sharing(few: Plan, plan: Plan) -> Plan:
+    """Let neurons in doubt be computed again from a float64 plan, of which it is one.
+
+    Parameters
+    ----------
+    few : Plan
+        A population in filtered integers.
+    plan : Plan
+        The same in float64.
+
+    Returns
+    -------
+    Plan
+        The first, with the float64 values of the second where they lie alike: as many
+        bytes as a plan in integers alone.
+    """
+    parts = (
+        dataclasses.replace(one, true={**other.fast, "sums": np.zeros(0)})
+        if (one.registers, one.job["tiles"]) == (other.registers, other.job["tiles"])
+        else one
+        for one, other in zip(few.parts, plan.parts, strict=True)
+    )
+    return dataclasses.replace(few, parts=tuple(parts))
 
 
 def _cuts(channels: int, seen: list[Seen]) -> list[tuple[int, int]]:

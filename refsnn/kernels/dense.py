@@ -90,16 +90,13 @@ def convolve(op: Conv2d, acc: Array, x: Array) -> Array:
         The sums with every term added.
     """
     M, O, H, W = acc.shape
-    group = O // op.groups
     planes, bases, offsets = laid(op, x, acc.dtype)
     weights = in_tiles(op.weight, op.groups, acc.dtype)
-    sums = np.zeros((M, bases.size, op.groups, -(-group // LANES) * LANES), acc.dtype)
-    sums[:, : H * W, :, :group] = by_pixel(acc, op.groups)
+    sums = np.array(acc, order="C").reshape(M, op.groups, O // op.groups, H * W)
     shared = math.prod(planes.shape[1:]) // op.groups
     flat = planes.reshape(M, -1) if M else planes.reshape(0, shared * op.groups)
     _convolve((0,) * PIXELS, sums, weights, flat, bases, offsets, shared)
-    added = sums[:, : H * W, :, :group].transpose(0, 2, 3, 1)
-    return np.ascontiguousarray(added).reshape(acc.shape)
+    return sums.reshape(acc.shape)
 
 
 def laid(op: Conv2d, x: Array, dtype: Any) -> tuple[Array, Array, Array]:
@@ -198,26 +195,25 @@ def by_pixel(maps: Array, groups: int) -> Array:
 
 @exact
 def _convolve(registers, sums, weights, planes, bases, offsets, shared):  # type: ignore[no-untyped-def]  # typed by Numba
-    M, pixels, groups, lanes = sums.shape
+    M, groups, channels, pixels = sums.shape
     v = np.zeros(len(registers) * LANES, dtype=sums.dtype)
-    row = offsets.size * LANES
+    row, tiles = offsets.size * LANES, -(-channels // LANES)
     listed = np.arange(offsets.size).astype(np.uint32)
     for m in range(M):
         for g in range(groups):
             x = planes[m, g * shared :]
-            for tile in range(lanes // LANES):
-                some = slice(tile * LANES, (tile + 1) * LANES)
-                begin = (g * (lanes // LANES) + tile) * row
+            for tile in range(tiles):
+                own = sums[m, g, tile * LANES : (tile + 1) * LANES]
+                begin = (g * tiles + tile) * row
                 for first in range(0, pixels, len(registers)):
-                    for r in range(len(registers)):
-                        here = sums[m, first + r, g, some]
-                        for k in range(LANES):
-                            v[r * LANES + k] = here[k]
+                    here = own[:, first : first + len(registers)]
+                    for k in range(len(here)):
+                        for r in range(here.shape[1]):
+                            v[r * LANES + k] = here[k, r]
                     add_products(
                         *(v, 0, weights, begin, x, bases, first, offsets),
                         *(listed, 0, listed.size, registers),
                     )
-                    for r in range(len(registers)):
-                        here = sums[m, first + r, g, some]
-                        for k in range(LANES):
-                            here[k] = v[r * LANES + k]
+                    for k in range(len(here)):
+                        for r in range(here.shape[1]):
+                            here[k, r] = v[r * LANES + k]
