@@ -523,6 +523,11 @@ def test_runs_are_recorded_one_after_the_other(root: Path, tmp_path: Path) -> No
     other = reproduce(root, "whole", out, only=["*/rts/4"], limit=31)
     with pytest.raises(DataError, match="other images"):
         kept.record(root, other, out)
+    script = root / "whole.py"
+    script.write_text(script.read_text().replace("steps=(4, 8)", "steps=(4,)"))
+    kept.record(root, reproduce(root, "whole", out, only=["*/rts/4"], **how), out)
+    left = kept.load(root, "whole")
+    assert [run["T"] for run in left["runs"] + left["took"]] == [4, 4] * 2
 
 
 TRAINED = """

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numba import config
 
 from refsnn.engine.layout import LANES
 from refsnn.engine.plan import Part
@@ -122,7 +123,9 @@ def call_of(
 def _records(
     kind: np.dtype[np.void], given: list[dict[str, Any]], places: Sources
 ) -> Array:
-    """Make the kernel's records of projections; interpreted kernels read them too."""
+    """Make the kernel's records of projections."""
     filled = [{**one, "source": places[one["source"]]} for one in given]
     rows = [tuple(one[n] for n in kind.names or ()) for one in filled]
-    return np.array(rows, dtype=kind).view(np.recarray)
+    records = np.array(rows, dtype=kind)
+    # what interpreted kernels read by name takes compiled ones longer to recognise
+    return records.view(np.recarray) if config.DISABLE_JIT else records  # type: ignore[attr-defined]

@@ -198,6 +198,8 @@ ByImage = Mapping[str, tuple[Array, Array]]
 
 def _given(call: Call, by_image: ByImage) -> tuple[Values, Values]:
     """Return a part's values with those of some images."""
+    if not by_image:
+        return call.fast, call.true
     own, values = slice(call.job.word * LANES, None), (call.fast, call.true)
     fast, true = (
         some._replace(**{n: both[k].reshape(-1)[own] for n, both in by_image.items()})

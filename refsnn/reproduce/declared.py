@@ -56,6 +56,21 @@ class Run:
             return self.steps
         return (max(self.steps),)
 
+    def identity(self, T: int) -> tuple[Any, ...]:
+        """Say which run of a result a conversion is.
+
+        Parameters
+        ----------
+        T : int
+            Number of steps.
+
+        Returns
+        -------
+        tuple
+            Network, method, options, T.
+        """
+        return self.network, self.method, self.whole, T
+
     def among(self, T: int, only: Sequence[str]) -> bool:
         """Say whether a conversion is one of those that are asked for.
 

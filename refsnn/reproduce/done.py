@@ -220,7 +220,7 @@ def done_of(
     done = []
     for run in declaration.runs:
         for T in run.conversions:
-            wanted = (run.network, run.method, run.whole, T)
+            wanted = run.identity(T)
             found = [r for r in result.get("runs", []) if identity(r) == wanted]
             if found:
                 images = result["data"]["images"]

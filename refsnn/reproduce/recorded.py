@@ -13,6 +13,7 @@ from refsnn import io
 from refsnn.errors import DataError
 from refsnn.io import content_sha256
 from refsnn.methods import METHODS
+from refsnn.reproduce.declared import Reproduction, load_declaration
 from refsnn.reproduce.done import LATER, identity
 from refsnn.reproduce.facts import Tolerances
 from refsnn.reproduce.verdicts import tolerance
@@ -62,7 +63,7 @@ def record(root: Path, answer: dict[str, Any], out: Path) -> Path:
         The folder of the reproductions.
     answer : dict
         What :func:`refsnn.reproduce.reproduce` returned. If it was of some runs only,
-        what is recorded of others of the same images stays.
+        what is recorded of others of the same images stays, if they are declared.
     out : Path
         Folder of results, with the converted networks.
 
@@ -83,8 +84,9 @@ def record(root: Path, answer: dict[str, Any], out: Path) -> Path:
     took = {"took": answer["took"]} if answer.get("took") else {}
     if answer.get("only") and path.is_file():
         before = load(root, answer["name"])
-        kept["runs"] = _joined(before, kept, "runs")
-        took = {"took": _joined(before, {**kept, **took}, "took")}
+        declaration = load_declaration(root, answer["name"])
+        kept["runs"] = _joined(before, kept, "runs", declaration)
+        took = {"took": _joined(before, {**kept, **took}, "took", declaration)}
     _keep_networks(root, answer, out)
     text = json.dumps({**kept, **took}, indent=1) + "\n"  # populations in graph order
     io.write_atomically(path, text.encode())
@@ -115,15 +117,20 @@ def need_results(answer: dict[str, Any]) -> None:
 
 
 def _joined(
-    before: dict[str, Any], kept: dict[str, Any], key: str
+    before: dict[str, Any], kept: dict[str, Any], key: str, declaration: Reproduction
 ) -> list[dict[str, Any]]:
-    """Return what is recorded under a key of other runs, and of the new ones."""
+    """Return what is recorded under a key of other declared runs, and of the new ones."""
     if json.loads(json.dumps(kept["data"])) != before["data"]:
         got, expected = "results of other images", "those of the recorded runs"
         raise DataError(where=kept["name"], got=got, expected=expected)
     mine = json.loads(json.dumps(kept.get(key, [])))
+    known = [run.identity(T) for run in declaration.runs for T in run.conversions]
     new = {str(identity(run)) for run in mine}
-    others = [run for run in before.get(key, []) if str(identity(run)) not in new]
+    others = [
+        run
+        for run in before.get(key, [])
+        if str(identity(run)) not in new and identity(run) in known
+    ]
     return sorted([*others, *mine], key=lambda run: [*map(str, identity(run))])
 
 
