@@ -309,6 +309,12 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "grid = p.grid",
         ("test_engine.py::test_weights_of_few_bits_need_no_filter",),
     ),
+    "filter: spikes not counted": (
+        "engine/network",
+        "return spikes / (self.B * self.T * p.neurons)",
+        "return 0.0",
+        ("test_engine.py::test_spikes_choose_integers_or_float64",),
+    ),
     "two thresholds: doubts of one": (
         "kernels/decisions",
         "near = b.or_(_near(v, u, theta, reach), _near(v, u, level, reach))",
