@@ -344,8 +344,8 @@ class Engine:
         for begin, at, words in self.places.splits[name]:
             split(block, self.arena, begin, at, self.B, self.T, words)
         marked = sum(self._gather(call, block, by_image) for call in calls)
-        if plan.numbers.filtered:
-            self.marked[name] = marked
+        if plan.numbers.filtered or name in self.prepared.few:
+            self.marked[name] = marked  # float64 leaves none in doubt
         self._begin(plan.population)
 
     def _chosen(self, name: str) -> tuple[Plan, tuple[Call, ...]]:
