@@ -190,7 +190,7 @@ class QCFS(Clipped):
         y /= lam
         level = floor_half_up(y)
         level /= L
-        h: Array = np.clip(level, bind(0, z), bind(1, z), out=y)
+        h: Array = np.clip(level, bind(0, z), bind(1, z))
         h *= lam
         return h
 

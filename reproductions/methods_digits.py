@@ -2,8 +2,8 @@
 
 python reproductions/methods_digits.py
 
-With digits, every method on every digits network that takes it. Weights are trained in a
-tenth of the published iterations, for T = 8.
+With digits, every method on every digits network that takes it. Weights are trained in
+a tenth of the published iterations, for T = 8.
 """
 
 from refsnn.reproduce import Reproduction, Run, main

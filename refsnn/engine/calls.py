@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numba import config
 
 from refsnn.engine.layout import LANES
 from refsnn.engine.plan import Part
@@ -126,6 +125,4 @@ def _records(
     """Make the kernel's records of projections."""
     filled = [{**one, "source": places[one["source"]]} for one in given]
     rows = [tuple(one[n] for n in kind.names or ()) for one in filled]
-    records = np.array(rows, dtype=kind)
-    # what interpreted kernels read by name takes compiled ones longer to recognise
-    return records.view(np.recarray) if config.DISABLE_JIT else records  # type: ignore[attr-defined]
+    return jobs.records(kind, rows)

@@ -102,13 +102,8 @@ def lay_out(
     Places
         Where everything is.
     """
-    spikes, begun, kept, size = {}, {}, {}, 0
-    for p in hidden:
-        for sign in p.signs:
-            spikes[p.name, sign] = size
-            size += T * B * pixels(p)
-            begun[p.name, sign] = size
-            size += rho * B * pixels(p)
+    spikes, begun, size = _spikes(hidden, B, T, rho)
+    kept = {}
     for name, plan in plans.items():
         if hasattr(plan.population.neuron, "keeps"):
             kept[name] = size
@@ -125,9 +120,10 @@ def lay_out(
             "gate": kept[name] if name in gated and name in kept else -1,
             "keep": kept[name] if keeping and name in kept else -1,
         }
-        calls[name] = _calls(plan, {**spikes, **listed}, spikes, own, fed=fed)
+        seen = {**spikes, **listed}
+        calls[name] = _calls(plan, seen, spikes, own, fed=fed)
         if name in few:
-            fewer[name] = _calls(few[name], {**spikes, **listed}, spikes, own, fed=fed)
+            fewer[name] = _calls(few[name], seen, spikes, own, fed=fed)
         if plan.moves:
             own |= {"steps": rho, "listed": rho, "positive": begun[name, 1], "moves": 1}
             observing[name] = _calls(plan, begun, begun, own, fed=fed)
@@ -144,6 +140,20 @@ def lay_out(
         begun=begun,
         observing=observing,
     )
+
+
+def _spikes(
+    hidden: Iterable[Population], B: int, T: int, rho: int
+) -> tuple[dict[tuple[str, int], int], dict[tuple[str, int], int], int]:
+    """Say where spikes are, those of observed steps once more, and where they end."""
+    spikes, begun, size = {}, {}, 0
+    for p in hidden:
+        for sign in p.signs:
+            spikes[p.name, sign] = size
+            size += T * B * pixels(p)
+            begun[p.name, sign] = size
+            size += rho * B * pixels(p)
+    return spikes, begun, size
 
 
 def _calls(

@@ -196,7 +196,7 @@ def by_pixel(maps: Array, groups: int) -> Array:
 @exact
 def _convolve(registers, sums, weights, planes, bases, offsets, shared):  # type: ignore[no-untyped-def]  # typed by Numba
     M, groups, channels, pixels = sums.shape
-    v = np.zeros(len(registers) * LANES, dtype=sums.dtype)
+    v = np.zeros(len(registers) * LANES, dtype=sums.dtype)  # some lanes are no sums
     row, tiles = offsets.size * LANES, -(-channels // LANES)
     listed = np.arange(offsets.size).astype(np.uint32)
     for m in range(M):

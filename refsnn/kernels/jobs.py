@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import config
 
 from refsnn.kernels.pairs import part
 from refsnn.kernels.vectors import LANES
+from refsnn.numerics import Array
 
 TAP = np.dtype(
     [
@@ -119,6 +121,26 @@ class Values(NamedTuple):
     tolerance: Any
     below: Any
     above: Any
+
+
+def records(kind: np.dtype[np.void], rows: list[tuple[int, ...]]) -> Array:
+    """Make records for kernels.
+
+    Parameters
+    ----------
+    kind : dtype
+        Their fields.
+    rows : list of tuple
+        Their values.
+
+    Returns
+    -------
+    ndarray
+        The records. Interpreted kernels read fields as attributes; compiled ones are
+        called in less time with a plain array.
+    """
+    made = np.array(rows, dtype=kind)
+    return made.view(np.recarray) if config.DISABLE_JIT else made  # type: ignore[attr-defined]
 
 
 @part

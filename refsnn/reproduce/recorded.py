@@ -119,7 +119,7 @@ def need_results(answer: dict[str, Any]) -> None:
 def _joined(
     before: dict[str, Any], kept: dict[str, Any], key: str, declaration: Reproduction
 ) -> list[dict[str, Any]]:
-    """Return what is recorded under a key of other declared runs, and of the new ones."""
+    """Return what is recorded under a key of new runs and of other declared ones."""
     if json.loads(json.dumps(kept["data"])) != before["data"]:
         got, expected = "results of other images", "those of the recorded runs"
         raise DataError(where=kept["name"], got=got, expected=expected)
