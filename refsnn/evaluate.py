@@ -112,7 +112,7 @@ def evaluate(
     Returns
     -------
     Tally
-        Sums over the images. They do not depend on `batch`, `threads`, `impl`,
+        Sums over the images. None but ``marked`` depends on `batch`, `threads`, `impl`,
         `schedule` or `engine`.
     """
     need_data(data, snn.classes)

@@ -525,7 +525,9 @@ def test_runs_are_recorded_one_after_the_other(root: Path, tmp_path: Path) -> No
         kept.record(root, other, out)
     script = root / "whole.py"
     script.write_text(script.read_text().replace("steps=(4, 8)", "steps=(4,)"))
+    assert ["rts, T = 8" in line for line in kept.undeclared(root, "whole")] == [True]
     kept.record(root, reproduce(root, "whole", out, only=["*/rts/4"], **how), out)
+    assert kept.undeclared(root, "whole") == []
     left = kept.load(root, "whole")
     assert [run["T"] for run in left["runs"] + left["took"]] == [4, 4] * 2
 

@@ -139,9 +139,7 @@ def reproduce(
         make = recalled if from_recorded else partial(_made, out, how)
         answers.append(answer := make(folder, name))
         if record:
-            common.stderr.print(
-                f"recorded {kept.record(folder, answer, out)}", markup=False
-            )
+            _keep(folder, answer, out)
         if name in wanted:
             wrong += kept.differences(wanted[name], answer, load_tolerances(folder))
             for line in kept.unrecorded(wanted[name], answer):
@@ -168,6 +166,13 @@ def _made(out: Path, how: dict[str, Any], folder: Path, name: str) -> dict[str, 
     """Run a reproduction, with a bar."""
     with common.progress(name) as told:
         return reproduced(folder, name, out, **how, progress=told)
+
+
+def _keep(folder: Path, answer: dict[str, Any], out: Path) -> None:
+    """Record a result, and say what is left out of the record."""
+    for line in kept.undeclared(folder, answer["name"]):
+        common.stderr.print(printable(line), markup=False)
+    common.stderr.print(f"recorded {kept.record(folder, answer, out)}", markup=False)
 
 
 def _draw(out: Path, folder: Path, answer: dict[str, Any]) -> None:

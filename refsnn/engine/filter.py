@@ -46,8 +46,9 @@ For those of the others nothing wraps: q is chosen so that the static bound on |
 channel. Sums of a step may be added in any order, since integers modulo 2^32 do not
 mind. A population whose terms are multiples of 2^-q anyway, as those of weights of few
 bits, needs no filter: its potentials are integers, so thresholds round to them. Where h
-could leave too many in doubt, were all sources to spike at every step, the population
-is laid out for float64 as well, and how much they do spike says which of both is run.
+could leave too many in doubt, were all sources to spike at every step, float64 is used,
+or, of a population that the image does not feed and whose v(0) is not moved, integers
+all the same if they spike seldom enough. That 2^30 leaves room does not depend on it.
 """
 
 from __future__ import annotations
@@ -68,9 +69,9 @@ FINE = 7
 its sources do; only time depends on it."""
 
 FINE_OF_SPIKES = 9
-"""Otherwise they serve if it spans that much of theta at most by the spikes there are,
-on average: then about 1 neuron in 100 is in doubt, in 64 steps, which takes as long as
-integers save. Only time depends on it."""
+"""Otherwise they serve if it spans 2^-FINE_OF_SPIKES theta at most by the spikes there
+are, on average: then about 1 neuron in 100 is in doubt, in 64 steps, which takes as
+long as integers save. Only time depends on it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

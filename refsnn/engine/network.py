@@ -46,8 +46,8 @@ class Prepared:
     plans : dict of str to Plan
         By population; those without a kernel are missing.
     few : dict of str to Plan
-        Populations that many spikes would leave in doubt, so that they are laid out for
-        float64, once more in integers, for few spikes.
+        Populations that many spikes would leave in doubt, which are laid out for
+        float64: once more, in integers, for few spikes.
     ordinary : dict of str to str
         Why the others have none.
     currents : dict of str to Currents
@@ -158,18 +158,13 @@ def _prepare(snn: SpikingNetwork, steps: int, arithmetic: Arithmetic) -> Prepare
         return prepare(snn, p, known, steps, arithmetic.carrier, fine)
 
     plans = {p.name: laid_out(p) for p in snn.populations if p.name not in others}
-    few = {
-        name: laid_out(plan.population, 0)
-        for name, plan in plans.items()
-        if plan.may_see_few and plan.numbers.dtype is np.float64
-    }
     return Prepared(
         network=ref(snn),
         plans=plans,
         few={
-            name: sharing(plan, plans[name])
-            for name, plan in few.items()
-            if plan.numbers.filtered
+            name: sharing(laid_out(plan.population, 0), plan)
+            for name, plan in plans.items()
+            if plan.few
         },
         ordinary=others,
         currents={
@@ -353,7 +348,7 @@ class Engine:
         few = self.prepared.few.get(name)
         if few:
             seen = sum(n * self._rate(source) for source, n in few.terms)
-            terms = 1 + self.T * (1 + seen)
+            terms = 1 + self.T * (few.always + seen)
             if terms <= few.numbers.terms:
                 return few, self.places.few[name]
         return self.prepared.plans[name], self.places.calls[name]

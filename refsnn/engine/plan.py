@@ -80,8 +80,13 @@ class Plan:
         Pixels taken together.
     moves : bool
         Whether its initial potentials are moved for each image.
+    always : int
+        Terms of a step whatever its sources do: its constant, channels of itself.
     terms : tuple of (str, int)
         Spikes that a window can see in a step, by source.
+    few : bool
+        Whether it is run in float64 for fear of doubts, and filtered integers would
+        hold it too: they serve where few of its sources spike.
     parts : tuple of Part
         Its channels.
     """
@@ -92,15 +97,10 @@ class Plan:
     words: int
     fold: int
     moves: bool
+    always: int
     terms: tuple[tuple[str, int], ...]
+    few: bool
     parts: tuple[Part, ...]
-
-    @property
-    def may_see_few(self) -> bool:
-        """Whether spikes alone tell how many terms it adds, and in which numbers."""
-        return not (self.population.fed_by_image or self.moves) and bool(
-            self.population.neuron
-        )
 
 
 def prepare(
@@ -137,14 +137,14 @@ def prepare(
     shape = as_map(p.shape)
     cuts = _cuts(shape[0], seen)
     fold = fold_of(shape, seen) if p.neuron else 1
-    terms = tuple((s.source, s.terms(fold)) for s in seen)
-    most = 1 + sum(number for _, number in terms)
-    chosen = (
-        numbers(r, T, most, carrier, fine)
-        if p.neuron
-        else Numbers(dtype=np.float64, q=np.zeros_like(r.q), filtered=False)
-    )
+    always = 1 + sum(s.terms(fold) for s in seen if s.windows.by_channel)
+    listed = [s for s in seen if not s.windows.by_channel]
+    terms = tuple((s.source, s.terms(fold)) for s in listed)
+    most = always + sum(number for _, number in terms)
     moves = snn.stages.rho > 0 and p.neuron is not None
+    chosen = numbers(r, T, most, carrier, fine) if p.neuron else _exact(r.q)
+    alone = p.fed_by_image or moves or not p.neuron or chosen.dtype is not np.float64
+    few = not alone and numbers(r, T, most, carrier, 0).filtered
     layout = _Layout(p, shape, fold, chosen, moves=moves)
     parts = tuple(layout.part(seen, cut, len(cuts) > 1) for cut in cuts)
     return Plan(
@@ -154,9 +154,16 @@ def prepare(
         words=words_of(shape[0]),
         fold=fold,
         moves=moves,
+        always=always,
         terms=terms,
+        few=few,
         parts=parts,
     )
+
+
+def _exact(q: Array) -> Numbers:
+    """Return float64, in which potentials are what they are."""
+    return Numbers(dtype=np.float64, q=np.zeros_like(q), filtered=False)
 
 
 def sharing(few: Plan, plan: Plan) -> Plan:
@@ -172,8 +179,7 @@ def sharing(few: Plan, plan: Plan) -> Plan:
     Returns
     -------
     Plan
-        The first, with the float64 values of the second where they lie alike: as many
-        bytes as a plan in integers alone.
+        The first, with the float64 values of the second where their tiles are as wide.
     """
     parts = (
         dataclasses.replace(one, true={**other.fast, "sums": np.zeros(0)})
@@ -218,9 +224,7 @@ class _Layout:
     ) -> None:
         self.p, self.shape, self.fold, self.chosen = p, shape, fold, chosen
         self.moves = moves
-        self.exact = Numbers(
-            dtype=np.float64, q=np.zeros_like(chosen.q), filtered=False
-        )
+        self.exact = _exact(chosen.q)
 
     def part(self, seen: list[Seen], cut: tuple[int, int], whole: bool) -> Part:
         """Lay out some channels.

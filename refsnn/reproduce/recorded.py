@@ -124,14 +124,48 @@ def _joined(
         got, expected = "results of other images", "those of the recorded runs"
         raise DataError(where=kept["name"], got=got, expected=expected)
     mine = json.loads(json.dumps(kept.get(key, [])))
-    known = [run.identity(T) for run in declaration.runs for T in run.conversions]
     new = {str(identity(run)) for run in mine}
     others = [
         run
         for run in before.get(key, [])
-        if str(identity(run)) not in new and identity(run) in known
+        if str(identity(run)) not in new and _is_declared(run, declaration)
     ]
     return sorted([*others, *mine], key=lambda run: [*map(str, identity(run))])
+
+
+def _is_declared(run: dict[str, Any], declaration: Reproduction) -> bool:
+    """Say whether a recorded run is one of a declaration."""
+    return any(
+        identity(run) == one.identity(T)
+        for one in declaration.runs
+        for T in one.conversions
+    )
+
+
+def undeclared(root: Path, name: str) -> list[str]:
+    """Name what is recorded but no longer declared: the next record is without it.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the reproductions.
+    name : str
+        The reproduction.
+
+    Returns
+    -------
+    list of str
+        A line each.
+    """
+    if not path_of(root, name).is_file():
+        return []
+    declaration, runs = load_declaration(root, name), load(root, name).get("runs", [])
+    return [
+        f"{run['network']}, {run['method']}, T = {run['T']}: recorded, but no longer "
+        "declared as it is; left out"
+        for run in runs
+        if not _is_declared(run, declaration)
+    ]
 
 
 def _keep_networks(root: Path, answer: dict[str, Any], out: Path) -> None:

@@ -56,7 +56,7 @@ class SpikingRun:
         The observing steps before, whose logits do not count.
     marked : dict of str to int
         Neurons that were computed again in float64, by population; of those alone that
-        ran filtered, see :mod:`refsnn.engine.filter`.
+        ran filtered, or might have, see :mod:`refsnn.engine.filter`.
     """
 
     logits: Array
