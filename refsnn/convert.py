@@ -185,6 +185,7 @@ def convert(
     progress: Progress | None = None,
     watch: Callable[[str, int, float], None] | None = None,
     folder: Path | None = None,
+    statistics: Path | None = None,
 ) -> SpikingNetwork:
     """Convert a trained network into a spiking one.
 
@@ -218,6 +219,9 @@ def convert(
         that was interrupted and is made again takes them from there. The network is
         the same to the bit; `watch` is not told what was trained before. The files
         stay, see :func:`refsnn.calibration.forget`.
+    statistics : Path, optional
+        Where the largest activations and percentiles over `images` are kept, for other
+        conversions of the same network to find; by content, so that any may share it.
 
     Returns
     -------
@@ -264,6 +268,7 @@ def convert(
         progress=progress,
         watch=watch,
         folder=folder,
+        statistics=statistics,
     )
     ready = ann
     with np.errstate(over="ignore", invalid="ignore"):  # records refuse the result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,33 @@ def test_progress_is_told() -> None:
         ann, "max-norm", images=images(1, 70), progress=lambda *done: told.append(done)
     )
     assert told == [(64, 70), (70, 70)]
+
+
+def test_statistics_are_measured_once(tmp_path: Path) -> None:
+    """By content: of the network, of the images, of what is measured."""
+    ann, told = random_net(1, ACTIVATIONS["relu"]), []
+    how = {"T": 4, "progress": lambda *done: told.append(done)}
+
+    def passes(method: str, train: np.ndarray, **options: float) -> int:
+        want = convert(ann, method, images=train, options=options, T=4)
+        told.clear()
+        got = convert(
+            ann, method, images=train, options=options, statistics=tmp_path, **how
+        )
+        assert io.content_sha256(got) == io.content_sha256(want)
+        return len(told)
+
+    train = images(1, 3)
+    assert [passes("max-norm", train), passes("opi", train)] == [1, 0]
+    assert [passes("percentile", train), passes("rts", train)] == [1, 0]
+    assert [passes("percentile", train), passes("snm", train)] == [0, 0]
+    assert passes("percentile", train, percentile=95.0) == 1
+    assert passes("max-norm", images(2, 3)) == 1
+    broken = sorted(tmp_path.glob("*.npy"))
+    assert len(broken) == 4
+    for file in broken:
+        file.write_bytes(b"")
+    assert passes("max-norm", train) == 1
 
 
 def test_methods_refuse_what_they_cannot_take() -> None:

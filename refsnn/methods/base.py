@@ -36,6 +36,8 @@ class Context:
         Told every loss of weights that are trained: population, iteration, loss.
     folder : Path or None
         Where trained weights are kept as they are finished.
+    statistics : Path or None
+        Where statistics of activations are kept.
     """
 
     options: Any
@@ -45,6 +47,7 @@ class Context:
     progress: Progress | None
     watch: Callable[[str, int, float], None] | None = None
     folder: Path | None = None
+    statistics: Path | None = None
 
 
 Pass = Callable[[Network, Context], Network]

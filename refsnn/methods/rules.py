@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from refsnn import calibration
 from refsnn.calibrate import max_activations, percentile_activations
+from refsnn.calibration.kept import kept
+from refsnn.io import content_sha256
 from refsnn.methods.base import Calibrate, Context, Pass
 from refsnn.network import Network, SpikingNetwork, Stages
 from refsnn.neurons import IF, PRESETS, GatedIF, Neuron
@@ -51,10 +54,24 @@ def max_thresholds(ann: Network, context: Context) -> Network:
     Network
         With clips.
     """
-    lam = max_activations(
-        ann, context.images, impl=context.impl, progress=context.progress
-    )
+    lam = _statistic(ann, context, "largest", max_activations)
     return _with_thresholds(ann, context, lam)
+
+
+def _statistic(
+    ann: Network, context: Context, name: str, measure: Callable[..., dict[str, Array]]
+) -> dict[str, Array]:
+    """Measure a number for each activation, or find it measured."""
+    names = [activation.name for activation in ann.activations]
+
+    def values() -> Array:
+        how = {"impl": context.impl, "progress": context.progress}
+        found = measure(ann, context.images, **how)
+        return np.array([found[one] for one in names])
+
+    inputs = (name, content_sha256(ann), context.images)
+    known = kept(context.statistics, inputs, values)
+    return {one: np.asarray(value) for one, value in zip(names, known, strict=True)}
 
 
 def percentile_thresholds(ann: Network, context: Context) -> Network:
@@ -73,13 +90,8 @@ def percentile_thresholds(ann: Network, context: Context) -> Network:
         With clips.
     """
     percentile = context.options.percentile
-    lam = percentile_activations(
-        ann,
-        context.images,
-        percentile,
-        impl=context.impl,
-        progress=context.progress,
-    )
+    measure = partial(percentile_activations, percentile=percentile)
+    lam = _statistic(ann, context, f"percentile {percentile!r}", measure)
     return _with_thresholds(ann, context, lam, f"zero up to percentile {percentile:g}")
 
 

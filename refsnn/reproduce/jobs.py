@@ -246,6 +246,7 @@ def converted(
         net.parent.mkdir(parents=True, exist_ok=True)
         images = train.images if train else None
         how: dict[str, Any] = {"options": options, "progress": progress}
+        how["statistics"] = out / "statistics"
         folder = net.with_suffix(".layers")
         whole = not folder.is_dir()
         snn = convert(ann, run.method, T=T, images=images, folder=folder, **how)
