@@ -186,13 +186,7 @@ class QCFS(Clipped):
 
     def __call__(self, z: Array) -> Array:
         lam, L = self.lam_over(z), bind(self.levels, z)
-        y = z * L
-        y /= lam
-        level = floor_half_up(y)
-        level /= L
-        h: Array = np.clip(level, bind(0, z), bind(1, z))
-        h *= lam
-        return h
+        return lam * np.clip(floor_half_up(z * L / lam) / L, bind(0, z), bind(1, z))
 
     def gradient(self, z: Array) -> tuple[Array, Array | None]:
         lam, L = self.lam_over(z), bind(self.levels, z)

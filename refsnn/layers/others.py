@@ -65,9 +65,7 @@ class BatchNorm(Layer):
             per_channel(a.astype(np.float64), x.shape[1:], where=self.op)
             for a in (self.scale, self.mean, self.beta)
         )
-        y: Array = x - mean
-        y *= scale
-        y += beta
+        y: Array = scale * (x - mean) + beta
         return y
 
     def folded_into(self, layer: MapType) -> MapType:
