@@ -7,30 +7,26 @@ calib-none looks at as many images as calib-light; calib-advanced also in a tent
 the published iterations.
 """
 
-from refsnn.reproduce import Reproduction, Run, main
+from refsnn.reproduce import Reproduction, each, main
 
 NETWORKS = ("resnet20_cifar10_pretrained", "resnet56_cifar10_pretrained")
-PLAIN = ("calib-none", "calib-light", "calib-potential", "calib-advanced")
+STEPS = (8, 16, 32, 64)
+METHODS = (
+    "calib-none:samples=896",
+    "calib-light",
+    "calib-potential",
+    "calib-advanced",
+    "calib-none-code",
+    "calib-light-code",
+    "calib-potential-code",
+    "calib-advanced-code",
+)
 REPRODUCTION = Reproduction(
     title="Parameter calibration on CIFAR-10, pretrained ResNet-20 and ResNet-56",
     data="cifar10",
     runs=(
-        *(
-            Run(
-                network=network,
-                method=method,
-                steps=(8, 16, 32, 64),
-                options={"samples": 896} if method == "calib-none" else {},
-            )
-            for network in NETWORKS
-            for method in (*PLAIN, *(f"{name}-code" for name in PLAIN))
-        ),
-        Run(
-            network=NETWORKS[0],
-            method="calib-advanced",
-            steps=(8, 16, 32, 64),
-            options={"iterations": 500},
-        ),
+        *each(NETWORKS, METHODS, STEPS),
+        *each(NETWORKS[:1], ("calib-advanced:iterations=500",), STEPS),
     ),
     claims=("CAL-1", "CAL-4", "CAL-5"),
 )

@@ -6,27 +6,13 @@ No published row is of these networks. Weights are trained in a tenth of the pub
 iterations.
 """
 
-from refsnn.reproduce import Reproduction, Run, main
+from refsnn.reproduce import CALIBRATIONS, Reproduction, each, main
 
-NAMES = ("calib-none", "calib-light", "calib-potential", "calib-advanced")
-TENTH = {"iterations": 500}
-OPTIONS = {
-    "calib-none": {"samples": 896},
-    "calib-advanced": TENTH,
-    "calib-advanced-code": TENTH,
-}
 REPRODUCTION = Reproduction(
     title="Parameter calibration on CIFAR-10, ResNet-20 with ReLU and with clips",
     data="cifar10",
-    runs=tuple(
-        Run(
-            network=network,
-            method=method,
-            steps=(8, 32),
-            options=OPTIONS.get(method, {}),
-        )
-        for network in ("resnet20_cifar10_relu", "resnet20_cifar10_clip")
-        for method in (*NAMES, *(f"{name}-code" for name in NAMES))
+    runs=each(
+        ("resnet20_cifar10_relu", "resnet20_cifar10_clip"), CALIBRATIONS, (8, 32)
     ),
 )
 

@@ -3,9 +3,12 @@
 python reproductions/digits.py
 """
 
-from refsnn.reproduce import Reproduction, Run, main
+from refsnn.reproduce import Reproduction, Run, each, main
 
 STEPS, T = (1, 2, 4, 8, 16, 32), (8,)
+LEVELS = ("qcfs", "srp", "srp-v0", "cos", "ecl")
+RELU = ("max-norm", "percentile", "opi", "snm")
+SHIFTED = ("rts", "calib-none", "calib-light", "calib-potential")
 SWEEP = ({"v0": v0} for v0 in (0.0, 0.25, 0.75, 1.0))
 PARTS = ({}, {"dual": False}, {"clip": False}, *SWEEP)
 ECL = ("ECL-2", "ECL-3", "ECL-4", "ECL-5")
@@ -13,22 +16,13 @@ REPRODUCTION = Reproduction(
     title="Digits: every method but calib-advanced and the -code ones",
     data="digits",
     runs=(
-        *(
-            Run(network="digits_qcfs", method=method, steps=STEPS[2:], errors=T)
-            for method in ("qcfs", "srp", "srp-v0", "cos", "ecl")
-        ),
+        *each(("digits_qcfs",), LEVELS, STEPS[2:], errors=T),
         *(
             Run(network="digits_clip", method="ecl", steps=STEPS, options=o, errors=T)
             for o in PARTS
         ),
-        *(
-            Run(network="digits_relu", method=method, steps=STEPS, errors=T)
-            for method in ("max-norm", "percentile", "opi", "snm")
-        ),
-        *(
-            Run(network="digits_relu", method=m, steps=(8, 32), errors=T, propagation=T)
-            for m in ("rts", "calib-none", "calib-light", "calib-potential")
-        ),
+        *each(("digits_relu",), RELU, STEPS, errors=T),
+        *each(("digits_relu",), SHIFTED, (8, 32), errors=T, propagation=T),
     ),
     claims=("SRP-1", "SRP-2", "SRP-3", *ECL, "CAL-2", "CAL-3"),
     targets=("own", "relu"),

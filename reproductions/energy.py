@@ -6,18 +6,13 @@ The first layer's multiply-accumulates are counted once and at every step; publi
 counts and energies (``published_operations.csv``) stand beside ours in the report.
 """
 
-from refsnn.reproduce import Reproduction, Run, main
+from refsnn.reproduce import Reproduction, each, main
 
 REPRODUCTION = Reproduction(
     title="Operations and energy on CIFAR-10, ResNet-20",
     data="cifar10",
-    runs=tuple(
-        Run(
-            network="resnet20_cifar10_qcfs4",
-            method=method,
-            steps=(1, 2, 4, 8, 16, 32),
-        )
-        for method in ("qcfs", "srp", "ecl")
+    runs=each(
+        ("resnet20_cifar10_qcfs4",), ("qcfs", "srp", "ecl"), (1, 2, 4, 8, 16, 32)
     ),
     claims=("ECL-5",),
 )

@@ -1,22 +1,22 @@
-"""Methods for QCFS networks on the shipped CIFAR-100 networks, all test images.
+"""Methods on the shipped CIFAR-100 networks, all test images.
 
 python reproductions/methods_cifar100.py
+
+COS on the network with L = 4 stands in cos_cifar100, calibration in
+calibration_cifar100.
 """
 
-from refsnn.reproduce import Reproduction, Run, main
+from refsnn.reproduce import Reproduction, each, main
 
 NETWORKS = ("resnet20_cifar100_qcfs4", "resnet20_cifar100_qcfs8")
-STEPS = (1, 2, 4, 8, 16, 32)
+LEVELS = ("qcfs", "srp", "srp-v0", "ecl")
+RELU = ("opi", "max-norm", "percentile", "rts", "snm")
 REPRODUCTION = Reproduction(
-    title="Methods for QCFS networks on CIFAR-100, ResNet-20",
+    title="Methods on CIFAR-100, ResNet-20 with levels",
     data="cifar100",
     runs=(
-        *(
-            Run(network=network, method=method, steps=STEPS)
-            for network in NETWORKS
-            for method in ("qcfs", "srp", "srp-v0", "ecl")
-        ),
-        Run(network=NETWORKS[1], method="cos", steps=STEPS[:4]),
+        *each(NETWORKS, (*LEVELS, *RELU), (1, 2, 4, 8, 16, 32)),
+        *each(NETWORKS[1:], ("cos",), (1, 2, 4, 8)),
     ),
     claims=("ECL-5",),
 )

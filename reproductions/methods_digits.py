@@ -6,29 +6,21 @@ With digits, every method on every digits network that takes it. Weights are tra
 a tenth of the published iterations, for T = 8.
 """
 
-from refsnn.reproduce import Reproduction, Run, main
+from refsnn.reproduce import Reproduction, each, main
 
+STEPS = (4, 8, 16, 32)
 RELU = ("max-norm", "percentile", "opi", "rts", "snm")
-NAMES = ("calib-none", "calib-light", "calib-potential", "calib-advanced")
-CODE = tuple(f"{name}-code" for name in NAMES)
-TRAINED = ("calib-advanced", "calib-advanced-code")
-METHODS = {
-    "digits_qcfs": (*RELU, *NAMES, *CODE),
-    "digits_clip": (*RELU, *NAMES, *CODE),
-    "digits_relu": ("calib-advanced", *CODE),
-}
+PLAIN = ("calib-none", "calib-light", "calib-potential")
+CODE = tuple(f"{name}-code" for name in PLAIN)
+TRAINED = ("calib-advanced:iterations=500", "calib-advanced-code:iterations=500")
+CLIPPED = ("digits_qcfs", "digits_clip")
 REPRODUCTION = Reproduction(
     title="Methods on the digits, on networks of every activation",
     data="digits",
-    runs=tuple(
-        Run(
-            network=network,
-            method=method,
-            steps=(8,) if method in TRAINED else (4, 8, 16, 32),
-            options={"iterations": 500} if method in TRAINED else {},
-        )
-        for network, methods in METHODS.items()
-        for method in methods
+    runs=(
+        *each(CLIPPED, (*RELU, *PLAIN, *CODE), STEPS),
+        *each(("digits_relu",), CODE, STEPS),
+        *each((*CLIPPED, "digits_relu"), TRAINED, (8,)),
     ),
 )
 

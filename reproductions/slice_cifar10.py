@@ -3,16 +3,13 @@
 python reproductions/slice_cifar10.py --check
 """
 
-from refsnn.reproduce import Reproduction, Run, main
+from refsnn.reproduce import Reproduction, each, main
 
 REPRODUCTION = Reproduction(
     title="200 CIFAR-10 images, ResNet-20: what a test re-runs",
     data="cifar10",
     images=200,
-    runs=tuple(
-        Run(network="resnet20_cifar10_qcfs4", method=method, steps=(1, 2, 4, 8))
-        for method in ("qcfs", "srp", "ecl")
-    ),
+    runs=each(("resnet20_cifar10_qcfs4",), ("qcfs", "srp", "ecl"), (1, 2, 4, 8)),
 )
 
 if __name__ == "__main__":

@@ -3,15 +3,17 @@
 python reproductions/srp_unevenness.py
 """
 
-from refsnn.reproduce import Reproduction, Run, main
+from refsnn.reproduce import Reproduction, each, main
 
 STEPS = (4, 8)
 REPRODUCTION = Reproduction(
     title="Unevenness on CIFAR-10, ResNet-20: qcfs, SRP, COS",
     data="cifar10",
-    runs=tuple(
-        Run(network="resnet20_cifar10_qcfs4", method=method, steps=STEPS, errors=STEPS)
-        for method in ("qcfs", "srp", "srp-v0", "cos")
+    runs=each(
+        ("resnet20_cifar10_qcfs4",),
+        ("qcfs", "srp", "srp-v0", "cos"),
+        STEPS,
+        errors=STEPS,
     ),
     claims=("SRP-1", "SRP-2", "SRP-3"),
 )

@@ -26,6 +26,7 @@ from refsnn.reproduce import (
     Reproduction,
     Run,
     declared,
+    each,
     from_recorded,
     judge,
     load_declaration,
@@ -120,6 +121,23 @@ def test_declarations_are_short_and_ask_for_rows_that_exist(name: str) -> None:
         assert not run.rows or any(row.matches(run.rows) for row in rows)
     claims = (ROOT / "claims.csv").read_text()
     assert all(f"\n{claim}," in claims for claim in declaration.claims)
+
+
+def test_each_network_by_each_method() -> None:
+    runs = each(("a", "b"), ("ecl:v0=0.25,dual=false", "qcfs"), (2, 4), errors=(2,))
+    assert [(run.network, run.method) for run in runs] == [
+        ("a", "ecl"),
+        ("a", "qcfs"),
+        ("b", "ecl"),
+        ("b", "qcfs"),
+    ]
+    assert all(run.steps == (2, 4) and run.errors == (2,) for run in runs)
+    assert runs[0].settings == {"v0": 0.25, "dual": False}
+    typed = Run(network="a", method="ecl", options=runs[0].settings, steps=(2, 4))
+    assert runs[0].identity(4) == typed.identity(4)
+    (wrong,) = each(("a",), ("calib-advanced:iterations",), (8,))
+    with pytest.raises(OptionError, match="option iterations of method calib-advanced"):
+        _ = wrong.whole
 
 
 def test_bad_facts(root: Path) -> None:

@@ -6,11 +6,13 @@ runs it in shards, adds integers up, judges, and compares with what was recorded
 
 from refsnn.reproduce.claims import CLAIM_VERDICTS, Claim
 from refsnn.reproduce.declared import (
+    CALIBRATIONS,
     Counted,
     Reproduction,
     Run,
     declared,
     default_root,
+    each,
     load_declaration,
     main,
 )
@@ -20,6 +22,7 @@ from refsnn.reproduce.results import SHARD, from_recorded, reproduce
 from refsnn.reproduce.verdicts import VERDICTS, Judged, Ours, judge, tolerance
 
 __all__ = [
+    "CALIBRATIONS",
     "CLAIM_VERDICTS",
     "EXECUTORS",
     "SHARD",
@@ -34,6 +37,7 @@ __all__ = [
     "Tolerances",
     "declared",
     "default_root",
+    "each",
     "from_recorded",
     "judge",
     "load_declaration",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import itertools
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,60 @@ class Run:
         """The method and what is set."""
         options = ",".join(f"{k}={v}" for k, v in self.options.items())
         return f"{self.method}:{options}" if options else self.method
+
+
+CALIBRATIONS = (
+    "calib-none:samples=896",
+    "calib-light",
+    "calib-potential",
+    "calib-advanced:iterations=500",
+    "calib-none-code",
+    "calib-light-code",
+    "calib-potential-code",
+    "calib-advanced-code:iterations=500",
+)
+"""Every variant of parameter calibration, as :func:`each` takes them.
+
+``calib-none`` looks at as many images as ``calib-light``; weights are trained in a
+tenth of the published iterations.
+"""
+
+
+def each(
+    networks: Iterable[str],
+    methods: Iterable[str],
+    steps: tuple[int, ...],
+    **more: Any,
+) -> tuple[Run, ...]:
+    """Declare a run of each network by each method.
+
+    Parameters
+    ----------
+    networks : iterable of str
+        File names in ``weights/`` without their suffix.
+    methods : iterable of str
+        Conversion methods, options behind them as in a run's label:
+        ``calib-advanced:iterations=500``.
+    steps : tuple of int
+        Every T that is wanted.
+    **more
+        Further attributes of the runs.
+
+    Returns
+    -------
+    tuple of Run
+        Network by network.
+    """
+
+    def run(network: str, label: str) -> Run:
+        method, _, options = label.partition(":")
+        pairs = [one.partition("=") for one in options.split(",") if one]
+        settings = {key: value for key, _, value in pairs}
+        return Run(
+            network=network, method=method, options=settings, steps=steps, **more
+        )
+
+    return tuple(run(*pair) for pair in itertools.product(networks, methods))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
