@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 
 def printable(text: object) -> str:
@@ -67,6 +68,17 @@ class RefsnnError(Exception):
         tail = f". {self.do}" if self.do else ""
         text = f"{head}{self.where}: got {self.got}; expected {self.expected}{tail}"
         super().__init__(text)
+
+    def __reduce__(self) -> tuple[Callable[..., RefsnnError], tuple[Any, ...]]:
+        """Pass from one process to another as what it is."""
+        parts = ("where", "got", "expected", "do", "rule")
+        told = {part: getattr(self, part) for part in parts}
+        return _again, (type(self), told)
+
+
+def _again(kind: type[RefsnnError], told: dict[str, Any]) -> RefsnnError:
+    """Make an error that another process has told of."""
+    return kind(**told)
 
 
 class DomainError(RefsnnError, ValueError):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 
 from refsnn import datasets
 from refsnn.calibration import weights
+from refsnn.environment import source_sha256
 from refsnn.errors import DataError, OptionError, RefsnnError
 from refsnn.methods import METHODS
 from refsnn.reproduce import (
@@ -43,9 +45,10 @@ from refsnn.reproduce.facts import (
     load_claims,
     load_tolerances,
 )
-from refsnn.reproduce.jobs import INEXACT
+from refsnn.reproduce.jobs import INEXACT, Shard
 from refsnn.reproduce.jobs import kept as kept_images
 from refsnn.reproduce.work import WORK
+from refsnn.run import alone, processors
 
 ROOT = Path(__file__).parents[1] / "reproductions"
 KNOWN = load_tolerances(ROOT)
@@ -124,7 +127,8 @@ def test_declarations_are_short_and_ask_for_rows_that_exist(name: str) -> None:
 
 
 def test_each_network_by_each_method() -> None:
-    runs = each(("a", "b"), ("ecl:v0=0.25,dual=false", "qcfs"), (2, 4), errors=(2,))
+    label = "ecl:v0=0.25,dual=False"
+    runs = each(("a", "b"), (label, "qcfs"), (2, 4), errors=(2,))
     assert [(run.network, run.method) for run in runs] == [
         ("a", "ecl"),
         ("a", "qcfs"),
@@ -132,12 +136,10 @@ def test_each_network_by_each_method() -> None:
         ("b", "qcfs"),
     ]
     assert all(run.steps == (2, 4) and run.errors == (2,) for run in runs)
-    assert runs[0].settings == {"v0": 0.25, "dual": False}
-    typed = Run(network="a", method="ecl", options=runs[0].settings, steps=(2, 4))
-    assert runs[0].identity(4) == typed.identity(4)
-    (wrong,) = each(("a",), ("calib-advanced:iterations",), (8,))
+    assert runs[0].options == runs[0].settings == {"v0": 0.25, "dual": False}
+    assert runs[0].label == label
     with pytest.raises(OptionError, match="option iterations of method calib-advanced"):
-        _ = wrong.whole
+        each(("a",), ("calib-advanced:iterations",), (8,))
 
 
 def test_bad_facts(root: Path) -> None:
@@ -364,6 +366,34 @@ def test_an_interrupted_run_goes_on(root: Path, tmp_path: Path, monkeypatch) -> 
     assert {path: path.stat().st_mtime_ns for path in done} == stamps
 
 
+def test_a_shard_that_fails_says_why(tmp_path: Path) -> None:
+    """In a process too."""
+    shard = Shard(
+        what="run",
+        net=str(tmp_path / "net.h5"),
+        ann="ann.h5",
+        data="digits",
+        start=0,
+        stop=1,
+        T=1,
+        source=source_sha256(),
+        key="k",
+        file=str(tmp_path / "shard.json"),
+    )
+    with pytest.raises(DataError, match=r"ann\.h5.*no such file"):
+        list(executor("processes")([shard]))
+    stale = dataclasses.replace(shard, source="another")
+    with pytest.raises(DataError, match=r"the code of refsnn.*do not edit it"):
+        list(executor("processes")([stale]))
+
+
+def test_processes_take_a_processor_each() -> None:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=alone) as pool:
+        assert pool.submit(processors).result() == 1
+    assert processors() == len(os.sched_getaffinity(0))
+
+
 def test_a_killed_worker_says_how_to_go_on(monkeypatch) -> None:
     def breaking(*_: object) -> Future:
         future: Future = Future()
@@ -468,7 +498,7 @@ def test_seconds_of_every_run_are_kept_and_never_compared(
     kept.record(root, answer, out)
     assert from_recorded(root, "whole")["took"] == took
     slow = {**answer, "took": [{**t, "run_seconds": 1e6} for t in took]}
-    assert kept.differences(kept.load(root, "whole"), slow, KNOWN) == []
+    assert kept.differences(root, kept.load(root, "whole"), slow, KNOWN) == []
 
 
 def test_a_damaged_shard_is_done_again(root: Path, tmp_path: Path) -> None:
@@ -481,7 +511,7 @@ def test_a_damaged_shard_is_done_again(root: Path, tmp_path: Path) -> None:
 def test_recorded_integers(root: Path, tmp_path: Path) -> None:
     answer = reproduce(root, "whole", tmp_path / "o", limit=60)
     path = kept.record(root, answer, tmp_path / "o")
-    assert kept.differences(kept.load(root, "whole"), answer, KNOWN) == []
+    assert kept.differences(root, kept.load(root, "whole"), answer, KNOWN) == []
     assert kept.unrecorded(kept.load(root, "whole"), answer) == []
     text = path.read_text()
     assert str(tmp_path) not in text
@@ -493,7 +523,7 @@ def test_recorded_integers(root: Path, tmp_path: Path) -> None:
     content["runs"] = [first, second]
     content["data"]["images"] = 61
     path.write_text(json.dumps(content))
-    found = kept.differences(kept.load(root, "whole"), answer, KNOWN)
+    found = kept.differences(root, kept.load(root, "whole"), answer, KNOWN)
     assert [place.split(":")[0] for place in found] == [
         "whole/data/images",
         "whole/runs[0]/errors[0]/populations/act2/cases/A",
@@ -504,7 +534,7 @@ def test_recorded_integers(root: Path, tmp_path: Path) -> None:
     assert lines[0].startswith("not recorded: counts of digits_relu rts")
     second["T"] = 5
     path.write_text(json.dumps(content))
-    found = kept.differences(kept.load(root, "whole"), answer, KNOWN)
+    found = kept.differences(root, kept.load(root, "whole"), answer, KNOWN)
     assert "whole/runs[1]: recorded digits_relu rts T = 5, now none" in found
     with pytest.raises(DataError, match="--record"):
         kept.load(root, "nobody")
@@ -523,18 +553,18 @@ def test_runs_are_recorded_one_after_the_other(root: Path, tmp_path: Path) -> No
     assert verdicts["rts", 8] == verdicts["QCFS", 2] == "not run"
     kept.record(root, one, out)
     two = reproduce(root, "whole", out, only=["*/rts/8", "digits_qcfs/*"], **how)
-    assert kept.differences(kept.load(root, "whole"), two, KNOWN) == []
+    assert kept.differences(root, kept.load(root, "whole"), two, KNOWN) == []
     assert len(kept.unrecorded(kept.load(root, "whole"), two)) == 2
     path = kept.record(root, two, out)
     assert [run["T"] for run in kept.load(root, "whole")["runs"]] == [4, 4, 8]
     content = json.loads(path.read_text())
     content["runs"][1]["correct"][0] += 1
     path.write_text(json.dumps(content))
-    assert kept.differences(kept.load(root, "whole"), two, KNOWN) == []
-    found = kept.differences(kept.load(root, "whole"), one, KNOWN)
+    assert kept.differences(root, kept.load(root, "whole"), two, KNOWN) == []
+    found = kept.differences(root, kept.load(root, "whole"), one, KNOWN)
     assert len(found) == 1
     whole = {**one, "only": []}
-    lines = kept.differences(kept.load(root, "whole"), whole, KNOWN)
+    lines = kept.differences(root, kept.load(root, "whole"), whole, KNOWN)
     assert sum("now none" in line for line in lines) == 2
     with pytest.raises(OptionError, match=r"(?s)\*/rts/5.*digits_relu/rts/4\|8"):
         reproduce(root, "whole", out, only=["*/rts/4", "*/rts/5"], **how)
@@ -543,11 +573,58 @@ def test_runs_are_recorded_one_after_the_other(root: Path, tmp_path: Path) -> No
         kept.record(root, other, out)
     script = root / "whole.py"
     script.write_text(script.read_text().replace("steps=(4, 8)", "steps=(4,)"))
-    assert ["rts, T = 8" in line for line in kept.undeclared(root, "whole")] == [True]
+    (line,) = kept.left_out(root, one)
+    assert "rts, T = 8: recorded, but no longer declared as it is" in line
     kept.record(root, reproduce(root, "whole", out, only=["*/rts/4"], **how), out)
-    assert kept.undeclared(root, "whole") == []
+    assert kept.left_out(root, one) == []
     left = kept.load(root, "whole")
     assert [run["T"] for run in left["runs"] + left["took"]] == [4, 4] * 2
+
+
+BOTH = """
+from refsnn.reproduce import Reproduction, each
+
+REPRODUCTION = Reproduction(
+    title="Both", data="digits", runs=each(("a", "b"), ("qcfs", "ecl"), (2,))
+)
+"""
+
+
+def test_what_cannot_be_run_stays_recorded_and_is_missed(root, tmp_path) -> None:
+    (root / "both.py").write_text(BOTH)
+    weights, out = tmp_path / "weights", tmp_path / "o"
+    weights.mkdir()
+    shipped = ROOT.parent / "weights"
+    for name in ("a", "b"):
+        shutil.copy(shipped / "digits_qcfs.h5", weights / f"{name}.h5")
+    how = {"limit": 20}
+    kept.record(root, reproduce(root, "both", out, **how), out)
+    before = kept.load(root, "both")
+    (weights / "b.h5").unlink()
+    part = reproduce(root, "both", out, **how)
+    assert {run["network"] for run in part["runs"]} == {"a"}
+    assert kept.left_out(root, part) == []
+    kept.record(root, part, out)
+    before["runs"].sort(key=lambda run: (run["network"], run["method"]))
+    assert kept.load(root, "both")["runs"] == before["runs"]
+    for only in ([], ["a/*", "b/ecl/2"]):  # both ask for what was not run
+        part = reproduce(root, "both", out, only=only, **how)
+        found = kept.differences(root, before, part, KNOWN)
+        missed = ["ecl"] if only else ["ecl", "qcfs"]
+        assert [line.partition("recorded ")[2] for line in found] == [
+            f"b {method} T = 2, now none" for method in missed
+        ]
+    shutil.copy(shipped / "digits_clip.h5", weights / "b.h5")  # trained again
+    part = reproduce(root, "both", out, only=["b/ecl/*"], **how)
+    (line,) = kept.left_out(root, part)
+    assert line.startswith("b, qcfs, T = 2: recorded, but of another trained network")
+    kept.record(root, part, out)
+    runs = kept.load(root, "both")["runs"]
+    assert [(run["network"], run["method"]) for run in runs] == [
+        ("a", "ecl"),
+        ("a", "qcfs"),
+        ("b", "ecl"),
+    ]
 
 
 TRAINED = """
@@ -587,22 +664,22 @@ def test_trained_weights_are_a_recorded_network(
     assert steps
     hashes = [a["runs"][0]["converted_sha256"] for a in (first, anew)]
     assert hashes[0] != hashes[1]
-    assert kept.differences(recorded, anew, KNOWN) == []
+    assert kept.differences(root, recorded, anew, KNOWN) == []
     assert "by a band" in kept.unrecorded(recorded, anew)[0]
     anew["runs"][0]["correct"][-1] -= 25
-    assert "beyond the band" in kept.differences(recorded, anew, KNOWN)[0]
+    assert "beyond the band" in kept.differences(root, recorded, anew, KNOWN)[0]
     # what no training changes, and everything if a recorded network was run, is equal
     anew["runs"][0]["correct"][-1] += 25
     anew["runs"][0]["ann_correct"] += 1
-    (line,) = kept.differences(recorded, anew, KNOWN)
+    (line,) = kept.differences(root, recorded, anew, KNOWN)
     assert "/ann_correct: recorded " in line
     lacking = json.loads(json.dumps(recorded))
     del lacking["runs"][0]["counts"]  # as earlier versions recorded
     anew["runs"][0]["ann_correct"] -= 1
-    assert kept.differences(lacking, anew, KNOWN) == []
+    assert kept.differences(root, lacking, anew, KNOWN) == []
     other = json.loads(json.dumps(again))
     other["runs"][0]["converted_sha256"] = hashes[1]
-    (line,) = kept.differences(recorded, other, KNOWN)
+    (line,) = kept.differences(root, recorded, other, KNOWN)
     assert "/converted_sha256: recorded " in line
     # another declaration does not take the recorded network
     text = TRAINED.replace('"iterations": 3', '"iterations": 2')
@@ -621,10 +698,10 @@ def test_a_large_trained_network_is_not_kept_but_trained_again(
     assert list((root / "recorded").glob("*.h5")) == []
     again = reproduce(root, "trained", tmp_path / "b", limit=30)
     recorded = kept.load(root, "trained")
-    assert kept.differences(recorded, again, KNOWN) == []
+    assert kept.differences(root, recorded, again, KNOWN) == []
     assert kept.unrecorded(recorded, again) == []  # the same bits: integer by integer
     again["runs"][0]["correct"][-1] -= 1
-    assert len(kept.differences(recorded, again, KNOWN)) == 1
+    assert len(kept.differences(root, recorded, again, KNOWN)) == 1
 
 
 def test_a_training_that_was_stopped_goes_on(
@@ -658,10 +735,10 @@ def test_sums_of_losses_are_equal_within_rounding() -> None:
         run["converted_sha256"] = "c"
         return {"name": "r", "data": {"name": "d"}, "runs": [run]}
 
-    assert kept.differences(answer(1.0), answer(1.0 + 1e-9), KNOWN) == []
-    assert len(kept.differences(answer(1.0), answer(1.0 + 1e-3), KNOWN)) == 1
+    assert kept.differences(root, answer(1.0), answer(1.0 + 1e-9), KNOWN) == []
+    assert len(kept.differences(root, answer(1.0), answer(1.0 + 1e-3), KNOWN)) == 1
     # an integer has no tolerance
-    assert len(kept.differences(answer(10**9), answer(10**9 + 1), KNOWN)) == 1
+    assert len(kept.differences(root, answer(10**9), answer(10**9 + 1), KNOWN)) == 1
 
 
 def test_recorded_results_are_judged_without_a_run(root, tmp_path, monkeypatch) -> None:

@@ -114,9 +114,11 @@ def test_an_image_runs_in_a_process_of_its_own() -> None:
     assert 10**7 < one["measured"]["peak_bytes"] < 8 * 10**9
     answer = {"name": "a", "data": {}, "runs": [], "counted": [one]}
     other = {**one, "measured": {"seconds": 99.0, "peak_bytes": 1}}
-    assert kept.differences({"name": "a", "counted": [other]}, answer, KNOWN) == []
+    assert (
+        kept.differences(ROOT, {"name": "a", "counted": [other]}, answer, KNOWN) == []
+    )
     other = {**one, "spikes": [1, 2, 3]}
-    found = kept.differences({"name": "a", "counted": [other]}, answer, KNOWN)
+    found = kept.differences(ROOT, {"name": "a", "counted": [other]}, answer, KNOWN)
     assert len(found) == 3
 
 
@@ -452,8 +454,8 @@ def test_200_cifar_images_equal_what_was_recorded(tmp_path: Path) -> None:
     want = kept.load(ROOT, "slice_cifar10")
     assert answer["data"]["images"] == 200
     assert len(answer["runs"]) == 3
-    assert kept.differences(want, answer, KNOWN) == []
+    assert kept.differences(ROOT, want, answer, KNOWN) == []
     assert kept.unrecorded(want, answer) == []
     want["runs"][2]["populations"]["conv1.2"]["spikes"][0] += 1
-    assert len(kept.differences(want, answer, KNOWN)) == 1
+    assert len(kept.differences(ROOT, want, answer, KNOWN)) == 1
     assert np.all(np.array(answer["runs"][0]["correct"]) <= 200)

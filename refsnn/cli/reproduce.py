@@ -141,8 +141,9 @@ def reproduce(
         if record:
             _keep(folder, answer, out)
         if name in wanted:
-            wrong += kept.differences(wanted[name], answer, load_tolerances(folder))
-            for line in kept.unrecorded(wanted[name], answer):
+            before, known = wanted[name], load_tolerances(folder)
+            wrong += kept.differences(folder, before, answer, known)
+            for line in kept.unrecorded(before, answer):
                 common.stderr.print(printable(line), markup=False)
         if json != "-":
             _print(answer)
@@ -170,7 +171,7 @@ def _made(out: Path, how: dict[str, Any], folder: Path, name: str) -> dict[str, 
 
 def _keep(folder: Path, answer: dict[str, Any], out: Path) -> None:
     """Record a result, and say what is left out of the record."""
-    for line in kept.undeclared(folder, answer["name"]):
+    for line in kept.left_out(folder, answer):
         common.stderr.print(printable(line), markup=False)
     common.stderr.print(f"recorded {kept.record(folder, answer, out)}", markup=False)
 

@@ -222,9 +222,10 @@ def need_writable(folder: Path) -> None:
 
 
 def _is_device(path: Path) -> bool:
-    """Say whether it is a pipe or a device, which must not be replaced."""
-    device = path.absolute().parts[1:2] in {("dev",), ("proc",)}
-    return device or (path.exists() and not path.is_file())
+    """Say whether it is a pipe or a device, or leads to one that is open."""
+    name = path.absolute().as_posix()
+    opened = name.startswith(("/proc/", "/dev/fd/", "/dev/std"))
+    return opened or (path.exists() and not path.is_file())
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -16,6 +16,9 @@ from refsnn.convert import parse_options
 from refsnn.errors import OptionError
 from refsnn.methods import METHODS
 
+BOOLEANS = {str(value): str(value).lower() for value in (False, True)}
+"""How a label writes a truth value, and how it is typed."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
@@ -93,11 +96,9 @@ class Run:
     @property
     def settings(self) -> dict[str, Any]:
         """The method's options that are not the defaults, in their types."""
-        texts = {
-            k: str(v).lower() if v is True or v is False else str(v)
-            for k, v in self.options.items()
-        }
-        return parse_options(self.method, texts)
+        texts = {key: str(value) for key, value in self.options.items()}
+        typed = {key: BOOLEANS.get(text, text) for key, text in texts.items()}
+        return parse_options(self.method, typed)
 
     @property
     def whole(self) -> dict[str, Any]:
@@ -152,12 +153,18 @@ def each(
     -------
     tuple of Run
         Network by network.
+
+    Raises
+    ------
+    OptionError
+        If an option is unknown or cannot be read.
     """
 
     def run(network: str, label: str) -> Run:
         method, _, options = label.partition(":")
         pairs = [one.partition("=") for one in options.split(",") if one]
-        settings = {key: value for key, _, value in pairs}
+        typed = {key: BOOLEANS.get(value, value) for key, _, value in pairs}
+        settings = parse_options(method, typed)
         return Run(
             network=network, method=method, options=settings, steps=steps, **more
         )
@@ -229,6 +236,32 @@ class Reproduction:
             if dataset not in {"", self.data.partition(":")[0]}:
                 got, expected = run.rows["dataset"], f"rows of {self.data}"
                 raise OptionError(where=self.title, got=got, expected=expected)
+
+    def need_matches(self, only: Sequence[str]) -> None:
+        """Refuse patterns that match no run.
+
+        Parameters
+        ----------
+        only : sequence of str
+            Patterns, as of :meth:`Run.among`.
+
+        Raises
+        ------
+        OptionError
+            If there is one.
+        """
+        every = [(run, T) for run in self.runs for T in run.conversions]
+        for pattern in only:
+            if any(run.among(T, (pattern,)) for run, T in every):
+                continue
+            names = {f"{run.network}/{run.label}": run.conversions for run, _ in every}
+            known = [f"{name}/{'|'.join(map(str, T))}" for name, T in names.items()]
+            raise OptionError(
+                where=f"reproduction: {self.title}",
+                got=f"--only {pattern}",
+                expected=f"one of {', '.join(known) or 'none: it has no runs'}",
+                do="A pattern is NETWORK/METHOD/T; * stands for anything.",
+            )
 
 
 def default_root() -> Path:

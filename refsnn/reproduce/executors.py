@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -12,7 +13,7 @@ from typing import Any
 
 from refsnn.errors import OptionError, RefsnnError
 from refsnn.reproduce.jobs import Shard, do
-from refsnn.run import processors
+from refsnn.run import alone, processors
 
 Work = Callable[[list[Shard]], Iterator[str]]
 
@@ -35,7 +36,7 @@ def serial(todo: list[Shard]) -> Iterator[str]:
 
 
 def processes(todo: list[Shard]) -> Iterator[str]:
-    """Do shards in processes, as many as there are processors.
+    """Do shards in processes, one for each processor.
 
     Parameters
     ----------
@@ -50,13 +51,13 @@ def processes(todo: list[Shard]) -> Iterator[str]:
     Raises
     ------
     RefsnnError
-        If one of them is killed.
+        If one of them is killed, or a shard fails; none is begun behind it.
     """
     context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processors(), mp_context=context, initializer=_join)
     try:
-        with ProcessPoolExecutor(processors(), mp_context=context) as pool:
-            for future in as_completed([pool.submit(do, shard) for shard in todo]):
-                yield future.result()
+        for future in as_completed([pool.submit(do, shard) for shard in todo]):
+            yield future.result()
     except BrokenProcessPool as error:
         raise RefsnnError(
             where="executor processes",
@@ -64,10 +65,20 @@ def processes(todo: list[Shard]) -> Iterator[str]:
             expected="processes that end by themselves",
             do="Type the same command again: finished shards are kept.",
         ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _join() -> None:
+    """Begin a process of shards: on one processor, and ended by an interruption."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    alone()
 
 
 def dask(todo: list[Shard], scheduler: str | None) -> Iterator[str]:
     """Do shards on a dask cluster; its workers see the same folders.
+
+    Each worker of a cluster of this machine takes one processor.
 
     Parameters
     ----------
@@ -111,6 +122,7 @@ def _client(scheduler: str | None) -> Iterator[tuple[Any, Any]]:
             ) as cluster,
             distributed.Client(cluster) as client,
         ):
+            client.register_worker_callbacks(alone)
             yield client, distributed.as_completed
         return
     try:

@@ -82,6 +82,8 @@ class Shard:
         Range among the test images that are not left out.
     T : int
         Number of steps.
+    source : str
+        Hash of the code that is to do it.
     key : str
         Hash of everything that its integers depend on.
     file : str
@@ -95,6 +97,7 @@ class Shard:
     start: int
     stop: int
     T: int
+    source: str
     key: str
     file: str
 
@@ -327,6 +330,7 @@ def shards(
                 start=start,
                 stop=stop,
                 T=T,
+                source=source_sha256(),
                 key=key,
                 file=str(out / "shards" / f"{key[:32]}.json"),
             )
@@ -346,9 +350,22 @@ def do(shard: Shard) -> str:
     -------
     str
         The file, whole or not there at all.
+
+    Raises
+    ------
+    DataError
+        If the code here is not the code that asks.
     """
     path = Path(shard.file)
     if read(shard) is None:
+        if source_sha256() != shard.source:
+            raise DataError(
+                where=f"shard {shard.key[:12]}, the code of refsnn",
+                got=f"hash {source_sha256()[:12]} where it is to be done",
+                expected=f"{shard.source[:12]}, as of who asks for it",
+                do="Give workers the same code, and do not edit it during a run; then "
+                "type the same command again.",
+            )
         images = some_images(shard.data, kept(shard.data)[shard.start : shard.stop])
         ann, snn = networks(shard.ann, shard.net)
         clock = time.perf_counter()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from refsnn import io
-from refsnn.errors import DataError
+from refsnn.errors import DataError, FormatError
 from refsnn.io import content_sha256
 from refsnn.methods import METHODS
 from refsnn.reproduce.declared import Reproduction, load_declaration
@@ -62,8 +62,9 @@ def record(root: Path, answer: dict[str, Any], out: Path) -> Path:
     root : Path
         The folder of the reproductions.
     answer : dict
-        What :func:`refsnn.reproduce.reproduce` returned. If it was of some runs only,
-        what is recorded of others of the same images stays, if they are declared.
+        What :func:`refsnn.reproduce.reproduce` returned. Of runs that are not among
+        it, be it that they could not be made, what is recorded of the same images
+        stays, but for what :func:`left_out` names.
     out : Path
         Folder of results, with the converted networks.
 
@@ -80,14 +81,17 @@ def record(root: Path, answer: dict[str, Any], out: Path) -> Path:
     need_results(answer)
     path = path_of(root, answer["name"])
     path.parent.mkdir(parents=True, exist_ok=True)
+    _keep_networks(root, answer, out)
     kept = {key: answer[key] for key in KEPT if answer.get(key)}
     took = {"took": answer["took"]} if answer.get("took") else {}
-    if answer.get("only") and path.is_file():
+    if not answer["complete"] and path.is_file():
         before = load(root, answer["name"])
-        declaration = load_declaration(root, answer["name"])
-        kept["runs"] = _joined(before, kept, "runs", declaration)
-        took = {"took": _joined(before, {**kept, **took}, "took", declaration)}
-    _keep_networks(root, answer, out)
+        if json.loads(json.dumps(kept["data"])) != before["data"]:
+            got, expected = "results of other images", "those of the recorded runs"
+            raise DataError(where=kept["name"], got=got, expected=expected)
+        stay = [identity(run) for run, why in _others(root, before, answer) if not why]
+        kept["runs"] = _joined(before, kept, "runs", stay)
+        took = {"took": _joined(before, took, "took", stay)}
     text = json.dumps({**kept, **took}, indent=1) + "\n"  # populations in graph order
     io.write_atomically(path, text.encode())
     return path
@@ -117,54 +121,67 @@ def need_results(answer: dict[str, Any]) -> None:
 
 
 def _joined(
-    before: dict[str, Any], kept: dict[str, Any], key: str, declaration: Reproduction
+    before: dict[str, Any], now: dict[str, Any], key: str, stay: list[Any]
 ) -> list[dict[str, Any]]:
-    """Return what is recorded under a key of new runs and of other declared ones."""
-    if json.loads(json.dumps(kept["data"])) != before["data"]:
-        got, expected = "results of other images", "those of the recorded runs"
-        raise DataError(where=kept["name"], got=got, expected=expected)
-    mine = json.loads(json.dumps(kept.get(key, [])))
-    new = {str(identity(run)) for run in mine}
-    others = [
-        run
-        for run in before.get(key, [])
-        if str(identity(run)) not in new and _is_declared(run, declaration)
-    ]
+    """Return what is recorded under a key of runs that stay, and of new ones."""
+    others = [run for run in before.get(key, []) if identity(run) in stay]
+    mine = json.loads(json.dumps(now.get(key, [])))
     return sorted([*others, *mine], key=lambda run: [*map(str, identity(run))])
 
 
-def _is_declared(run: dict[str, Any], declaration: Reproduction) -> bool:
-    """Say whether a recorded run is one of a declaration."""
+def _others(
+    root: Path, before: dict[str, Any], answer: dict[str, Any]
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """Go through recorded runs that a result has not; say why one cannot stay."""
+    declaration = load_declaration(root, answer["name"])
+    mine = json.loads(json.dumps(answer["runs"]))
+    new = {str(identity(run)) for run in mine}
+    networks = {run["network"]: run["sha256"] for run in mine}
+    for run in before.get("runs", []):
+        if str(identity(run)) in new:
+            continue
+        if not _is_declared(run, declaration):
+            yield run, "no longer declared as it is"
+        elif networks.get(run["network"], run["sha256"]) != run["sha256"]:
+            yield run, "of another trained network of that name"
+        else:
+            yield run, ""
+
+
+def _is_declared(
+    run: dict[str, Any], declaration: Reproduction, only: Sequence[str] = ()
+) -> bool:
+    """Say whether a recorded run is one of a declaration, and asked for."""
     return any(
-        identity(run) == one.identity(T)
+        identity(run) == one.identity(T) and one.among(T, only)
         for one in declaration.runs
         for T in one.conversions
     )
 
 
-def undeclared(root: Path, name: str) -> list[str]:
-    """Name what is recorded but no longer declared: the next record is without it.
+def left_out(root: Path, answer: dict[str, Any]) -> list[str]:
+    """Name what is recorded and cannot stay beside a result.
 
     Parameters
     ----------
     root : Path
         The folder of the reproductions.
-    name : str
-        The reproduction.
+    answer : dict
+        What :func:`refsnn.reproduce.reproduce` returned.
 
     Returns
     -------
     list of str
-        A line each.
+        A line each: what is no longer declared, or of another trained network.
     """
-    if not path_of(root, name).is_file():
+    if not path_of(root, answer["name"]).is_file():
         return []
-    declaration, runs = load_declaration(root, name), load(root, name).get("runs", [])
+    before = load(root, answer["name"])
     return [
-        f"{run['network']}, {run['method']}, T = {run['T']}: recorded, but no longer "
-        "declared as it is; left out"
-        for run in runs
-        if not _is_declared(run, declaration)
+        f"{run['network']}, {run['method']}, T = {run['T']}: recorded, but {why}; "
+        "left out"
+        for run, why in _others(root, before, answer)
+        if why
     ]
 
 
@@ -176,7 +193,10 @@ def _keep_networks(root: Path, answer: dict[str, Any], out: Path) -> None:
         if METHODS[run["method"]].trains
     }
     for file in (out / "networks").glob("*.h5") if trained else ():
-        run = trained.get(content_sha256(io.load_snn(file)))
+        try:
+            run = trained.get(content_sha256(io.load_snn(file)))
+        except (DataError, FormatError):  # of another run, of an older version
+            continue
         if not run:
             continue
         target = network_of(root, *identity(run))
@@ -245,12 +265,14 @@ def load(root: Path, name: str) -> dict[str, Any]:
 
 
 def differences(
-    kept: dict[str, Any], answer: dict[str, Any], known: Tolerances
+    root: Path, kept: dict[str, Any], answer: dict[str, Any], known: Tolerances
 ) -> list[str]:
     """Compare a re-run with what was recorded.
 
     Parameters
     ----------
+    root : Path
+        The folder of the reproductions.
     kept : dict
         What :func:`load` returned.
     answer : dict
@@ -278,7 +300,8 @@ def differences(
         path, now = f"{name}/runs[{index}]", made.get(str(identity(run)))
         if now is None:
             what = f"{run['network']} {run['method']} T = {run['T']}"
-            if not answer.get("only"):
+            only = answer.get("only")
+            if not only or _is_declared(run, load_declaration(root, name), only):
                 found.append(f"{path}: recorded {what}, now none")
             continue
         if trained_again(run, now, answer):

@@ -12,7 +12,7 @@ from typing import Any
 
 from refsnn import io
 from refsnn.environment import versions
-from refsnn.errors import DataError, OptionError, RefsnnError
+from refsnn.errors import DataError, RefsnnError
 from refsnn.layers import BatchNorm
 from refsnn.network import Network, SpikingNetwork
 from refsnn.reproduce import jobs, recorded
@@ -88,7 +88,7 @@ def reproduce(
     clock = time.perf_counter()
     work = executor(how, scheduler)
     declaration = load_declaration(root, name)
-    _refuse_unmatched(declaration, only)
+    declaration.need_matches(only)
     make = partial(jobs.converted, root, out, again=again, progress=progress)
     result, missing, of, shards = _run(
         make, declaration, only, out, limit, shard, work, progress
@@ -254,21 +254,6 @@ def _run(
             progress(count, len(todo))
     found = integers(declaration, conversions, planned, images)
     return {**found, "took": _took(planned)}, missing, of, len(todo)
-
-
-def _refuse_unmatched(declaration: Reproduction, only: Sequence[str]) -> None:
-    """Refuse patterns that match no run."""
-    every = [(run, T) for run in declaration.runs for T in run.conversions]
-    for pattern in only:
-        if not any(run.among(T, (pattern,)) for run, T in every):
-            names = {f"{run.network}/{run.label}": run.conversions for run, _ in every}
-            known = [f"{name}/{'|'.join(map(str, T))}" for name, T in names.items()]
-            raise OptionError(
-                where=f"reproduction: {declaration.title}",
-                got=f"--only {pattern}",
-                expected=f"one of {', '.join(known) or 'none: it has no runs'}",
-                do="A pattern is NETWORK/METHOD/T; * stands for anything.",
-            )
 
 
 def _plan(

@@ -17,7 +17,7 @@ from refsnn.run.spiking import (
     need_steps,
     run_snn,
 )
-from refsnn.run.threads import processors
+from refsnn.run.threads import alone, processors
 from refsnn.run.trained import ann_outputs, need_network, run_ann
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Observer",
     "Simulation",
     "SpikingRun",
+    "alone",
     "ann_outputs",
     "engine_of",
     "image_currents",

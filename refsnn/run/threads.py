@@ -12,6 +12,14 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Part = TypeVar("Part")
 
+ALONE: set[int] = set()
+"""Processes that leave all processors but one to others like them."""
+
+
+def alone() -> None:
+    """Let this process take one processor: others do the same work beside it."""
+    ALONE.add(os.getpid())
+
 
 def processors() -> int:
     """Count the processors that this process may use.
@@ -19,8 +27,10 @@ def processors() -> int:
     Returns
     -------
     int
-        At least one.
+        At least one; one behind :func:`alone`.
     """
+    if os.getpid() in ALONE:
+        return 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
