@@ -204,7 +204,7 @@ def _need_pair(snn: SpikingNetwork, ann: Network, T: int, target: str) -> None:
             do="The terms are integers on the grids of its certificate.",
         )
     finest = snn.finest_grid()
-    if T << finest >= 2**62:
+    if int(T) << finest >= 2**62:
         expected = f"fewer than 2^{62 - finest} on its grid of 2^-{finest}"
         raise OptionError(where="T", got=T, expected=expected)
 
@@ -287,7 +287,8 @@ def _measured(
     ann = prepared(snn, ann)
     frames = _frames(snn, ann, T, target)
     added = {name: (f.shift + f.change) / f.one for name, f in frames.items()}
-    activations = restored(as_trained(snn, ann), ann, x, added)
+    moved = METHODS[snn.method].trains
+    activations = restored(as_trained(snn, ann) if moved else snn, ann, x, added)
     answer = {}
     for name, frame in frames.items():
         N = last[name].N

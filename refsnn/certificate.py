@@ -165,13 +165,26 @@ def ranges(snn: SpikingNetwork) -> dict[str, Ranges]:
     snn.need_canonical()
     snn.need_own_conventions()
     if snn not in _KNOWN:
-        _KNOWN[snn] = {p.name: _ranges(snn, p) for p in snn.populations}
+        _KNOWN[snn] = {p.name: ranges_of(snn, p) for p in snn.populations}
     return _KNOWN[snn]
 
 
 @np.errstate(over="ignore", invalid="ignore")  # as in certify
-def _ranges(snn: SpikingNetwork, p: Population) -> Ranges:
-    """Add up what each projection can contribute."""
+def ranges_of(snn: SpikingNetwork, p: Population) -> Ranges:
+    """Add up what each projection of a population can contribute.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        A network in canonical form, of this package's conventions.
+    p : Population
+        The population.
+
+    Returns
+    -------
+    Ranges
+        Its ranges.
+    """
     P, Nn = np.zeros(p.shape), np.zeros(p.shape)
     image_P, image_Nn = np.zeros(p.shape), np.zeros(p.shape)
     for projection in p.projections:

@@ -36,8 +36,9 @@ def floor_half_up(x: Array) -> Array:
     -------
     ndarray
         ``floor(x + 0.5)`` with the sum rounded to the type of `x` first; so the
-        largest double below one half gives 1, where ``rint`` gives 0. This is the
-        rounding of the QCFS activation (Bu et al., ICLR 2022, Eq. 15).
+        largest double below one half gives 1, where ``rint`` gives 0, and an odd
+        integer from 2^52 on the even one above. This is the rounding of the QCFS
+        activation (Bu et al., ICLR 2022, Eq. 15).
     """
     rounded: Array = np.floor(x + bind(0.5, x))
     return rounded
@@ -113,14 +114,17 @@ def grid_integers(x: Array, one: Array) -> Array:
     x : ndarray of float64
         Values.
     one : ndarray
-        What 1 is in units of the grid, a power of two, broadcastable over `x`.
+        What 1 is in units of the grid, broadcastable over `x`.
 
     Returns
     -------
     ndarray of int64
-        floor(x one + 1/2).
+        floor(x one + 1/2), the product rounded to float64; from 2^52 on the product
+        itself, which is an integer.
     """
-    return floor_half_up(x * one).astype(np.int64)
+    units = x * one
+    whole = np.abs(units) >= 2.0**52
+    return np.where(whole, units, floor_half_up(units)).astype(np.int64)
 
 
 def exact_sum(values: Array) -> int:

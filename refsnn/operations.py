@@ -75,8 +75,11 @@ def operations(snn: SpikingNetwork, trace: Trace) -> dict[str, Operations]:
     ------
     DataError
         If the trace is of another network.
+    OptionError
+        If the network is of other conventions, whose spikes arrive at other steps.
     """
     need_network_of(trace, snn)
+    snn.need_own_conventions()
     return {p.name: _counted(p, trace) for p in snn.populations}
 
 

@@ -115,6 +115,7 @@ def spiking_pools(ann: Network) -> Network:
         op = node.op
         if isinstance(op, (AvgPool, GlobalAvgPool)) and active & set(node.inputs):
             nodes += _spiking_pool(ann, node)
+            active.add(node.name)
         else:
             nodes.append(node)
     return dataclasses.replace(ann, nodes=tuple(nodes))
@@ -325,17 +326,31 @@ def _paths(ann: Network, node: Node) -> tuple[list[_Path], Array | None]:
     if isinstance(op, LinearMap):
         paths = [dataclasses.replace(path, op=op) for path in paths]
         return paths, None if op.bias is None else op.bias.astype(np.float64)
-    if isinstance(op, MaxPool) and any(
-        isinstance(pool, SumPool) for path in paths for pool in path.pool
-    ):
-        _refuse(
-            ann, node, "max pooling of averages", "max pooling in front of averages"
-        )
+    if isinstance(op, MaxPool):
+        _need_maximum(ann, node, paths)
     pool, flat = _pool(ann, node)
     return [
         dataclasses.replace(path, pool=path.pool + pool, flat=path.flat or flat)
         for path in paths
     ], None
+
+
+def _need_maximum(ann: Network, node: Node, paths: list[_Path]) -> None:
+    """Refuse a maximum that none of spikes is."""
+    if any(isinstance(pool, SumPool) for path in paths for pool in path.pool):
+        _refuse(
+            ann, node, "max pooling of averages", "max pooling in front of averages"
+        )
+    if len(paths) > 1:
+        sources = ", ".join(path.source for path in paths)
+        _refuse(
+            ann,
+            node,
+            f"max pooling of the sum of {sources}",
+            "max pooling directly behind one activation",
+            do="The sum of maxima is not the maximum of the sum. Put an activation "
+            "behind the sum.",
+        )
 
 
 def _reordered(ann: Network, node: Node, paths: list[_Path]) -> str:

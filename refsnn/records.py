@@ -110,7 +110,7 @@ class Ints(Kind):
         except TypeError:
             numbers = ()
         half = len(numbers) // 2
-        if self.both_ends and half == self.length:
+        if self.both_ends and half == self.length and len(numbers) == 2 * half:
             if numbers[:half] == numbers[half:]:
                 numbers = numbers[:half]
             good = min(numbers) >= self.least

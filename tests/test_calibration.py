@@ -12,15 +12,22 @@ import pytest
 from nets import ACTIVATIONS, images, random_net, same
 from refsnn import io
 from refsnn.activations import ReLU
-from refsnn.calibration import clip_floor, mmse_thresholds, moving_thresholds, weights
+from refsnn.calibration import (
+    calibrate_parameters,
+    clip_floor,
+    mmse_thresholds,
+    moving_thresholds,
+    weights,
+)
 from refsnn.calibration.parameters import FRACTION
 from refsnn.calibration.thresholds import _best, _squares, squared_errors
+from refsnn.calibration.walk import Walk
 from refsnn.convert import convert
 from refsnn.errors import OptionError
 from refsnn.kernels import levels
-from refsnn.layers import Conv2d, Flatten, Input, Linear
+from refsnn.layers import AvgPool, Conv2d, Flatten, GlobalAvgPool, Input, Linear
 from refsnn.methods import METHODS, Context
-from refsnn.network import Network, Node, SpikingNetwork
+from refsnn.network import INPUT, Network, Node, SpikingNetwork
 from refsnn.numerics import floor_half_up
 from refsnn.passes import (
     activations_to_neurons,
@@ -29,8 +36,11 @@ from refsnn.passes import (
     set_thresholds,
     spiking_pools,
 )
+from refsnn.recording import spikes_of
 from refsnn.run import run_ann, run_snn
 from test_layers import CONVOLUTIONS
+from test_max_pooling import pooled_ann
+from test_passes import chain
 
 T = 6
 FEW = {"samples": 20, "batch": 10}
@@ -448,6 +458,58 @@ def test_thresholds_move_over_batches_by_hand() -> None:
         assert back != pytest.approx(0.888, abs=1e-3)
     silent = moving_thresholds(ann, 0 * some, 4, batch=1)["act"]
     assert silent == 0
+
+
+def test_pooling_behind_pooling_has_neurons_too() -> None:
+    ann = chain(
+        Conv2d(weight=np.ones((2, 1, 1, 1))),
+        ReLU(),
+        AvgPool(),
+        GlobalAvgPool(),
+        Linear(weight=np.ones((2, 2))),
+        input_shape=(1, 4, 4),
+    )
+    with_neurons = spiking_pools(ann)
+    x = np.random.default_rng(0).normal(size=(3, 1, 4, 4))
+    assert np.abs(run_ann(ann, x) - run_ann(with_neurons, x)).max() < 1e-12
+    assert not any(
+        isinstance(n.op, (AvgPool, GlobalAvgPool)) for n in with_neurons.nodes
+    )
+    assert len(with_neurons.activations) == 3
+
+
+def test_weights_behind_maxima_see_the_maxima_of_every_step() -> None:
+    """Not those of averages, which are less where neurons take turns."""
+    ann = pooled_ann()
+    how = {"max_pool_on_spikes": True, "exact": False}
+    snn = convert(ann, "qcfs", **how)
+    some = images(4, 5, ann.input_shape)
+    walk = Walk(snn, fold_batchnorm(ann), some, T)
+    trains, _ = spikes_of(snn, snn.preprocess(some), T)
+    more = 0
+    for p in snn.hidden:
+        for q in p.projections:
+            if q.source == INPUT:
+                continue
+            steps = trains[q.source].astype(np.float64)
+            want = np.mean([q.pooled(s) for s in steps], axis=0)
+            got = walk.inputs(q)
+            assert np.abs(got - want).max() < 1e-12
+            more += (got > q.pooled(walk.averages(q.source))).sum()
+        walk.settle(p)
+    assert more > 0
+
+
+def test_what_calibration_cannot_take_is_refused() -> None:
+    ann = fold_batchnorm(random_net(4, ACTIVATIONS["relu"]))
+    snn = made("calib-potential")
+    with pytest.raises(OptionError, match="bias or potential"):
+        calibrate_parameters(snn, ann, TRAIN, T, part="potentials")
+    with pytest.raises(OptionError, match=r"v\(0\) other than 0"):
+        calibrate_parameters(snn, ann, TRAIN, T, part="potential")
+    signed = convert(random_net(4), "ecl", exact=False)
+    with pytest.raises(OptionError, match="negative spikes"):
+        calibrate_parameters(signed, ann, TRAIN, T, part="bias")
 
 
 def test_pooling_neurons_compute_the_same_function() -> None:

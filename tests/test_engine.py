@@ -310,6 +310,36 @@ def test_sums_that_are_looked_up_change_nothing(
     assert seen == {False, name not in UNLIKE_ROWS}
 
 
+THINNED = {
+    "both": ((1, 1), (2, 2)),
+    "columns": ((1, 1), (1, 2)),
+    "rows": ((1, 1), (2, 1)),
+    "sums of rows": ((2, 1), (2, 2)),
+}
+"""Windows of one column, which need not lie side by side, and their strides."""
+
+
+@pytest.mark.parametrize("size", [(3, 3), (1, 1)])
+@pytest.mark.parametrize("name", THINNED)
+def test_sums_behind_a_pooling_that_leaves_pixels_out(
+    name: str, size: tuple[int, int], rng: np.random.Generator
+) -> None:
+    """What is looked up is of neighbours, which such a pooling does not see."""
+    pool = SumPool(kernel=THINNED[name][0], stride=THINNED[name][1])
+    padding = tuple(s // 2 for s in size)
+    op = Conv2d(weight=rng.normal(0, 0.5, (16, 2, *size)), padding=padding)
+    out = op.out_shape(pool.out_shape((2, 8, 8)))
+    last = Linear(weight=rng.normal(0, 1, (3, int(np.prod(out)))))
+    layers = [
+        ((2, 8, 8), []),
+        (out, [(0, op, (pool,))]),
+        ((3,), [(1, last, ())]),
+    ]
+    snn = spiking(layers, rng, NEURONS["IF"], (2, 8, 8))
+    assert not ordinary(snn)
+    all_equal(snn, snn.preprocess(images(5, 3, snn.input_shape)), 5)
+
+
 @pytest.mark.parametrize(("columns", "fold"), [(8, 4), (6, 2), (5, 1)])
 def test_doubts_of_equal_windows_of_unlike_pixels(
     columns: int, fold: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch

@@ -293,6 +293,7 @@ def test_shapes_that_do_not_fit_are_refused(name: str) -> None:
         lambda: Conv2d(weight=np.ones((1, 1, 1, 1)), stride=(0, 1)),
         lambda: Conv2d(weight=np.ones((1, 1, 1, 1)), stride=2),
         lambda: Conv2d(weight=np.ones((1, 1, 1, 1)), padding=(-1, 0)),
+        lambda: Conv2d(weight=np.ones((1, 1, 1, 1)), padding=(1, 1, 7, 1, 1)),
         lambda: Conv2d(weight=np.ones((1, 1, 1, 1)), groups=True),
         lambda: Conv2d(weight=np.full((1, 1, 1, 1), np.nan)),
         lambda: Conv2d(weight=np.full((1, 1, 1, 1), np.inf)),

@@ -85,6 +85,19 @@ def test_a_window_emits_its_largest_spike_at_every_step() -> None:
     assert run.synops["qcfs1"].tolist() == [2, 2, 2, 2]  # one spike, two classes
 
 
+@pytest.mark.parametrize("method", ["qcfs", "srp", "srp-v0", "ecl"])
+def test_every_engine_serves_maxima(method: str) -> None:
+    """Where some populations run on ordinary kernels beside the event-driven ones."""
+    snn = convert(pooled_ann(), method, max_pool_on_spikes=True)
+    x = snn.preprocess(images(5, 1, SHAPE))
+    want = run_snn(snn, x, 6, impl="definition")
+    for engine in ("event", "dense", "ordinary"):
+        got = run_snn(snn, x, 6, engine=engine)
+        assert same(got.logits, want.logits)
+        for name, spikes in want.spikes.items():
+            assert same(got.spikes[name], spikes)
+
+
 @pytest.mark.parametrize("schedule", ["layer", "step"])
 def test_the_kernels_equal_the_definition(schedule: str) -> None:
     snn = pooled_net()

@@ -21,6 +21,7 @@ from refsnn.convert import METHODS, convert, need_fit
 from refsnn.datasets import Images
 from refsnn.errors import ConversionError, OptionError
 from refsnn.evaluate import evaluate, result
+from refsnn.grids import round_weights
 from refsnn.layers import Flatten, Linear
 from refsnn.margin import judge, risks
 from refsnn.methods import prepared
@@ -261,6 +262,10 @@ BAD = {
     "preset": ("ecl", {"preset": "loud"}, "one of fast-snn"),
     "threshold": ("ecl", {"neg_threshold": 0.0}, "below 0"),
     "fixed threshold": ("ecl", {"preset": "snm", "neg_threshold": -0.5}, "no other"),
+    "one threshold": ("ecl", {"dual": False, "neg_threshold": -0.5}, "no other"),
+    "no rule": ("ecl", {"dual": False, "preset": "snm"}, "no other has an effect"),
+    "no images": ("ecl", {"samples": 7}, "the default, 0: no other has an effect"),
+    "no rounds": ("cos", {"rho": 0, "rounds": 3}, "no other has an effect"),
     "percentile": ("percentile", {"percentile": 0.0}, "above 0"),
     "unknown": ("srp", {"rho": 4}, "one of tau"),
 }
@@ -271,6 +276,14 @@ def test_bad_options_are_refused(name: str) -> None:
     method, options, message = BAD[name]
     with pytest.raises(OptionError, match=message):
         made(method, **options)
+
+
+def test_integers_are_taken_for_real_options() -> None:
+    _, snn = made("ecl", v0=0)
+    assert snn.options["v0"] == 0.0
+    assert type(snn.options["v0"]) is float
+    with pytest.raises(OptionError, match="a value of type int"):
+        made("srp", tau=4.0)
 
 
 def test_networks_without_the_activation_are_refused() -> None:
@@ -524,6 +537,17 @@ def test_the_first_population_has_no_propagated_error() -> None:
         for T in (1, 4, 7):
             first = decompose(snn, ann, data(1, 3), T).populations["act1"]
             assert first.absolute["propagated"] == 0
+
+
+def test_rounded_weights_are_of_the_network_that_is_compared() -> None:
+    """What 4 bits lose is no error of conversion, but the distance of the networks."""
+    ann = random_net(4)
+    snn, some = convert(ann, "qcfs", exact=False), data(5, 3)
+    far = [
+        decompose(snap(one), ann, some, 6).distance
+        for one in (snn, round_weights(snn, 4))
+    ]
+    assert far[0] < 1e-6 < 1e-3 < far[1]
 
 
 def test_terms_of_every_neuron_add_up_to_those_of_its_channel() -> None:

@@ -10,10 +10,11 @@ import pytest
 from nets import images, random_net
 from refsnn.activations import QCFS
 from refsnn.convert import convert
-from refsnn.errors import DataError
+from refsnn.errors import DataError, OptionError
 from refsnn.layers import Conv2d, Flatten, Input, Linear
 from refsnn.network import INPUT, Network, Node
 from refsnn.operations import operations
+from refsnn.profile import PROFILES
 from refsnn.recording import record
 from refsnn.run import run_snn
 from test_max_pooling import pooled_net
@@ -131,6 +132,16 @@ def test_weights_of_0_by_brute_force() -> None:
         )
         assert (counted[p.name].nonzero <= counted[p.name].received).all()
     assert any((of.nonzero < of.received).any() for of in counted.values())
+
+
+def test_other_conventions_are_refused() -> None:
+    """Their spikes arrive a step later, or several at once."""
+    profile = PROFILES["lava"].profile
+    snn = convert(random_net(4), "qcfs", exact=False)
+    late = dataclasses.replace(snn, profile=profile)
+    trace = record(late, images(6, 1, snn.input_shape), 2)
+    with pytest.raises(OptionError, match="conventions"):
+        operations(late, trace)
 
 
 def test_a_trace_of_another_network_is_refused() -> None:

@@ -217,6 +217,27 @@ def test_what_is_not_populations_and_linear_maps_is_refused(name: str) -> None:
         activations_to_neurons(chain(*ops), lambda theta: (IF(), theta / 2))
 
 
+def test_maxima_of_sums_are_refused() -> None:
+    """max(a + b) is not max(a) + max(b)."""
+    ops = {
+        "input": (Input(), ()),
+        "a": (CONV, ("input",)),
+        "act1": (CLIP, ("a",)),
+        "b": (CONV, ("input",)),
+        "act2": (CLIP, ("b",)),
+        "sum": (Add(), ("act1", "act2")),
+        "max": (MaxPool(), ("sum",)),
+        "flat": (Flatten(), ("max",)),
+        "fc": (FC4, ("flat",)),
+    }
+    nodes = [Node(name=n, op=op, inputs=inputs) for n, (op, inputs) in ops.items()]
+    ann = dataclasses.replace(chain(CONV, CLIP, Flatten(), FC), nodes=tuple(nodes))
+    with pytest.raises(ConversionError, match="the sum of act1, act2"):
+        activations_to_neurons(
+            ann, lambda theta: (IF(), theta / 2), max_pool_on_spikes=True
+        )
+
+
 WIDE = Conv2d(weight=np.arange(2.0).reshape(2, 1, 1, 1) - 0.5, bias=[1.0, -2.0])
 GAP, MAX = GlobalAvgPool(), MaxPool()
 FC8 = Linear(weight=np.ones((2, 8)))

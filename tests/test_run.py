@@ -10,12 +10,13 @@ import pytest
 
 from nets import ACTIVATIONS, images, random_net, same
 from refsnn.activations import Clip
+from refsnn.convert import convert
 from refsnn.errors import DomainError, NumericalError, OptionError, ShapeError
 from refsnn.layers import Identity, Linear, SumPool
 from refsnn.network import INPUT, Population, Projection, SpikingNetwork
 from refsnn.neurons import IF, PRESETS
 from refsnn.passes import activations_to_neurons, canonical_form, fold_batchnorm
-from refsnn.run import SpikingRun, run_ann, run_snn
+from refsnn.run import SpikingRun, image_currents, run_ann, run_snn
 
 
 def dual_net(seed: int) -> SpikingNetwork:
@@ -279,6 +280,22 @@ def test_bad_arguments_are_refused() -> None:
     only8 = dataclasses.replace(snn, T=8, method="rts")
     with pytest.raises(OptionError, match="expected T = 8, which method rts"):
         run_snn(only8, x, 4)
+
+
+def test_numbers_of_steps_may_be_of_any_integer_type() -> None:
+    snn = convert(random_net(1), "qcfs")
+    x = snn.preprocess(images(5, 40, snn.input_shape))
+    want = run_snn(snn, x, 16)
+    for kind in (np.int8, np.uint8, np.int64):
+        got = run_snn(snn, x, kind(16), threads=kind(2))
+        assert same(got.logits, want.logits)
+
+
+def test_currents_are_of_an_analog_image() -> None:
+    snn = dual_net(1)
+    x = images(5, 2, snn.input_shape)
+    with pytest.raises((ShapeError, DomainError), match="uint8"):
+        image_currents(snn, x, mode="ordered")
 
 
 def test_images_are_normalised_in_float64_and_rounded_once() -> None:

@@ -9,8 +9,12 @@ import numpy as np
 
 from refsnn.calibrate import Progress
 from refsnn.calibration.walk import Walk
+from refsnn.errors import OptionError
 from refsnn.network import Network, Population, SpikingNetwork
 from refsnn.numerics import Array, exact_sum, grid_integers
+
+PARTS = ("bias", "potential")
+"""What is calibrated."""
 
 FRACTION = 40
 """Bits behind the point to which activations are rounded before they are added."""
@@ -57,7 +61,20 @@ def calibrate_parameters(
     -------
     SpikingNetwork
         The calibrated network, computed in mode `ordered`.
+
+    Raises
+    ------
+    OptionError
+        If there is no such part, or potentials are calibrated already.
     """
+    if part not in PARTS:
+        raise OptionError(where="part", got=part, expected=" or ".join(PARTS))
+    if part == "potential" and any(p.v0.any() for p in snn.hidden):
+        raise OptionError(
+            where=f"spiking network {snn.name}, calibration of potentials",
+            got="v(0) other than 0",
+            expected="the network before potentials are calibrated",
+        )
     walk = Walk(snn, ann, images, T, impl=impl)
     for done, p in enumerate(snn.hidden):
         target = in_units(p, walk.activations(p.name))

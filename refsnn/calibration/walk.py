@@ -10,7 +10,8 @@ import numpy as np
 from refsnn.arithmetic import Arithmetic
 from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import from_words, in_words
-from refsnn.network import INPUT, Network, Population, SpikingNetwork
+from refsnn.errors import OptionError
+from refsnn.network import INPUT, Network, Population, Projection, SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.run import Simulation, ann_outputs, implementation, processors
 from refsnn.run.threads import shared
@@ -39,6 +40,11 @@ class Walk:
         Number of steps.
     impl : str
         ``kernel`` or ``definition``.
+
+    Raises
+    ------
+    OptionError
+        If its neurons spike negatively.
     """
 
     def __init__(
@@ -50,6 +56,13 @@ class Walk:
         *,
         impl: str = "kernel",
     ) -> None:
+        signed = [p.name for p in snn.hidden if min(p.signs) < 0]
+        if signed:
+            raise OptionError(
+                where=f"spiking network {snn.name}, calibration",
+                got=f"neurons with negative spikes in {', '.join(signed)}",
+                expected="neurons that spike or do not",
+            )
         self.snn, self.T, self.impl = snn, T, impl
         chunks = [images[i : i + CHUNK] for i in range(0, len(images), CHUNK)]
         self._x = [snn.preprocess(chunk) for chunk in chunks]
@@ -116,6 +129,30 @@ class Walk:
         counts = [self._counted(source, words[source]) for words in self._words]
         return np.concatenate(counts) / self.T
 
+    def inputs(self, q: Projection) -> Array:
+        """Return what the map of a projection draws on, on average.
+
+        Parameters
+        ----------
+        q : Projection
+            From a settled population whose spikes are held, or from ``INPUT``.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, *S)
+            The source behind the pooling. Maxima are of the spikes of every step, which
+            is more than maxima of averages.
+        """
+        if q.source == INPUT or not q.maxima:
+            return q.pooled(self.averages(q.source))
+
+        def add(words: dict[str, Array]) -> Array:
+            train = self._train(q.source, words[q.source]).astype(np.float64)
+            total: Array = np.sum([q.pooled(s) for s in train], axis=0)
+            return total / self.T
+
+        return np.concatenate(shared(add, self._words, processors()))
+
     def settle(self, population: Population) -> None:
         """Set a population, run it and hold its spikes.
 
@@ -148,6 +185,13 @@ class Walk:
         shape = self.snn[name].shape
         return counts(words, shape[0]).reshape(len(words), *shape)
 
+    def _train(self, source: str, words: Array) -> Array:
+        """Return the spikes of a chunk, int8, (T, B, *S)."""
+        shape = self.snn[source].shape
+        bits = from_words(words, shape[0])
+        bits = bits.reshape(*bits.shape[:2], *shape).swapaxes(0, 1)
+        return np.ascontiguousarray(bits).view(np.int8)
+
     def _firing(self, name: str) -> Callable[[int], Array]:
         """Return what runs one population on the held spikes of a chunk, to words."""
         sources = self.snn[name].sources
@@ -163,13 +207,15 @@ class Walk:
 
     def _fire(self, name: str, chunk: int) -> Array:
         """Run one population on its ordinary kernel, or by its definition."""
-        x, exactly = self._x[chunk], Arithmetic(mode="ordered")
-        trains = {}
-        for source in self.snn[name].sources:
-            shape = self.snn[source].shape
-            bits = from_words(self._words[chunk][source], shape[0])
-            bits = bits.reshape(*bits.shape[:2], *shape).swapaxes(0, 1)
-            trains[source] = np.ascontiguousarray(bits).view(np.int8)
+        x, exactly, words = (
+            self._x[chunk],
+            Arithmetic(mode="ordered"),
+            self._words[chunk],
+        )
+        trains = {
+            source: self._train(source, words[source])
+            for source in self.snn[name].sources
+        }
         chosen = implementation(self.impl)
         simulation = Simulation(self.snn, x, self.T, exactly, chosen, None)
         s = simulation.fire(name, self.T, trains).astype(bool).swapaxes(0, 1)

@@ -387,8 +387,8 @@ def _layer(
     rest = np.broadcast_to(rest, a.shape)
     for q in p.projections:
         if q is not chosen:
-            rest = rest + theta * product(q.op, q.pooled(walk.averages(q.source)))
-    x = chosen.pooled(walk.averages(chosen.source)) / chosen.divisor
+            rest = rest + theta * product(q.op, walk.inputs(q))
+    x = walk.inputs(chosen) / chosen.divisor
     scale = _scale(walk.snn, chosen)
     scale = per_channel(scale, x.shape[1:], where=f"population {p.name}, scale")
     op = _unnormalised(walk.snn, p, chosen)

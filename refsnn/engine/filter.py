@@ -12,10 +12,10 @@ theta = 1 is 2^q exactly. The population is run in integers: u' is the potential
 the charge of step t, u the true one (a real number; float64 holds it by certificate).
 Let n be the number of terms added so far, or more: spikes listed, as often as a window
 counts them, where rows are looked up by fours those that the windows of a tile see
-together, one for each channel-to-itself projection, one for each step of a constant
-current, and one for v(0). (Sums that are looked up are sums of rounded rows.) Suppose
-that all earlier decisions of the neuron were right. Then both have subtracted the same
-spikes times theta, without error, and by (1)
+together, one for each element and sign of a window of the channel itself, one for each
+step of a constant current, and one for v(0). (Sums that are looked up are sums of
+rounded rows.) Suppose that all earlier decisions of the neuron were right. Then both
+have subtracted the same spikes times theta, without error, and by (1)
 
     |u' 2^-q - u| <= n 2^-q / 2,   so with h = ceil(n / 2):   |u' - u 2^q| <= h.   (2)
 

@@ -30,9 +30,9 @@ from refsnn.network import Population, SpikingNetwork
 from refsnn.numerics import Array
 
 WORTH = 60_000_000
-"""Additions of a population, were all its inputs to spike, from which on threads share
-its rows: below, handing pieces to threads takes longer than half of the work. Only time
-depends on it."""
+"""Additions of a part of a population, were all its inputs to spike, from which on
+threads share its rows: below, handing pieces to threads takes longer than half of the
+work. Only time depends on it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -412,9 +412,13 @@ class Engine:
         share = -(-rows // self.threads)
         spans = [(k, min(k + share, rows)) for k in range(share, rows, share)]
         begun = [(span, self.pool.submit(some, *span)) for span in spans]
-        done = [some(0, share)]
-        for span, one in begun:  # helpers that are busy elsewhere are not waited for
-            done.append(some(*span) if one.cancel() else one.result())
+        try:
+            done = [some(0, share)]
+            for span, one in begun:  # helpers that are busy elsewhere: not waited for
+                done.append(some(*span) if one.cancel() else one.result())
+        finally:
+            for _, one in begun:
+                one.cancel()
         return done
 
     def count(self, name: str) -> tuple[Array, Array, Array]:

@@ -26,7 +26,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from refsnn import neurons
-from refsnn.certificate import ranges
+from refsnn.certificate import ranges_of
 from refsnn.engine.calls import call_of
 from refsnn.engine.geometry import Windows, windows
 from refsnn.engine.layout import LANES, from_words
@@ -90,7 +90,7 @@ class Ordered:
         doubtful = np.zeros((B, *shape), dtype=np.uint16)
         for part in self.plan.parts:
             self._gather(part, arena, places, end, doubtful)
-        fired = arena[end : end + own].reshape(B, self.T, *shape)
+        fired = arena[end : end + own].reshape(B, self.T, *shape).copy()
         sites = np.argwhere(from_words(doubtful, self.plan.shape[0]))
         if len(sites):
             doubts.set_at(fired, sites, self._again(sites, spikes))
@@ -162,13 +162,16 @@ def ordered(snn: SpikingNetwork, name: str, T: int) -> Ordered | None:
     -------
     Ordered or None
         None if the ordinary kernels have to serve: it is fed by the image, has no
-        event-driven kernel, or the filter no room for its sums or roundings.
+        event-driven kernel, a source spikes negatively, or the filter has no room for
+        its sums or roundings, or need not look twice.
     """
     p = snn[name]
     plain = type(p.neuron) is IF and snn.profile == REFSNN and not snn.stages.rho
     if p.fed_by_image or not plain or why_ordinary(snn, p):
         return None
-    plan = prepare(snn, p, ranges(snn)[name], T, "float64", FINE)
+    if any(len(snn[source].signs) > 1 for source in p.sources):
+        return None
+    plan = prepare(snn, p, ranges_of(snn, p), T, "float64", FINE)
     seen = [(q.source, windows(q, snn.shape_of(q.source))) for q in p.projections]
     laid = tuple((source, w) for source, w in seen if w is not None)
     terms = sum(w.weight[0].size for _, w in laid)

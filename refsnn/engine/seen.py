@@ -107,13 +107,16 @@ class Seen:
         Returns
         -------
         bool
-            Whether windows are stretches of rows of whole pixels, and their rows of
-            weights few. Only time depends on it.
+            Whether windows are stretches of rows of whole pixels that lie side by side,
+            and their rows of weights few. Only time depends on it.
         """
         w, (P, Q) = self.windows, self.windows.weight.shape[2:]
         if P * Q * words * LANES > LOOKED_UP or words != self.words:
             return False
-        return w.stride > 0 and w.rows.shape[2] == w.columns.shape[1] == 1
+        if w.stride == 0 or w.rows.shape[2] > 1 or w.columns.shape[1] > 1:
+            return False
+        inside = w.columns[w.columns[:, 0] >= 0, 0]
+        return np.array_equal(inside, np.arange(len(inside)))
 
     def copied(self) -> dict[str, int]:
         """Describe copies of rows of words, in which the windows of pixels are.

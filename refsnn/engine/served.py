@@ -34,8 +34,6 @@ def why_ordinary(snn: SpikingNetwork, p: Population) -> str:
             return f"{kind} from {q.source}"
         if q.source == INPUT and p.neuron is None:
             return "a readout of the image"
-    if p.neuron is None and len(p.shape) > 1:
-        return "a readout with rows and columns"
     return ""
 
 

@@ -80,6 +80,33 @@ class SampleOptions(Options):
         return np.arange(self.samples or total, dtype=np.int64)
 
 
+def need_default(options: Options, when: str, *names: str) -> None:
+    """Refuse options that would have no effect.
+
+    Parameters
+    ----------
+    options : Options
+        The options.
+    when : str
+        When they have none.
+    *names : str
+        Those that then have to be the default ones.
+
+    Raises
+    ------
+    OptionError
+        If one of them is not.
+    """
+    usual = {field.name: field.default for field in dataclasses.fields(options)}
+    for name in names:
+        if getattr(options, name) != usual[name]:
+            raise OptionError(
+                where=f"{name} {when}",
+                got=getattr(options, name),
+                expected=f"the default, {usual[name]}: no other has an effect",
+            )
+
+
 def need_samples(samples: int, total: int) -> None:
     """Refuse more images than there are.
 
@@ -181,6 +208,8 @@ class COSOptions(Options):
     def __post_init__(self) -> None:
         need_least(0, rho=self.rho)
         need_least(1, rounds=self.rounds)
+        if not self.rho:
+            need_default(self, "without offset steps (rho=0)", "rounds")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -217,13 +246,17 @@ class ECLOptions(SampleOptions):
             raise OptionError(where="preset", got=self.preset, expected=expected)
         if not 0 <= self.v0 <= 1:
             raise OptionError(where="v0", got=self.v0, expected="0 to 1 theta")
-        free = self.preset in {"fast-snn", "ungated"}
-        if not self.neg_threshold < 0 or (not free and self.neg_threshold != -1e-3):
+        if not self.neg_threshold < 0:
+            expected = "a number below 0"
             raise OptionError(
-                where=f"neg_threshold of preset {self.preset}",
-                got=self.neg_threshold,
-                expected="a number below 0" if free else "no other than the preset's",
+                where="neg_threshold", got=self.neg_threshold, expected=expected
             )
+        if self.preset not in {"fast-snn", "ungated"}:
+            need_default(self, f"with the preset {self.preset}", "neg_threshold")
+        if not self.dual:
+            need_default(self, "with IF neurons (dual)", "preset", "neg_threshold")
+        if self.clip:
+            need_default(self, "where thresholds are trained (clip)", "samples")
 
     @property
     def takes_clips(self) -> bool:

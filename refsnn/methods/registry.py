@@ -327,6 +327,8 @@ def settings_of(name: str, options: Mapping[str, Any], *, of: str = "") -> Optio
         key: value.item() if isinstance(value, np.generic) else value
         for key, value in options.items()
     }
+    reals = {k: float(v) for k, v in options.items() if type(v) is int}
+    options |= {k: v for k, v in reals.items() if kinds.get(k) is float}
     for key, value in options.items():
         need_option(name, key, of=of)
         kind = kinds[key]

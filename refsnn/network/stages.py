@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from refsnn.errors import GraphError
 from refsnn.records import Ints
 
 
@@ -32,3 +33,9 @@ class Stages:
             kind = Ints(length=None, least=least)
             value = kind.normalise(getattr(self, name), f"stages, {name}")
             object.__setattr__(self, name, value)
+        if self.tau and self.rho:
+            raise GraphError(
+                where="stages",
+                got=f"tau = {self.tau} and rho = {self.rho}",
+                expected="observing steps of SRP or offset steps of COS, not both",
+            )

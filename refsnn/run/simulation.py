@@ -140,12 +140,12 @@ class Simulation:
         Returns
         -------
         dict of str to ndarray of bool, shape (B, *S)
-            By population.
+            By population, of those that were computed here.
         """
         return {
             name: ready.neuron.over(ready.shape).keeps(self.states[name].v)
             for name, ready in self.ready.items()
-            if isinstance(ready.neuron, GatedIF)
+            if isinstance(ready.neuron, GatedIF) and name in self.states
         }
 
     def _pieces(self, length: int, size: int) -> Iterator[slice]:

@@ -99,6 +99,7 @@ def run_snn(
     if not isinstance(threads, (int, np.integer)) or threads < 1:
         expected = "an integer of at least 1"
         raise OptionError(where="threads", got=repr(threads), expected=expected)
+    T, threads = int(T), int(threads)  # narrow integers would wrap
     snn.need_steps(T)
     if schedule not in SCHEDULES:
         raise OptionError(
@@ -302,6 +303,9 @@ def image_currents(
         For each population that the image feeds; with the bias, and rounded, if the
         population has a grid or the mode is ``fixed``.
     """
+    need_network(snn, SpikingNetwork)
+    snn.need_input(x)
+    snn.need_canonical()
     chosen, arithmetic = implementation(impl), resolve(snn, 1, **numbers)
     simulation = Simulation(snn, x, 1, arithmetic, chosen, None)
     currents = {}
