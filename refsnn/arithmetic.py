@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from refsnn.accumulators import ACCUMULATORS, accumulator
-from refsnn.certificate import Certificate, certify, ranges
+from refsnn.certificate import Certificate, certify
 from refsnn.errors import AccumulatorError, OptionError
 from refsnn.fixed import Fixed
 from refsnn.layers import LinearMap
@@ -29,6 +29,7 @@ from refsnn.numerics import (
     round_to_grid,
 )
 from refsnn.profile import REFSNN
+from refsnn.ranges import ranges
 
 MODES = ("exact", "ordered", "fixed")
 CARRIERS = tuple(ACCUMULATORS)

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from refsnn.accumulators import ACCUMULATORS, READOUT, accumulator
-from refsnn.certificate import certify, ranges
+from refsnn.certificate import certify
 from refsnn.errors import ConversionError
 from refsnn.grids import round_to_grids
 from refsnn.network import INPUT, Population, SpikingNetwork, Stages
 from refsnn.neurons import State, potentials
 from refsnn.numerics import Array
+from refsnn.ranges import ranges
 from refsnn.run import run_snn
 
 T_MAX = 1024

@@ -52,7 +52,10 @@ class Recorded:
             got = f"{self.spikes.dtype} up to {np.abs(self.spikes).max(initial=0)}"
             raise DomainError(where="spikes", got=got, expected=expected)
         steps, *rest = self.spikes.shape
+        constant = [(), tuple(rest[1:2]), tuple(rest[1:])]
         shapes = {
+            "theta": constant,
+            "v0": [*constant, tuple(rest)],
             "v": [(steps, *rest)],
             "current": [(steps, *rest), (1, *rest)],
             "input_current": [tuple(rest)],
@@ -61,8 +64,9 @@ class Recorded:
         for name, allowed in shapes.items():
             value = getattr(self, name)
             if value is not None and value.shape not in allowed:
+                expected = " or ".join(map(str, dict.fromkeys(allowed)))
                 raise ShapeError(
-                    where=name, got=f"shape {value.shape}", expected=f"{allowed[0]}"
+                    where=name, got=f"shape {value.shape}", expected=expected
                 )
 
     def of(self, samples: Array) -> Recorded:
@@ -164,6 +168,13 @@ class Trace:
                     where=f"trace of {self.network}, {field}",
                     got=getattr(self, field),
                     expected=f"one of {', '.join(known)}",
+                )
+        for field, rank in (("samples", 1), ("readout", 3)):
+            if getattr(self, field).ndim != rank:
+                raise ShapeError(
+                    where=f"trace of {self.network}, {field}",
+                    got=f"shape {getattr(self, field).shape}",
+                    expected=f"{rank} axes",
                 )
         want = (*self.readout.shape[:1], *self.samples.shape)
         for name, recorded in self.populations.items():

@@ -12,13 +12,14 @@ import pytest
 
 from nets import dual_rule, exact_net, images, random_net
 from refsnn.accumulators import ACCUMULATORS
-from refsnn.certificate import certify, ranges
+from refsnn.certificate import certify
 from refsnn.errors import OptionError
 from refsnn.layers import Conv2d, Identity, Linear, MaxPool, SumPool
 from refsnn.network import INPUT, Population, Projection, SpikingNetwork
 from refsnn.neurons import IF, DualThresholdIF, Neuron, State, potentials, unroll
 from refsnn.numerics import bits_behind_point, outward, round_to_grid
 from refsnn.passes import activations_to_neurons, canonical_form, fold_batchnorm
+from refsnn.ranges import ranges
 from refsnn.run import run_snn
 from refsnn.snap import snap
 

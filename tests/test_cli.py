@@ -8,6 +8,7 @@ import html
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -640,6 +641,21 @@ def test_a_reader_that_has_enough_is_no_error() -> None:
     assert done.returncode in {0, 128 + 13}
     assert done.stdout == "Trained network digits_qcfs (refsnn-ann)\n"
     assert done.stderr == ""
+
+
+def test_a_lost_connection_is_an_error(monkeypatch, refsnn) -> None:
+    """Of a socket, whose other side is gone, not of standard output."""
+    monkeypatch.setattr(signal, "signal", lambda *given: told.append(given))
+    monkeypatch.setattr("refsnn.datasets.fetch", lambda name, **_: Path(name))
+    told: list = []
+    assert refsnn("data", "fetch", "cifar10").code == 0
+    assert told == [(signal.SIGPIPE, signal.SIG_IGN)]
+    command = sys.modules["refsnn.cli.reproduce"]
+    monkeypatch.setattr(command, "reproduced", lambda *_, **__: 1 / 0)
+    refsnn("reproduce", "digits")
+    assert len(told) == 1
+    refsnn("reproduce", "digits", "--executor", "dask")
+    assert told == [(signal.SIGPIPE, signal.SIG_IGN)] * 2
 
 
 def test_output_that_cannot_be_encoded_is_escaped(tmp_path: Path) -> None:

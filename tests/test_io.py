@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -220,6 +221,25 @@ def test_devices_are_written_to_and_not_replaced(tmp_path: Path) -> None:
     assert os.read(reader, 10) == b"text"
     os.close(reader)
     assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no folder of files in /dev")
+def test_files_below_dev_are_replaced() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path = Path(folder, "file")
+        io.write_atomically(path, b"one")
+        io.write_atomically(path, b"two")
+        assert path.read_bytes() == b"two"
+
+
+def test_what_leads_to_an_open_file_is_written_behind_what_is_there(tmp_path) -> None:
+    with (tmp_path / "file").open("w") as file:
+        link = Path(f"/dev/fd/{file.fileno()}")
+        if not link.exists():
+            pytest.skip("no /dev/fd")
+        for text in (b"one", b"two"):
+            io.write_atomically(link, text)
+    assert (tmp_path / "file").read_bytes() == b"onetwo"
 
 
 def test_a_network_before_normalisation_is_not_saved(tmp_path: Path) -> None:

@@ -304,6 +304,10 @@ def test_files_come_back_and_are_plain_hdf5(tmp_path: Path) -> None:
     [
         ("populations/act1/counts", np.zeros((6, 256), np.int64), "sums of the spikes"),
         ("populations/act1/spikes", np.zeros((T, 6, 31), np.uint8), "(12, 6, 32)"),
+        ("populations/act1/counts", np.array(3), "sums of the spikes"),
+        ("populations/act1/theta", np.ones((7, 3)), "theta"),
+        ("samples", np.array(3), "samples"),
+        ("readout", np.zeros((T, 6)), "3 axes"),
         ("readout", np.zeros((T, 5, 3)), "steps and samples"),
         ("populations/act1/v", np.zeros((T, 6, 255)), "256"),
     ],
@@ -329,6 +333,10 @@ def test_traces_that_do_not_fit_are_refused() -> None:
         Recorded(spikes=spikes + np.int8(2), **about)
     with pytest.raises(RefsnnError, match=r"expected \(3, 2, 4\)"):
         Recorded(spikes=spikes, v=np.zeros((3, 2, 5)), **about)
+    with pytest.raises(RefsnnError, match=r"theta: .* expected \(\) or \(4,\)"):
+        Recorded(spikes=spikes, **{**about, "theta": np.ones(3)})
+    with pytest.raises(RefsnnError, match=r"v0: .* or \(2, 4\)"):
+        Recorded(spikes=spikes, **{**about, "v0": np.ones((3, 4))})
     assert images_sha256(IMAGES) != images_sha256(IMAGES.reshape(12, 1, 8, 8))
 
 

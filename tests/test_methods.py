@@ -16,7 +16,6 @@ from refsnn.activations import QCFS, Clip, ReLU
 from refsnn.analysis import TERMS, decompose, layout
 from refsnn.calibrate import percentile_activations
 from refsnn.cases import count_cases, count_condition
-from refsnn.certificate import ranges
 from refsnn.convert import METHODS, convert, need_fit
 from refsnn.datasets import Images
 from refsnn.errors import ConversionError, OptionError
@@ -29,6 +28,7 @@ from refsnn.network import Stages
 from refsnn.neurons import IF, PRESETS, Margins, State, initial_state, offset, unroll
 from refsnn.numerics import exact_sum
 from refsnn.passes import fold_batchnorm
+from refsnn.ranges import ranges
 from refsnn.recording import record, spikes_of
 from refsnn.restored import as_trained, restored
 from refsnn.run import run_ann, run_snn

@@ -107,13 +107,13 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         LAWS,
     ),
     "sums without the threshold": (
-        "certificate",
+        "ranges",
         "np.maximum(np.maximum(self.P, self.Nn), 1.0)",
         "np.maximum(self.P, self.Nn)",
         ("test_certificate.py::test_thresholds_biases_and_v0_are_operands",),
     ),
     "a step forgotten": (
-        "certificate",
+        "ranges",
         "(T - 1) * np.maximum",
         "(T - 2) * np.maximum",
         ("test_certificate.py::test_the_static_bound_holds_for_every_run",),
@@ -127,7 +127,7 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ),
     ),
     "negative spikes forgotten": (
-        "certificate",
+        "ranges",
         "min(*alphabet, 0), max(*alphabet, 0)",
         "0, max(*alphabet, 0)",
         ("test_certificate.py::test_ranges_are_attained",),
@@ -220,7 +220,7 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_engine.py::test_potentials_are_moved_beside_ordinary_kernels",),
     ),
     "cos: moved potentials taken for integers": (
-        "certificate",
+        "ranges",
         "if p.fed_by_image or (low < high).any():",
         "if p.fed_by_image:",
         ("test_engine.py::test_moved_potentials_may_need_more_bits_than_sums",),
@@ -298,7 +298,7 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         ("test_engine.py::test_neurons_on_the_edge_of_the_bound",),
     ),
     "filter: terms of many bits taken for integers": (
-        "certificate",
+        "ranges",
         "return all(bool((rows == np.rint(rows)).all()) for rows in scaled)",
         "return True",
         ("test_engine.py::test_neurons_on_the_edge_of_the_bound",),
@@ -347,11 +347,28 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     "looked up: windows that are no stretches": (
         "engine/seen",
-        "return w.stride > 0 and",
-        "return",
+        "w.stride == 0 or w.rows",
+        "w.rows",
         (
             "test_engine.py::test_sums_that_are_looked_up_change_nothing"
             "[dilation beyond the map-IF]",
+        ),
+    ),
+    "looked up: pixels that are not side by side": (
+        "engine/seen",
+        "return np.array_equal(inside, np.arange(len(inside)))",
+        "return True",
+        (
+            "test_engine.py::test_sums_behind_a_pooling_that_leaves_pixels_out"
+            "[columns-size0]",
+        ),
+    ),
+    "maxima of averages": (
+        "calibration/walk",
+        "if q.source == INPUT or not q.maxima:",
+        "if True:",
+        (
+            "test_calibration.py::test_weights_behind_maxima_see_the_maxima_of_every_step",
         ),
     ),
     "looked up: a doubt's first kernel row only": (
@@ -374,8 +391,8 @@ MUTANTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     ),
     "ordered: doubts of few steps alone": (
         "engine/ordered",
-        'ranges(snn)[name], T, "float64", FINE)',
-        'ranges(snn)[name], T, "float64")',
+        'ranges_of(snn, p), T, "float64", FINE)',
+        'ranges_of(snn, p), T, "float64")',
         (
             "test_ordered.py::"
             "test_it_serves_at_more_steps_than_the_engine_uses_integers_for",

@@ -7,13 +7,13 @@ import pytest
 
 from nets import ACTIVATIONS, images, random_net
 from refsnn.arithmetic import Arithmetic
-from refsnn.certificate import ranges
 from refsnn.convert import convert
 from refsnn.engine import ordered as module
 from refsnn.engine.layout import from_words, in_words
 from refsnn.engine.ordered import counts, ordered
 from refsnn.engine.plan import prepare
 from refsnn.network import INPUT, SpikingNetwork
+from refsnn.ranges import ranges
 from refsnn.run import Simulation, implementation
 
 T = 9

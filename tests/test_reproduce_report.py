@@ -439,6 +439,15 @@ def test_on_the_command_line(tmp_path: Path, refsnn) -> None:
     assert refsnn(*given, "--check").code == 2
     assert refsnn(*given, "--limit", "3").code == 2
     assert refsnn("reproduce", "--root", str(ROOT), "--report", str(folder)).code == 2
+    assert refsnn("reproduce", "--root", str(ROOT), "--limit", "3").code == 2
+    code, out, err = refsnn("reproduce", "--root", str(tmp_path), "--from-recorded")
+    assert (code, out, "--root" in err) == (2, "", True)
+    code, out, _ = refsnn("reproduce", "--root", str(ROOT), "--json", "-")
+    assert json.loads(out)["declarations"]["digits"]["data"] == "digits"
+    # what cannot be is said before the first is run
+    for more in (("nothing",), ("energy", "--only", "digits_qcfs/*")):
+        assert refsnn(*common, *more, "--out", str(tmp_path / "o")).code == 2
+        assert not (tmp_path / "o").exists()
     code, out, _ = refsnn("reproduce", "--root", str(ROOT), "--from-recorded")
     assert code == 0
     assert "ECL on CIFAR-10, ResNet-18" in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,16 @@ from refsnn.run import need_steps
 
 stdout = Console(highlight=False, soft_wrap=True, emoji=False)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+
+def keep_sockets() -> None:
+    """Let a connection that is lost be an error, not the end of the program.
+
+    A program that ends quietly when a reader has enough (SIGPIPE) ends so too when
+    the other side of a socket is gone.
+    """
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 def show(text: str) -> None:

@@ -42,6 +42,7 @@ def fetch(
     name : str
         The data set.
     """
+    common.keep_sockets()
     folder = datasets.fetch(name, progressbar=common.stderr.is_terminal)
     common.show(f"{name} is in {folder}")
 

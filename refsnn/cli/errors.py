@@ -16,6 +16,7 @@ from refsnn.cases import CASES
 from refsnn.cli import arguments, common, results
 from refsnn.datasets import Images
 from refsnn.errors import OptionError
+from refsnn.methods import METHODS
 from refsnn.network import Network, SpikingNetwork
 
 Target = StrEnum("Target", {name: name for name in TARGETS})  # type: ignore[misc]  # made of TARGETS
@@ -77,14 +78,30 @@ def errors(
         "format": "refsnn-errors",
         "version": 1,
         "network": {"name": network.name, "sha256": io.content_sha256(network)},
-        "method": network.method,
-        "set": dict(network.options),
+        **_about(network),
         "target": target.value,
         **layout(found),
     }
     results.write_json(answer, json)
     if json != "-":
         _print(answer)
+
+
+def _about(network: SpikingNetwork) -> dict[str, Any]:
+    """Say how a network was made, and what of that is reconstructed."""
+    method = METHODS.get(network.method)
+    return {
+        "method": network.method,
+        "set": dict(network.options),
+        "reconstruction": method.reconstruction if method else "",
+    }
+
+
+def _print_about(answer: dict[str, Any]) -> None:
+    """Say where the method's rule is a reconstruction."""
+    if answer["reconstruction"]:
+        common.show(f"Reconstruction: {answer['reconstruction']}")
+        common.show("")
 
 
 def _propagation(
@@ -101,8 +118,7 @@ def _propagation(
         "format": "refsnn-propagation",
         "version": 1,
         "network": {"name": network.name, "sha256": io.content_sha256(network)},
-        "method": network.method,
-        "set": dict(network.options),
+        **_about(network),
         **passing.layout(found),
     }
     results.write_json(answer, json)
@@ -113,6 +129,7 @@ def _propagation(
         (name, *(f"{passed[key]:.3g}" for key in keys))
         for name, passed in answer["populations"].items()
     ]
+    _print_about(answer)
     title = f"Errors of {network.name}, {network.method}, T = {T}: means over images"
     common.table(title, ("", *keys), rows)
     common.show("")
@@ -132,6 +149,7 @@ def _propagation(
 
 def _print(answer: dict[str, Any]) -> None:
     """Print mean sizes in spikes a neuron, and shares of the cases."""
+    _print_about(answer)
     unit = 2.0 ** -answer["grid"]
     populations = answer["populations"].items()
     title = (

@@ -19,7 +19,7 @@ from refsnn.reproduce import from_recorded as recalled
 from refsnn.reproduce import recorded as kept
 from refsnn.reproduce import reproduce as reproduced
 from refsnn.reproduce.counted import COUNTS
-from refsnn.reproduce.declared import load_declaration
+from refsnn.reproduce.declared import load_declaration, need_declared
 from refsnn.reproduce.facts import load_tolerances
 
 UNTOLD = {
@@ -115,12 +115,7 @@ def reproduce(
     results.need_json_target(json)
     results.need_report_folder(report)
     folder = root or default_root()
-    if not names and not from_recorded:
-        if report or check or record:
-            got, expected = "no name", "names, or --from-recorded for all"
-            raise OptionError(where="reproduce", got=got, expected=expected)
-        _list(folder)
-        return
+    need_declared(folder)
     how = {
         "limit": limit,
         "shard": shard,
@@ -129,22 +124,27 @@ def reproduce(
         "only": only or (),
         "again": again,
     }
+    if not names and not from_recorded:
+        if report or check or record or {**how, "out": out} != UNTOLD:
+            got, expected = "no name", "names, or --from-recorded for all"
+            raise OptionError(where="reproduce", got=got, expected=expected)
+        _list(folder, json)
+        return
     _need_whole({**how, "out": out}, record, check, from_recorded)
-    out = out or OUT
-    wanted = {name: kept.load(folder, name) for name in names or () if check}
+    out, names = out or OUT, names or list(declared(folder))
+    for declaration in [load_declaration(folder, name) for name in names]:
+        declaration.need_matches(only or ())
+    wanted = {name: kept.load(folder, name) for name in names if check}
     for written in _folders(folder, out, record=record, recalled=from_recorded):
         results.need_folder(written)
     answers, wrong = [], []
-    for name in names or declared(folder):
+    for name in names:
         make = recalled if from_recorded else partial(_made, out, how)
         answers.append(answer := make(folder, name))
         if record:
             _keep(folder, answer, out)
         if name in wanted:
-            before, known = wanted[name], load_tolerances(folder)
-            wrong += kept.differences(folder, before, answer, known)
-            for line in kept.unrecorded(before, answer):
-                common.stderr.print(printable(line), markup=False)
+            wrong += _compared(folder, wanted[name], answer)
         if json != "-":
             _print(answer)
         _draw(out, folder, answer)
@@ -153,18 +153,24 @@ def reproduce(
     _print_check(wrong if check else None, json)
 
 
-def _list(folder: Path) -> None:
+def _list(folder: Path, json: str | None) -> None:
     """Show what can be reproduced, and what it needs."""
-    names = declared(folder)
-    width = max((len(name) for name in names), default=0)
-    for name in names:
-        what = load_declaration(folder, name)
-        data = f" (data set {what.data})" if what.data else ""
-        common.show(f"{name:{width}}  {what.title}{data}")
+    found = {name: load_declaration(folder, name) for name in declared(folder)}
+    what = {name: {"title": d.title, "data": d.data} for name, d in found.items()}
+    answer = {"format": "refsnn-declarations", "version": 1, "declarations": what}
+    results.write_json(answer, json)
+    if json == "-":
+        return
+    width = max(map(len, found))
+    for name, one in found.items():
+        data = f" (data set {one.data})" if one.data else ""
+        common.show(f"{name:{width}}  {one.title}{data}")
 
 
 def _made(out: Path, how: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:
     """Run a reproduction, with a bar."""
+    if how["how"] == "dask":
+        common.keep_sockets()
     with common.progress(name) as told:
         return reproduced(folder, name, out, **how, progress=told)
 
@@ -174,6 +180,15 @@ def _keep(folder: Path, answer: dict[str, Any], out: Path) -> None:
     for line in kept.left_out(folder, answer):
         common.stderr.print(printable(line), markup=False)
     common.stderr.print(f"recorded {kept.record(folder, answer, out)}", markup=False)
+
+
+def _compared(
+    folder: Path, before: dict[str, Any], answer: dict[str, Any]
+) -> list[str]:
+    """Compare a result with the recorded one; say what could not be."""
+    for line in kept.unrecorded(before, answer):
+        common.stderr.print(printable(line), markup=False)
+    return kept.differences(folder, before, answer, load_tolerances(folder))
 
 
 def _draw(out: Path, folder: Path, answer: dict[str, Any]) -> None:

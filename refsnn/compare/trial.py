@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from refsnn.arithmetic import certified, resolve
-from refsnn.certificate import ranges
 from refsnn.compare.candidates import Changed, faulted, under
 from refsnn.compare.faults import FAULTS, Fault, profiles, single_profiles
 from refsnn.compare.first import compare
@@ -26,6 +25,7 @@ from refsnn.errors import AccumulatorError, DomainError, OptionError
 from refsnn.network import SpikingNetwork
 from refsnn.numerics import Array
 from refsnn.profile import REFSNN, Profile
+from refsnn.ranges import ranges
 from refsnn.recording import spikes_of
 from refsnn.run import Simulation, implementation
 from refsnn.trace import Trace

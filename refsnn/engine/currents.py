@@ -8,7 +8,6 @@ import numpy as np
 
 from refsnn import kernels
 from refsnn.arithmetic import Arithmetic
-from refsnn.certificate import ranges
 from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import LANES, in_lanes
 from refsnn.engine.plan import Plan
@@ -16,6 +15,7 @@ from refsnn.kernels.currents import image_currents
 from refsnn.layers import Conv2d
 from refsnn.network import INPUT, SpikingNetwork
 from refsnn.numerics import Array, aligned, per_channel
+from refsnn.ranges import ranges
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -57,8 +57,8 @@ import dataclasses
 
 import numpy as np
 
-from refsnn.certificate import Ranges
 from refsnn.numerics import Array
+from refsnn.ranges import Ranges
 
 ROOM = 30
 """Bits that potentials, thresholds and bounds stay below, so that their differences

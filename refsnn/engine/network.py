@@ -12,7 +12,6 @@ from weakref import ReferenceType, WeakKeyDictionary, ref
 import numpy as np
 
 from refsnn.arithmetic import Arithmetic
-from refsnn.certificate import ranges
 from refsnn.engine.calls import Call
 from refsnn.engine.currents import Currents, image_current
 from refsnn.engine.geometry import as_map
@@ -28,6 +27,7 @@ from refsnn.kernels.readouts import read_out, tally
 from refsnn.kernels.shared import split
 from refsnn.network import Population, SpikingNetwork
 from refsnn.numerics import Array
+from refsnn.ranges import ranges
 
 WORTH = 60_000_000
 """Additions of a part of a population, were all its inputs to spike, from which on

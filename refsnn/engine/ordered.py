@@ -26,7 +26,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from refsnn import neurons
-from refsnn.certificate import ranges_of
 from refsnn.engine.calls import call_of
 from refsnn.engine.geometry import Windows, windows
 from refsnn.engine.layout import LANES, from_words
@@ -37,6 +36,7 @@ from refsnn.network import SpikingNetwork
 from refsnn.neurons import IF
 from refsnn.numerics import Array
 from refsnn.profile import REFSNN
+from refsnn.ranges import ranges_of
 
 ROUNDINGS = 2**22
 """Roundings of a neuron's run that the filter has room for."""

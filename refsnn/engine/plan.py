@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from refsnn.certificate import Ranges
 from refsnn.engine.filter import ROOM, Numbers, numbers
 from refsnn.engine.geometry import as_map
 from refsnn.engine.layout import (
@@ -23,6 +22,7 @@ from refsnn.engine.seen import NO_WINDOW, Seen, Window, fold_of, seen_by
 from refsnn.network import FINEST, INPUT, Population, SpikingNetwork
 from refsnn.neurons import DualThresholdIF, GatedIF, margins
 from refsnn.numerics import Array, Shape, aligned
+from refsnn.ranges import Ranges
 
 LISTED = {"sums": -1} | dict.fromkeys(("before", "within", "behind"), 0)
 """Fields of the kernel's record that only sums that are looked up need."""

@@ -115,6 +115,8 @@ def read_trace(root: Cursor) -> Trace:
     fixed = _fixed(root) if root.has_attribute("fixed") else None
     samples = cast(Array, root.array("samples", dtypes=(_I8,)))
     readout = cast(Array, root.array("readout", dtypes=(_F8,)))
+    if samples.ndim != 1:
+        refuse("RSN-H5-011", f"{root.where}samples", samples.shape, "(samples,)")
     size = (T, len(samples))
     first = root.array("input_current", dtypes=(_F8,), optional=True)
     group = root.group("populations")
@@ -172,7 +174,7 @@ def _read_recorded(
     recorded: Recorded = built(
         cursor.where, Recorded, spikes=spikes, mask=mask, **values, **full
     )
-    if counts.tolist() != recorded.counts.reshape(len(counts), -1).tolist():
+    if counts.tolist() != recorded.counts.reshape(size[1], -1).tolist():
         at = f"{cursor.where}/counts"
         refuse("RSN-H5-019", at, "other numbers", "the sums of the spikes")
     cursor.done()

@@ -307,6 +307,28 @@ def declared(root: Path) -> tuple[str, ...]:
     )
 
 
+def need_declared(root: Path) -> None:
+    """Refuse a folder without declarations.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+
+    Raises
+    ------
+    OptionError
+        If it is one.
+    """
+    if not declared(root):
+        raise OptionError(
+            where=str(root),
+            got="no declaration there",
+            expected="the folder of the reproductions",
+            do="Give it by --root, or run from the suite's checkout.",
+        )
+
+
 def load_declaration(root: Path, name: str) -> Reproduction:
     """Read a declaration.
 
