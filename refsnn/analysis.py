@@ -6,7 +6,8 @@ Everything is times T and in units of a grid, theta = 1. For one neuron and imag
     n_ref  = clip(floor(S + v_ref), 0, T), v_ref = 1/2 for methods that round, else 0;
              of ECL, v(0) as it is set (`v0`)
     N, N_e = internal and emitted net spike counts
-    a      = output of the trained network, in units of theta
+    a      = output of the trained network, in units of theta; of a dead channel, which
+             nobody reads, clipped at 1
 
 and, for rectifiers (`--target relu`, and networks of rectifiers),
 
@@ -86,7 +87,7 @@ class Errors:
     condition : dict of str to int
         What :func:`refsnn.cases.count_condition` found.
     repaired, damaged : int
-        Masked neurons with n_ref = 0 and with n_ref > 0.
+        Neurons whose spikes a mask took away, with n_ref = 0 and with n_ref > 0.
     neurons : int
         Neurons, over all images.
     """

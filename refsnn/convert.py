@@ -209,9 +209,9 @@ def convert(
         T up to 1024, so that the network runs in mode ``exact``; see
         :mod:`refsnn.snap`. Without it the network runs in mode ``ordered``.
     impl : str
-        ``kernel`` or ``definition``, for runs of the trained network.
+        ``kernel`` or ``definition``, for all that is run to convert.
     progress : callable, optional
-        Told how far a pass over the images is.
+        Told how far a pass over the images, or calibration, is.
     watch : callable, optional
         Told every loss of weights that are trained: population, iteration, loss.
     folder : Path, optional

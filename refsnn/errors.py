@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 
 def printable(text: object) -> str:
@@ -125,6 +126,21 @@ class DataError(RefsnnError, ValueError):
 
 class OptionError(RefsnnError, ValueError):
     """A method, an option or an argument that does not exist or does not fit."""
+
+
+def answering(program: Callable[[], int | None]) -> NoReturn:
+    """Run a script, and end it: with 2 and a line where its input is at fault.
+
+    Parameters
+    ----------
+    program : callable
+        The script; returns its exit code, None for 0.
+    """
+    try:
+        sys.exit(program())
+    except (RefsnnError, OSError) as error:
+        sys.stderr.write(f"error: {printable(error)}\n")
+        sys.exit(getattr(error, "exit_code", RefsnnError.exit_code))
 
 
 def need_least(least: int, **values: int) -> None:

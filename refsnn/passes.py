@@ -93,10 +93,11 @@ def fold_batchnorm(ann: Network) -> Network:
 def spiking_pools(ann: Network) -> Network:
     """Give every average pooling behind an activation neurons of its own.
 
-    Pooling becomes a convolution of each channel with weights 1/k^2, followed by a
-    rectifier, which changes nothing: averages of activations are not negative. Source:
-    released code of arXiv 2106.06984 (2021), as described; that global pooling is taken
-    in the same way is a reconstruction.
+    Pooling behind such a pooling gets them too; behind a sum of activations it stays
+    linear. Pooling becomes a convolution of each channel with weights 1/k^2, followed
+    by a rectifier, which changes nothing: averages of activations are not negative.
+    Source: released code of arXiv 2106.06984 (2021), as described; that global pooling
+    is taken in the same way is a reconstruction.
 
     Parameters
     ----------

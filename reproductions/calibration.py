@@ -17,6 +17,7 @@ from typing import Any
 
 from refsnn import datasets, io, plotting, propagation
 from refsnn.convert import convert, needs_images, parse_options
+from refsnn.errors import answering
 from refsnn.evaluate import evaluate
 
 
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     ann = io.load_ann(args.network)
-    name = args.data or ann.provenance["data"]
+    name = args.data or ann.provenance.get("data", "")
     data = datasets.load(name, "test").head(args.limit)
     mismatch: dict[str, Any] = {}
     losses: dict[str, list[float]] = {}
@@ -45,7 +46,7 @@ def main() -> None:
     head = f"{'method':36}{'T':>4}{'ANN':>7}{'SNN':>7}{'images':>8}"
     print(f"{head}{'convert s':>11}{'run s':>8}")
     for text in args.methods:
-        for T in args.steps:
+        for T in sorted(args.steps):
             method, _, settings = text.partition(":")
             pairs = dict(pair.split("=") for pair in settings.split(",") if pair)
             options, start = parse_options(method, pairs), time.perf_counter()
@@ -79,4 +80,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answering(main)

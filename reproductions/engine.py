@@ -37,7 +37,7 @@ from refsnn import datasets, io
 from refsnn.arithmetic import resolve
 from refsnn.convert import METHODS, need_fit
 from refsnn.engine.network import Engine, prepared
-from refsnn.errors import ConversionError
+from refsnn.errors import ConversionError, answering
 from refsnn.network import Network, SpikingNetwork
 from refsnn.recording import spikes_of
 from refsnn.run import run_snn
@@ -239,4 +239,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answering(main)

@@ -21,6 +21,7 @@ from refsnn import datasets, io
 from refsnn.analysis import TERMS, decompose, layout
 from refsnn.cases import CASES
 from refsnn.convert import convert, needs_images, parse_options
+from refsnn.errors import answering
 from refsnn.evaluate import evaluate
 from refsnn.network import Network, SpikingNetwork
 
@@ -83,7 +84,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     ann = io.load_ann(args.network)
-    name = args.data or ann.provenance["data"]
+    name = args.data or ann.provenance.get("data", "")
     data = datasets.load(name, "test").head(args.limit)
     jobs = [(text, T) for text in args.methods for T in args.steps]
     rows = {}
@@ -112,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answering(main)

@@ -34,6 +34,7 @@ from refsnn import datasets, io
 from refsnn.arithmetic import certified
 from refsnn.convert import convert
 from refsnn.differences import differences
+from refsnn.errors import answering
 from refsnn.exchange import from_state_dict, read_state_dict
 from refsnn.recording import spikes_of
 from refsnn.snap import changes, snap
@@ -162,6 +163,8 @@ def main() -> None:
         )
         print(digest(snn, images, T, batch=16, threads=2, carrier="float32"))
         return
+    if args.weights is None:
+        parser.error("the weights of the trained network (.npz) are missing")
     ann = from_state_dict(read_state_dict(args.weights), "resnet20-a", name="resnet20")
     train = datasets.load("cifar10", "train").head(THRESHOLDS)
     test = datasets.load("cifar10", "test").head(args.images)
@@ -187,4 +190,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    answering(main)

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 
 from refsnn.compare import explain_neurons
+from refsnn.errors import answering
 from refsnn.profile import PROFILES
 
 T = 8
@@ -147,4 +148,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    answering(main)

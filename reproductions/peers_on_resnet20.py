@@ -20,6 +20,7 @@ from refsnn import datasets, io
 from refsnn.compare import compare, distance
 from refsnn.conformance import find_adapter, network_arrays, play
 from refsnn.convert import convert
+from refsnn.errors import answering
 from refsnn.margin import judge
 from refsnn.network import SpikingNetwork
 from refsnn.recording import record
@@ -97,4 +98,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    answering(main)

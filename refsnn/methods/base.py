@@ -29,9 +29,9 @@ class Context:
     T : int or None
         The number of steps to convert for.
     impl : str
-        Implementation for runs of the trained network.
+        Implementation of all that is run to convert.
     progress : callable or None
-        Told how far a pass over the images is.
+        Told how far a pass over the images, or calibration, is.
     watch : callable or None
         Told every loss of weights that are trained: population, iteration, loss.
     folder : Path or None

@@ -21,7 +21,7 @@ from refsnn.passes import NeuronRule, set_thresholds
 
 
 def _with_thresholds(
-    ann: Network, context: Context, lam: dict[str, Array], found: str = "silent"
+    ann: Network, images: Array, lam: dict[str, Array], found: str = "silent"
 ) -> Network:
     """Set thresholds, and warn of those that are 0; `found` says of what."""
     silent = [
@@ -32,7 +32,7 @@ def _with_thresholds(
     if silent:
         warnings.warn(
             f"network {ann.name}: {', '.join(silent)} {found} on all "
-            f"{len(context.images)} training images: dead, without outgoing weights",
+            f"{len(images)} training images: dead, without outgoing weights",
             UserWarning,
             stacklevel=4,
         )
@@ -55,7 +55,7 @@ def max_thresholds(ann: Network, context: Context) -> Network:
         With clips.
     """
     lam = _statistic(ann, context, "largest", max_activations)
-    return _with_thresholds(ann, context, lam)
+    return _with_thresholds(ann, context.images, lam)
 
 
 def _statistic(
@@ -92,7 +92,8 @@ def percentile_thresholds(ann: Network, context: Context) -> Network:
     percentile = context.options.percentile
     measure = partial(percentile_activations, percentile=percentile)
     lam = _statistic(ann, context, f"percentile {percentile!r}", measure)
-    return _with_thresholds(ann, context, lam, f"zero up to percentile {percentile:g}")
+    found = f"zero up to percentile {percentile:g}"
+    return _with_thresholds(ann, context.images, lam, found)
 
 
 def mmse_thresholds(ann: Network, context: Context) -> Network:
@@ -118,7 +119,7 @@ def mmse_thresholds(ann: Network, context: Context) -> Network:
         impl=context.impl,
         progress=context.progress,
     )
-    return _with_thresholds(ann, context, lam)
+    return _with_thresholds(ann, context.images, lam)
 
 
 def moving_thresholds(*, search: bool) -> Pass:
@@ -137,16 +138,17 @@ def moving_thresholds(*, search: bool) -> Pass:
 
     def step(ann: Network, context: Context) -> Network:
         options = context.options
+        images = context.images[: options.batches * options.batch]
         lam = calibration.moving_thresholds(
             ann,
-            context.images[: options.batches * options.batch],
+            images,
             context.T or 1,
             batch=options.batch,
             search=search,
             impl=context.impl,
             progress=context.progress,
         )
-        return _with_thresholds(ann, context, lam)
+        return _with_thresholds(ann, images, lam)
 
     return step
 
