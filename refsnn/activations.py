@@ -207,7 +207,9 @@ class QCFS(Clipped):
         -------
         dz : ndarray, shape (B, *S)
             1 while the quantised value floor(z L / lam + 1/2) / L lies in [0, 1]; this
-            is what the QCFS, SRP and COS repositories compute (floor, then clamp).
+            is what the SRP and COS repositories compute, and the older one of QCFS
+            (floor, then clamp). The newer one of QCFS clamps first: its band is
+            0 <= z <= lam, with the same outputs.
         dlam : ndarray, shape (B, *S)
             h/lam - z/lam there, 1 above, 0 below.
         """

@@ -40,7 +40,8 @@ def case(method: str, T: int = STEPS, **options: object) -> Case:
     kind = "qcfs" if method == "ecl" else kind
     ann = io.load_ann(datasets.weights_folder() / f"digits_{kind}.h5")
     known = {f.name for f in dataclasses.fields(METHODS[method].options)}
-    settings = {k: v for k, v in FEW.items() if k in known} | options
+    few = FEW if needs_images(method, {}) else {}
+    settings = {k: v for k, v in few.items() if k in known} | options
     snn = convert(ann, method, T=T, images=TRAIN, options=settings)
     return Case(ann=ann, snn=snn, data=TEST, T=T)
 

@@ -15,7 +15,7 @@ import pytest
 
 from nets import trained_by_others
 from refsnn import architectures, datasets, io
-from refsnn.activations import QCFS, Clip
+from refsnn.activations import QCFS, Clip, ReLU
 from refsnn.errors import ConversionError, DataError, DomainError, FormatError
 from refsnn.evaluate import ann_predictions
 from refsnn.exchange import from_keras, from_state_dict, read_state_dict
@@ -519,6 +519,38 @@ def test_keras_layers_without_counterpart_are_listed(tmp_path: Path) -> None:
 
 
 VALID = {"strides": [1, 1], "padding": "valid", "activation": "relu"}
+
+
+@pytest.mark.parametrize(
+    ("given", "want"),
+    [
+        ({"class_name": "ReLU", "config": {"max_value": None}}, ReLU()),
+        ({"class_name": "ReLU", "config": {"max_value": 6.0}}, Clip(lam=6.0)),
+        ({"class_name": "function", "config": "relu"}, ReLU()),
+        ({"class_name": "LeakyReLU", "config": {}}, "a .*: the activation LeakyReLU"),
+        ({"class_name": "ReLU", "config": {"threshold": 1.0}}, "a slope or threshold"),
+    ],
+)
+def test_keras_activations_that_are_layers(tmp_path, given: dict, want: Any) -> None:
+    file = two_convolutions(activation=given).save(tmp_path / "k.h5", "keras 3")
+    if isinstance(want, str):
+        with pytest.raises(ConversionError, match=want):
+            from_keras(file)
+    else:
+        assert type(from_keras(file).activations[0].op) is type(want)
+
+
+@pytest.mark.parametrize(
+    ("classes", "data"), [(10, "cifar10"), (100, "cifar100"), (7, "")]
+)
+def test_an_architecture_of_cifar_tells_its_data_set(
+    refsnn, tmp_path: Path, classes: int, data: str
+) -> None:
+    ann = architectures.build("resnet20-a", classes=classes)
+    np.savez(tmp_path / "a.npz", **state_dict(ann))
+    command = ("import", tmp_path / "a.npz", "--arch", "resnet20-a")
+    assert refsnn(*command, "-o", tmp_path / "o.h5").code == 0
+    assert io.load_ann(tmp_path / "o.h5").provenance.get("data", "") == data
 
 
 def two_convolutions(**first: Any) -> Keras:

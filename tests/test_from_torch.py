@@ -28,6 +28,8 @@ from refsnn.exchange import from_torch as imported  # noqa: E402
 from refsnn.exchange import read_state_dict, to_torch  # noqa: E402
 from refsnn.exchange.torch_activations import recognised  # noqa: E402
 from refsnn.exchange.torch_modules import ClipModule, QCFSModule  # noqa: E402
+from refsnn.layers import Input, Linear  # noqa: E402
+from refsnn.network import Network, Node  # noqa: E402
 from refsnn.run import run_ann  # noqa: E402
 
 
@@ -663,6 +665,28 @@ def test_bounds_of_channels_are_clips() -> None:
         net.top = nn.Parameter(net._buffers.pop("top"))
         (node,) = from_torch(net, torch.randn(2, 3, 8, 8)).activations
         assert np.array_equal(node.op.lam, np.asarray(want, dtype=np.float32))
+
+
+def test_tensors_that_are_neither_parameters_nor_buffers() -> None:
+    def function(m: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return functional.conv2d(torch.relu(input=x), m.kernel, padding=1)
+
+    net = Net(function)
+    net.kernel = torch.randn(8, 8, 3, 3)
+    ann = from_torch(net, torch.randn(2, 3, 8, 8))
+    assert ann["conv2d"].op.weight.dtype == np.float32
+    assert len(ann.activations) == 1
+
+
+def test_a_linear_layer_of_maps_is_refused() -> None:
+    nodes = (
+        Node(name="input", op=Input()),
+        Node(name="fc", op=Linear(weight=np.ones((3, 4))), inputs=("input",)),
+    )
+    about = {"mean": np.zeros(1), "std": np.ones(1), "classes": 3}
+    ann = Network(name="n", input_shape=(1, 1, 4), nodes=nodes, **about)
+    with pytest.raises(ConversionError, match="Put a flatten in front"):
+        to_torch(ann)
 
 
 def test_strides_of_one_number() -> None:

@@ -81,7 +81,7 @@ def test_observation_is_that_of_the_run(made: Any) -> None:
 
 def test_raster_and_membranes_draw_what_they_are_given() -> None:
     s = np.zeros((5, 3), dtype=np.int8)
-    s[2, 1], s[4, 0] = 1, -1
+    s[2, 1], s[4, 0] = 2, -1  # two spikes of one step
     (axes,) = plotting.raster({"a": s}).axes
     positive, negative = axes.lines
     assert positive.get_xydata().tolist() == [[3, 1]]
@@ -96,6 +96,15 @@ def test_every_population_is_in_the_legend() -> None:
     names = ["_hidden", "b", "__c"]
     (axes,) = plotting.membranes({name: np.zeros(4) for name in names}).axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == names
+
+
+def test_every_layer_that_trains_is_in_the_legend() -> None:
+    losses = {"_hidden": [2.0, 1.0], "silent": [0.0, 0.0]}
+    figure = plotting.training_losses(losses)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(losses)
+    drawn = [line.get_ydata().tolist() for line in figure.axes[0].lines]
+    assert drawn == [[1.0, 0.5], [0.0, 0.0]]
 
 
 def test_figures_of_calibration_draw_their_numbers() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -97,6 +98,8 @@ def test_cutout_is_a_square_that_may_leave_the_image(scripts: Any) -> None:
     holes = (out == 0).sum(axis=(1, 2, 3)) // 2
     assert set(holes.tolist()) <= {4, 6, 8, 9, 12, 16}
     assert (out[:, 0] == out[:, 1]).all()
+    odd = augment.cutout(x, np.random.default_rng(2), 3)
+    assert (odd == 0).sum(axis=(1, 2, 3)).max() == 2 * 9
 
 
 def test_wrong_recipes_are_refused(scripts: Any, tmp_path: Path) -> None:
@@ -118,6 +121,10 @@ def test_wrong_recipes_are_refused(scripts: Any, tmp_path: Path) -> None:
         recipe.read_recipe(path)
     path.write_text(good.replace('activation = "clip"', 'activation = ["clip"]'))
     with pytest.raises(OptionError, match=r"activation: got \['clip'\]"):
+        recipe.read_recipe(path)
+    few = good.replace("batch = 128", "batch = 50000")
+    path.write_text(re.sub(r"epochs = \d+", "epochs = 5", few))
+    with pytest.raises(OptionError, match="fewer than 6 steps in all"):
         recipe.read_recipe(path)
     path.write_bytes(b"\xff")
     with pytest.raises(OptionError, match="mine"):

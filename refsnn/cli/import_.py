@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,10 @@ from refsnn.errors import OptionError
 from refsnn.exchange import from_keras, from_state_dict, read_state_dict
 
 CIFAR_ENDING = "-a"
+"""Of architectures that are for CIFAR alone."""
+
+BY_CLASSES = {cifar.classes: name for name, cifar in datasets.CIFARS.items()}
+"""Its data sets by their number of classes."""
 
 
 def import_(
@@ -63,8 +68,7 @@ def import_(
         raise OptionError(
             where=f"--out {out}", got="the file to import", expected="another file"
         )
-    if data is None and arch is not None and arch.endswith(CIFAR_ENDING):
-        data = "cifar10"
+    of_cifar = data is None and arch is not None and arch.endswith(CIFAR_ENDING)
     if data is not None:
         datasets.need_known(data)
     provenance = {"imported_from": file.name, "file_sha256": datasets.hash_of(file)}
@@ -84,11 +88,15 @@ def import_(
             read_state_dict(file),
             arch,
             levels=levels,
-            input_shape=_shape(input_shape, data),
+            input_shape=_shape(input_shape, of_cifar or data in datasets.CIFARS),
             name=title,
             provenance=provenance,
             **scale,
         )
+    guessed = BY_CLASSES.get(network.classes) if of_cifar else None
+    if guessed:
+        about = {**network.provenance, "data": guessed}
+        network = dataclasses.replace(network, provenance=about)
     io.save(network, out, force=force)
     for line in network.describe().splitlines():
         common.show(line)
@@ -96,10 +104,10 @@ def import_(
     common.show(f"wrote {out}, sha256 {io.content_sha256(network)}")
 
 
-def _shape(text: str | None, data: str | None) -> Sequence[int] | None:
+def _shape(text: str | None, of_cifar: bool) -> Sequence[int] | None:
     """Read C,H,W; by default CIFAR's where the data are."""
     if text is None:
-        return CIFAR if data in datasets.CIFARS else None
+        return CIFAR if of_cifar else None
     try:
         return [int(part) for part in text.replace(",", " ").split()]
     except ValueError:

@@ -201,6 +201,12 @@ def find(cifar: Cifar, split: str) -> list[Path]:
     )
 
 
+def _somewhere(cifar: Cifar, name: str) -> Path | None:
+    """Find a file by itself."""
+    paths = [folder / name for folder in folders(cifar)]
+    return next((path for path in paths if path.is_file()), None)
+
+
 def load_cifar(cifar: Cifar, split: str) -> Images:
     """Load a split.
 
@@ -290,23 +296,15 @@ def verify_cifar(cifar: Cifar) -> list[Verdict]:
     """
     verdicts = []
     for split, files in cifar.files.items():
+        paths: list[Path | None]
         try:
-            paths = find(cifar, split)
+            paths, why = [*find(cifar, split)], ""
         except DataError as error:
-            verdicts += [
-                Verdict(file=name, sha256="", verdict="missing", note=str(error.got))
-                for name in files
-            ]
-            continue
-        for path, official in zip(paths, files.values(), strict=True):
-            sha256 = hash_of(path)
-            note = cifar.variants.get(sha256, "")
-            verdict = "known variant" if note else "unknown"
-            if sha256 == official:
-                verdict = "official"
-            verdicts.append(
-                Verdict(file=str(path), sha256=sha256, verdict=verdict, note=note)
-            )
+            paths, why = [_somewhere(cifar, name) for name in files], str(error.got)
+        verdicts += [
+            _verdict(cifar, name, official, path, why)
+            for (name, official), path in zip(files.items(), paths, strict=True)
+        ]
     return verdicts
 
 
@@ -353,3 +351,17 @@ def fetch_cifar(cifar: Cifar, *, progressbar: bool = False) -> Path:
             do="Download it by hand, unpack it and set REFSNN_DATA to the folder.",
         ) from None
     return folder
+
+
+def _verdict(
+    cifar: Cifar, name: str, official: str, path: Path | None, why: str
+) -> Verdict:
+    """Say whether a file is the official one; of one that is not there, why."""
+    if path is None:
+        return Verdict(file=name, sha256="", verdict="missing", note=why)
+    sha256 = hash_of(path)
+    note = cifar.variants.get(sha256, "")
+    verdict = "known variant" if note else "unknown"
+    if sha256 == official:
+        verdict = "official"
+    return Verdict(file=str(path), sha256=sha256, verdict=verdict, note=note)

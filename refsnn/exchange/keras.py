@@ -212,8 +212,8 @@ def activation(kind: Any, last: bool) -> Activation | None:
 
     Parameters
     ----------
-    kind : str
-        Its name in Keras.
+    kind : str or dict
+        Its name in Keras, or a layer's class and settings.
     last : bool
         Whether it is the model's last.
 
@@ -227,6 +227,12 @@ def activation(kind: Any, last: bool) -> Activation | None:
     Reason
         If there is no counterpart.
     """
+    if isinstance(kind, dict):  # a layer, or a function by its registered name
+        settings, kind = kind.get("config"), str(kind.get("class_name"))
+        if kind == "ReLU" and isinstance(settings, dict):
+            return _rectifier(settings)
+        if kind == "function":
+            kind = str(settings)
     if kind == "relu":
         return ReLU()
     if kind == "relu6":
@@ -234,6 +240,14 @@ def activation(kind: Any, last: bool) -> Activation | None:
     known = kind == "linear" or (kind == "softmax" and last)
     need(known, f"the activation {kind}", kind)
     return None
+
+
+def _rectifier(config: Config) -> ReLU | Clip:
+    """Translate the settings of Keras' ReLU."""
+    slope = config.get("negative_slope") or config.get("alpha") or 0
+    need(not slope and not config.get("threshold"), "a slope or threshold")
+    top = config.get("max_value")
+    return ReLU() if top is None else Clip(lam=np.array(top, dtype=np.float32))
 
 
 def _same(n: int, k: int, s: int, d: int) -> tuple[int, int]:
@@ -351,11 +365,7 @@ def _add(walk: _Walk, config: Config, sources: list[str]) -> str:
 
 
 def _relu(walk: _Walk, config: Config, sources: list[str]) -> str:
-    slope = config.get("negative_slope") or config.get("alpha") or 0
-    need(not slope and not config.get("threshold"), "a slope or threshold")
-    top = config.get("max_value")
-    op = ReLU() if top is None else Clip(lam=np.array(top, dtype=np.float32))
-    return walk.put(_plain(config["name"]), op, sources)
+    return walk.put(_plain(config["name"]), _rectifier(config), sources)
 
 
 def _zero_padding(walk: _Walk, config: Config, sources: list[str]) -> str:

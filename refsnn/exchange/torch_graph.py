@@ -164,13 +164,14 @@ class _Walk:
         )
 
     def _module(self, node: fx.Node, module: nn.Module) -> None:
-        plain = not node.kwargs and all(self._is_value(a) for a in node.args)
+        given, named = _arguments(node)
+        plain = not named and all(self._is_value(a) for a in given)
         need(plain, "called with other arguments than layers' outputs")
         need(
             not parametrize.is_parametrized(module),
             "parametrised weights (remove_parametrizations makes them plain)",
         )
-        inputs = node.args
+        inputs = given
         if type(module) in MODULES:
             op = MODULES[type(module)](_at(node, inputs), module)
         else:
@@ -185,10 +186,11 @@ class _Walk:
 
     def _call(self, node: fx.Node) -> None:
         translate = handler(node.target)
-        arguments = [self._constant(a) for a in node.args]
+        given, named = _arguments(node)
+        arguments = [self._constant(a) for a in given]
         inputs = tuple(a for a in arguments if self._is_value(a))
         rest = [a for a in arguments if not self._is_value(a)]
-        kwargs = {name: self._constant(a) for name, a in node.kwargs.items()}
+        kwargs = {name: self._constant(a) for name, a in named.items()}
         op = translate(_at(node, inputs), *rest, **kwargs)
         self._append(node, self._path(node), op, inputs)
 
@@ -448,6 +450,14 @@ def _fitting(model: nn.Module, example: torch.Tensor) -> str:
     )
 
 
+def _arguments(node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return what a call is given; PyTorch names the first argument `input`."""
+    named = dict(node.kwargs)
+    if "input" in named and not node.args:
+        return (named.pop("input"),), named
+    return node.args, named
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0]
 
@@ -457,6 +467,10 @@ def _need_agreement(
 ) -> None:
     """Compare logits on the example and on drawn inputs, in float64 on both sides."""
     model.double()
+    for module in model.modules():  # tensors that are neither parameters nor buffers
+        for name, value in vars(module).items():
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                setattr(module, name, value.double())
     for x in (example, *_drawn(example)):
         with torch.no_grad():
             want: Array = model(torch.from_numpy(x.copy())).numpy()

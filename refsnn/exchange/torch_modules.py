@@ -227,6 +227,13 @@ class TorchNetwork(nn.Module):
         self._first = first.name
         self._steps = [(node.name, node.inputs) for node in nodes]
         for node in sorted(nodes, key=lambda node: node.name.count(".")):
+            if isinstance(node.op, Linear) and len(shapes[node.inputs[0]]) > 1:
+                raise ConversionError(
+                    where=f"network {network.name}, node {node.name}",
+                    got="a linear layer that reads a map",
+                    expected="one that reads features",
+                    do="Put a flatten in front of it: the function is the same.",
+                )
             module = MODULES[node.op.op](node.op, shapes[node.name])
             try:
                 self._place(node.name, module)

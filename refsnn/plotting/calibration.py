@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from refsnn.plotting.results import COLOURS, STYLE, new_figure
+from refsnn.plotting.results import COLOURS, STYLE, name_entries, new_figure
 
 
 def activation_mismatch(propagations: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -92,16 +92,17 @@ def training_losses(losses: Mapping[str, Sequence[float]]) -> Figure:
     """
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(3.6)
-        for index, (name, values) in enumerate(losses.items()):
+        for index, values in enumerate(losses.values()):
             width = max(1, len(values) // 50)
             whole = len(values) // width * width
             means = np.asarray(values)[:whole].reshape(-1, width).mean(axis=1)
             style = ("-", "--", ":", "-.")[index // len(COLOURS) % 4]
             t = width * (np.arange(len(means)) + 0.5)
-            axes.plot(t, means / means[0], label=name, linestyle=style)
+            axes.plot(t, means / (means[0] or 1.0), label=str(index), linestyle=style)
         axes.set_xlabel("iteration")
         axes.set_ylabel("loss / first loss")
-        figure.legend(loc="outside right upper", fontsize=7)
+        legend = figure.legend(loc="outside right upper", fontsize=7)
+        name_entries(legend, losses)
         return figure
 
 

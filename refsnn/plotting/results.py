@@ -6,7 +6,7 @@ Every function returns a :class:`matplotlib.figure.Figure` that belongs to no wi
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -15,6 +15,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from refsnn.numerics import Array
@@ -144,14 +145,15 @@ def raster(trains: Mapping[str, Array]) -> Figure:
     Returns
     -------
     Figure
-        One panel a population; a mark is a spike, a red one a negative spike.
+        One panel a population; a mark is a spike, or several of one step, a red one a
+        negative spike.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 0.6 + 1.2 * len(trains)), layout="constrained")
         panels = figure.subplots(len(trains), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (name, s) in zip(panels, trains.items(), strict=True):
             for sign, colour in ((1, COLOURS[0]), (-1, COLOURS[1])):
-                t, neuron = np.nonzero(s == sign)
+                t, neuron = np.nonzero(np.sign(s) == sign)
                 axes.plot(t + 1, neuron, "|", color=colour, markersize=4)
             axes.set_ylim(-1, s.shape[1])
             axes.set_yticks([])
@@ -191,10 +193,22 @@ def membranes(potentials: Mapping[str, Array]) -> Figure:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
         legend = axes.legend(fontsize=8, ncols=1 + len(potentials) // 9)
-        # a label with an underscore in front would be left out
-        for text, name in zip(legend.get_texts(), potentials, strict=True):
-            text.set_text(name)
+        name_entries(legend, potentials)
         return figure
+
+
+def name_entries(legend: Legend, names: Iterable[str]) -> None:
+    """Give the entries of a legend names that may begin with an underscore.
+
+    Parameters
+    ----------
+    legend : Legend
+        The legend, made with other labels: such a one would have been left out.
+    names : iterable of str
+        The names.
+    """
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(name)
 
 
 def operations(result: Mapping[str, Any], steps: Sequence[int]) -> Figure:

@@ -125,7 +125,7 @@ def cutout(x: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
     H, W = x.shape[2:]
     half = size // 2
     for image, (i, j) in zip(x, rng.integers(0, (H, W), (len(x), 2)), strict=True):
-        rows = slice(max(i - half, 0), i + half)
-        columns = slice(max(j - half, 0), j + half)
+        rows = slice(max(i - half, 0), i - half + size)
+        columns = slice(max(j - half, 0), j - half + size)
         image[:, rows, columns] = 0
     return x

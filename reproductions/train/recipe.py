@@ -43,6 +43,10 @@ IMAGES = 50_000
 """Training images of either data set; a batch of more is none."""
 
 
+LEAST_STEPS = 6
+"""Of a training: its rate rises in a fifth of them, which has to be more than one."""
+
+
 def _unusable(name: str, value: Any) -> str | None:
     """Say what a number should be, if it cannot be used."""
     if name in AT_LEAST and value < AT_LEAST[name]:
@@ -82,6 +86,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
             wrong.append(f"{name}: got {value!r}, expected {kinds.__name__}")
         elif expected := _unusable(name, value):
             wrong.append(f"{name}: got {value!r}, expected {expected}")
+    if not wrong and recipe["epochs"] * (IMAGES // recipe["batch"]) < LEAST_STEPS:
+        wrong.append(f"epochs, batch: got fewer than {LEAST_STEPS} steps in all")
     if wrong:
         raise _refused(path, wrong)
     return recipe

@@ -64,6 +64,7 @@ def untrained(name: str, recipe: dict[str, Any]) -> Network:
     network = architectures.build(
         recipe["architecture"],
         classes=CLASSES[recipe["data"]],
+        input_shape=architectures.CIFAR,
         activation=activation(recipe),
         mean=mean,
         std=std,
