@@ -55,7 +55,8 @@ class Bits:
     neuron : tuple of int
         The worst neuron.
     bound : float
-        The largest size that it can reach, in units of theta.
+        The largest size that it can reach, in units of theta; of its sums where
+        potentials are those of a run.
     available : int
         Bits of the accumulator.
     faults : tuple of str

@@ -120,15 +120,23 @@ class Fixed:
             q.with_weight(floor_half_up(q.op.weight)) for q in p.projections
         )
         bias = None if p.bias is None else floor_half_up(p.bias)
-        values = {"weights": [q.op.weight for q in projections], "v(0)": [p.v0]}
+        v0 = floor_half_up(p.v0)
+        values = {"weights": [q.op.weight for q in projections], "v(0)": [v0]}
         values["thresholds"] = []
         if p.neuron:
             values["thresholds"] = [p.theta, *p.neuron.potentials.values()]
         values["bias"] = [] if bias is None else [bias]
         for name, arrays in values.items():
             self._need_fit(p, name, arrays)
+        if p.neuron and (v0.min() < -self.highest - 1 or v0.max() > self.highest):
+            raise OptionError(
+                where=f"population {p.name}, v(0)",
+                got=f"{v0.min():.0f} to {v0.max():.0f} units of 2^-{self.fraction}",
+                expected=f"what an accumulator of {self.accumulator} bits holds",
+                do="Give the accumulator more bits.",
+            )
         return dataclasses.replace(
-            p, projections=projections, bias=bias, v0=floor_half_up(p.v0), grid=None
+            p, projections=projections, bias=bias, v0=v0, grid=None
         )
 
     def _need_fit(self, p: Population, name: str, arrays: Iterable[Array]) -> None:

@@ -53,6 +53,9 @@ OWN_ROUNDOFF = 2.0**-53
 MASKED = "masked: it may not spike"
 """Why a neuron that is not let out has no distance."""
 
+CROSSED = "no rounding crosses both thresholds, or adds more than a spike"
+"""Why spikes that differ by more than one have none."""
+
 SLACK = 1 + 2.0**-20
 """What the bounds, themselves computed in float64, are enlarged by."""
 
@@ -94,7 +97,7 @@ class Difference:
     want, got : int
         The reference's spike and the other's.
     distance : float or None
-        From the nearest threshold, potential; None where no potential brings a spike.
+        From the threshold that tells the two apart, potential; None where none does.
     error : float
         e_u, which is smaller.
     why : str
@@ -153,8 +156,8 @@ def risks(snn: SpikingNetwork, trace: Trace) -> dict[str, Risk]:
         By population.
     """
     answer = {}
-    for p, distance, error in _margins(snn, trace):
-        near = distance <= error
+    for p, high, low, error in _margins(snn, trace):
+        near = np.minimum(high, low) <= error
         answer[p.name] = Risk(
             steps=near.size,
             at_risk=int(near.sum()),
@@ -195,7 +198,7 @@ def judge(
     """
     clean: dict[str, Array] = {}
     answer = {}
-    for p, distance, error in _margins(snn, trace):
+    for p, high, low, error in _margins(snn, trace):
         want = trace.populations[p.name].spikes
         inputs = np.ones(want.shape[:2], dtype=bool)
         for source in p.sources:
@@ -208,6 +211,7 @@ def judge(
         same = np.logical_and.accumulate((want == got).all(axis=axes), axis=0)
         clean[p.name] = inputs & same
         trusted = np.ones_like(inputs) if fed else inputs
+        distance = _decided(want, got, high, low)
         answer[p.name] = _verdict(p, want, got, distance, error, trusted)
     return answer
 
@@ -247,6 +251,18 @@ def _spikes(p: Population, spikes: Array, want: Array) -> Array:
     return spikes
 
 
+def _decided(want: Array, got: Array, high: Array, low: Array) -> Array:
+    """Return the distance from the threshold that tells one spike from the other."""
+    step = np.abs(want.astype(np.int64) - got)  # 2: no rounding crosses both thresholds
+    negative = np.minimum(want, got) < 0
+    return np.where(step > 1, np.inf, np.where(negative, low, high))
+
+
+def _why(want: int, got: int) -> str:
+    """Say why no threshold tells two spikes apart."""
+    return CROSSED if abs(want - got) > 1 else MASKED
+
+
 def _verdict(
     p: Population,
     want: Array,
@@ -275,7 +291,7 @@ def _verdict(
             got=int(got[at]),
             distance=float(distance[at]) if np.isfinite(distance[at]) else None,
             error=float(error[at]),
-            why="" if np.isfinite(distance[at]) else MASKED,
+            why="" if np.isfinite(distance[at]) else _why(int(want[at]), int(got[at])),
         )
     return Verdict(
         differing=int(differs.sum()),
@@ -288,8 +304,8 @@ def _verdict(
 
 def _margins(
     snn: SpikingNetwork, trace: Trace
-) -> Iterator[tuple[Population, Array, Array]]:
-    """Walk the distances from the thresholds and the errors, (T, B, *S) each."""
+) -> Iterator[tuple[Population, Array, Array, Array]]:
+    """Walk the distances from both thresholds and the errors, (T, B, *S) each."""
     snn.need_canonical()
     snn.need_own_conventions()
     need_network_of(trace, snn)
@@ -303,7 +319,7 @@ def _margins(
         yield _margin(p, trace)
 
 
-def _margin(p: Population, trace: Trace) -> tuple[Population, Array, Array]:
+def _margin(p: Population, trace: Trace) -> tuple[Population, Array, Array, Array]:
     """Repeat a population's potentials from the recorded spikes; bound their error."""
     neuron = p.neuron
     if neuron is None or not neuron.fires_at_theta:
@@ -320,19 +336,20 @@ def _margin(p: Population, trace: Trace) -> tuple[Population, Array, Array]:
     if trace.bits is None:
         total = total + _errors(p, x, A, m, spikes, OWN_ROUNDOFF, start)
     u = np.stack([u for u, _ in potentials(x, spikes, start, p.over("theta"))])
-    distance = np.abs(u - p.over("theta"))
+    high = np.abs(u - p.over("theta"))
+    low = np.full_like(high, np.inf)
     if isinstance(neuron, DualThresholdIF):
         before = spikes.cumsum(axis=0, dtype=np.int64) - spikes
         allowed = (before > 0) | (not neuron.guard)
         theta_neg = neuron.over(p.shape).theta_neg
-        low = np.abs(u - theta_neg)
+        below = np.abs(u - theta_neg)
         if not _binary32(theta_neg):
-            low = np.maximum(low - ROUNDOFF * np.abs(theta_neg), 0)
-        distance = np.where(allowed, np.minimum(distance, low), distance)
+            below = np.maximum(below - ROUNDOFF * np.abs(theta_neg), 0)
+        low = np.where(allowed, below, np.inf)
     mask = trace.populations[p.name].mask
     if mask is not None:  # what is not let out never spikes, rounded or not
-        distance = np.where(mask, distance, np.inf)
-    return p, distance, total
+        high, low = np.where(mask, high, np.inf), np.where(mask, low, np.inf)
+    return p, high, low, total
 
 
 def _start(p: Population, trace: Trace) -> Array:

@@ -114,8 +114,10 @@ def record(
         parts[population.name].append((kept, s.copy(), state))
 
     x = snn.preprocess(images)
-    if not any(numbers.values()):
-        numbers = {"carrier": rounded_for(snn)}
+    if numbers.get("mode") in {None, "exact"} and not (
+        numbers.get("carrier") or numbers.get("fixed")
+    ):
+        numbers = {**numbers, "carrier": rounded_for(snn)}
     arithmetic = resolve(snn, T, **numbers)
     # currents and spikes do not say what became of a potential that overflowed
     schedule = "step" if membranes and arithmetic.fixed else "layer"

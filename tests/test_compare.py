@@ -25,10 +25,12 @@ from refsnn.compare.trial import MOST_TRIALS
 from refsnn.conformance import network_arrays, play
 from refsnn.conformance.adapters.numpy import Adapter
 from refsnn.convert import convert
+from refsnn.doctor import norm_fault
 from refsnn.errors import DataError
 from refsnn.exchange.recordings import from_monitor, load_recording, recording
 from refsnn.fixed import Fixed
 from refsnn.neurons import IF, DualThresholdIF, Neuron, initial_state, unroll
+from refsnn.passes import fold_batchnorm
 from refsnn.profile import PROFILES, REFSNN, Profile
 from refsnn.recording import record, spikes_of
 from refsnn.snap import snap
@@ -164,6 +166,43 @@ def test_recordings_are_undone(name: str, known: bool) -> None:
     assert found.name == name
     assert found.accepted
     assert found.remaining == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("flattened act1, act2, act3, act4", lambda s: s.reshape(T, 5, -1)),
+        ("axis-order (B, T, C, H, W)", lambda s: s.swapaxes(0, 1)),
+    ],
+)
+def test_what_differs_behind_a_layout_is_said_with_the_layout(name, change) -> None:
+    wrong = WANT["act2"].copy()
+    wrong[0, 0, 0, 0, 0] ^= 1
+    other = {n: change(wrong if n == "act2" else s) for n, s in WANT.items()}
+    found = explain(GOLDEN, other, SNN)
+    assert found.name == f"unexplained: best is {name}"
+    assert (found.verdict, found.remaining, found.differing) == ("unexplained", 1, 1)
+    assert "compare again" in str(found)
+
+
+def test_norms_that_nobody_folded_are_no_fault() -> None:
+    """Weights that were rounded are not weights without batch norms."""
+    ann = fold_batchnorm(random_net(4))
+    fault = norm_fault(convert(ann, "qcfs"), ann)
+    snn = snap(convert(ann, "qcfs", exact=False), "float32", T=T, images=IMAGES)
+    assert [fault.change(p) for p in snn.populations] == [None] * len(snn.populations)
+
+
+def test_a_figure_of_nothing_is_said(tmp_path, refsnn) -> None:
+    io.save_trace(GOLDEN, tmp_path / "golden.h5")
+    np.savez(tmp_path / "mine.npz", **{n: s[1:] for n, s in WANT.items()})
+    files, figure = (tmp_path / "golden.h5", tmp_path / "mine.npz"), tmp_path / "f.svg"
+    said = refsnn("compare", *files, "--figure", figure)
+    assert (said.code, "no figure" in said.err, figure.exists()) == (1, True, False)
+    assert "missing-first-step" in said.out
+    io.save(convert(random_net(5), "qcfs"), tmp_path / "other.h5")
+    said = refsnn("compare", files[0], files[0], "--net", tmp_path / "other.h5")
+    assert (said.code, "hash" in said.err) == (2, True)
 
 
 def test_a_silent_recording_is_not_late() -> None:
@@ -391,6 +430,7 @@ def test_traces_of_other_images_are_refused(tmp_path, refsnn) -> None:
         (("compare", golden, short), 1, "4 steps in place of 6"),
         (("compare", golden, other), 2, "got a trace of other images"),
         (("margin", str(net), golden, "--other", other), 2, "of other images"),
+        (("margin", str(net), golden, "--fed"), 2, "no --other"),
     ):
         said = refsnn(*arguments)
         assert (said.code, message in said.out + said.err) == (code, True)

@@ -258,6 +258,20 @@ class Off(Adapter):
         return {**out, name: out[name] * np.float32(1.001)}
 
 
+class Unknown(Adapter):
+    def step(self, currents):
+        out = super().step(currents)
+        name = self.populations[-1]["name"]
+        return {**out, name: out[name] * np.float32(np.nan)}
+
+
+class Deep(Adapter):
+    def step(self, currents):
+        out = super().step(currents)
+        name = self.populations[-1]["name"]
+        return {**out, name: out[name][..., None]}
+
+
 class Rising(Adapter):
     def step(self, currents):  # noqa: ARG002 - it does nothing with them
         raise RuntimeError("no device")
@@ -409,7 +423,12 @@ def test_wrong_readouts_are_noticed(wrong, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "reason"),
-    [(Rising, "RuntimeError: no device"), (Lacking, "nothing of second, readout")],
+    [
+        (Rising, "RuntimeError: no device"),
+        (Lacking, "nothing of second, readout"),
+        (Unknown, "not all finite"),
+        (Deep, "finite numbers of shape"),
+    ],
 )
 def test_adapters_that_break(wrong, reason: str) -> None:
     score = judge(wrong, vector("bias"))

@@ -13,13 +13,18 @@ import pytest
 from nets import ACTIVATIONS, images, random_net
 from refsnn import datasets, io
 from refsnn.analysis import decompose
-from refsnn.convert import METHODS, convert
+from refsnn.convert import METHODS, convert, needs_images
 from refsnn.datasets import Images
 from refsnn.doctor import FAULTS, MADE, Case, broken, examine, layout
-from refsnn.doctor.dynamics import start_of
+from refsnn.doctor.dynamics import ENOUGH, start_of, wrong_normalisation
+from refsnn.doctor.levels import LOOKED_AT, distances
+from refsnn.doctor.projections import masked
+from refsnn.doctor.wiring import _columns
 from refsnn.errors import OptionError
-from refsnn.network import Population, SpikingNetwork
+from refsnn.layers import Conv2d, Identity, Linear
+from refsnn.network import Population, Projection, SpikingNetwork
 from refsnn.numerics import Array
+from refsnn.run import run_ann, run_snn
 from refsnn.snap import snap
 
 TRAIN = datasets.load("digits", "train").images[:200]
@@ -88,6 +93,52 @@ def test_a_healthy_network_has_no_findings(method: str) -> None:
     assert found.findings == ()
     assert (found.unexplained, found.departs) == (0, None)
     assert found.correct >= 55
+
+
+def test_masked_spikes_count_for_no_layer() -> None:
+    well = case("srp", T=4)
+    images = well.data.images[:LOOKED_AT]
+    counts = {}
+    run = run_snn(
+        well.snn,
+        well.snn.preprocess(images),
+        4,
+        observe=lambda p, start, x, s, state: counts.update({p.name: state.N}),
+    )
+    assert any((counts[name] * ~mask).any() for name, mask in run.masks.items())
+    got, (first, *_) = distances(well), well.snn.hidden
+    a: dict[str, Array] = {}
+    run_ann(
+        well.ready,
+        well.ready.preprocess(images),
+        observe=lambda name, value: a.update({name: value}),
+    )
+    rate = counts[first.name] * run.masks[first.name] * first.over("scale") / 4
+    want = np.abs(a[first.name] - rate).sum() / np.abs(a[first.name]).sum()
+    assert got[first.name] == pytest.approx(want, rel=1e-9)
+
+
+def test_few_images_do_not_judge_a_normalisation(cases, monkeypatch) -> None:
+    monkeypatch.setattr("refsnn.doctor.dynamics.STATISTICS_OFF", 0.0)
+    well = cases["qcfs"]
+    few = dataclasses.replace(well, data=TEST.head(ENOUGH - 1))
+    assert wrong_normalisation(few) is None
+    assert wrong_normalisation(well) is not None
+
+
+@pytest.mark.parametrize("name", ["groups", "linear of maps", "identity"])
+def test_channels_that_reach_something(name: str, rng: np.random.Generator) -> None:
+    op = {
+        "groups": Conv2d(weight=rng.normal(size=(6, 2, 3, 3)), groups=3),
+        "linear of maps": Linear(weight=rng.normal(size=(5, 6 * 4))),
+        "identity": Identity(weight=rng.normal(size=6)),
+    }[name]
+    weight = op.weight.copy()
+    q = Projection(source="a", op=op)
+    for channel in (0, 3):
+        weight = weight * (masked(q, np.arange(6) != channel) != 0)
+    got = _columns(q.with_weight(weight), 6)
+    assert got.tolist() == [False, True, True, False, True, True]
 
 
 @pytest.mark.parametrize("carrier", ["int32", "float32"])

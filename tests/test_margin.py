@@ -16,7 +16,7 @@ from refsnn.activations import QCFS
 from refsnn.convert import convert
 from refsnn.errors import DataError, FormatError, RefsnnError
 from refsnn.layers import Add, Conv2d, Input, Linear
-from refsnn.margin import ROUNDOFF, _errors, _terms, judge, risks
+from refsnn.margin import ROUNDOFF, _decided, _errors, _terms, judge, risks
 from refsnn.network import INPUT, Network, Node, Population, SpikingNetwork
 from refsnn.neurons import State, potentials, unroll
 from refsnn.profile import REFSNN
@@ -168,6 +168,21 @@ def test_a_free_run_is_judged_at_its_first_differences_only() -> None:
     assert (verdicts["act1"].errors, verdicts["act1"].differing) == (1, 1)
     assert (verdicts["act2"].errors, verdicts["act2"].unjudged) == (0, 1)
     assert judge(snn, trace, other, fed=True)["act2"].errors == 1
+
+
+def test_the_threshold_that_decides_is_the_one_that_is_looked_at() -> None:
+    """At theta_neg rounding makes a negative spike of none, and no positive one."""
+    want = np.array([0, 0, -1, 1, -1, 1, 0], np.int8)
+    got = np.array([1, -1, 0, 0, 1, -1, 2], np.int8)
+    high, low = np.full(7, 0.5), np.full(7, 0.25)
+    answer = [0.5, 0.25, 0.25, 0.5, np.inf, np.inf, np.inf]
+    assert _decided(want, got, high, low).tolist() == answer
+
+
+def test_a_network_of_another_carrier_is_traced_on_it_in_mode_exact_too() -> None:
+    snn = snap(convert(random_net(2), "qcfs", exact=False), "float32", T=T)
+    for mode in (None, "exact"):
+        assert record(snn, IMAGES, T, mode=mode).carrier == "float32"
 
 
 def test_behind_a_population_that_nobody_recorded_nothing_is_judged() -> None:

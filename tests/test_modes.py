@@ -617,6 +617,13 @@ def test_sums_beyond_64_bits_are_refused() -> None:
     cos = convert(random_net(4), "cos")
     with pytest.raises(OptionError, match="COS"):
         resolve(cos, 8, fixed=Fixed())
+    first, second, out = (small_net := climbing(1.0)).populations
+    high = dataclasses.replace(
+        small_net, populations=(first, dataclasses.replace(second, v0=5.0), out)
+    )
+    small = Fixed(format="Q3.4", accumulator=6)
+    with pytest.raises(OptionError, match=r"population b, v\(0\): got 80 to 80"):
+        run_snn(high, x, 1, fixed=small)
     with pytest.raises(OptionError, match=r"thresholds.*Q0\.8 holds"):
         run_snn(snn, x, 4, fixed=Fixed(format="Q0.8", accumulator=20))
 

@@ -13,8 +13,9 @@ from refsnn.cli import arguments, common, results
 from refsnn.compare import Comparison, Explanation, Fault, distance, explain
 from refsnn.compare import compare as compared
 from refsnn.doctor import norm_fault
-from refsnn.errors import OptionError
+from refsnn.errors import OptionError, printable
 from refsnn.exchange.recordings import load_recording
+from refsnn.margin import need_network_of
 from refsnn.network import SpikingNetwork
 from refsnn.restored import need_made_of
 from refsnn.trace import Trace
@@ -56,13 +57,16 @@ def compare(
     """Show where a recording first differs from a trace, and what explains it.
 
     Samples and neurons count from 0, time steps from 1. Exit code 1 if a spike differs,
-    explained or not; how far it is explained is the verdict of --json.
+    explained or not, or a population was not compared; how far it is explained is the
+    verdict of --json.
     """
     results.need_json_target(json)
     _need_figure(figure)
     trace = io.load_trace(golden)
     spikes = load_recording(other, trace)
     snn = io.load_snn(net) if net else None
+    if snn is not None:
+        need_network_of(trace, snn)
     more = _with_trained(snn, ann)
     found = compared(trace, spikes)
     if found.first is not None and snn is not None:
@@ -73,8 +77,11 @@ def compare(
     with common.progress("explaining") as told:
         why = explain(trace, spikes, snn, more=more, progress=told)
     results.write_json(_answer(found, why), json)
-    if figure is not None:
+    if figure is not None and found.populations:
         _draw(found, figure)
+    elif figure is not None:
+        said = f"no figure {figure}: no population has the reference's shape"
+        common.stderr.print(printable(said), markup=False)
     if json != "-":
         _print(trace, found, why, asked=snn is not None)
     if not found.identical:

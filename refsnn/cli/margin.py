@@ -10,6 +10,7 @@ import typer
 
 from refsnn import io
 from refsnn.cli import arguments, common, results
+from refsnn.errors import OptionError
 from refsnn.exchange.recordings import load_recording
 from refsnn.margin import Verdict, judge, risks
 
@@ -38,6 +39,9 @@ def margin(
     Exit code 1 if a difference is no rounding.
     """
     results.need_json_target(json)
+    if fed and other is None:
+        expected = "--other with the spikes to judge"
+        raise OptionError(where="--fed", got="no --other", expected=expected)
     network, golden = io.load_snn(file), io.load_trace(trace)
     with common.progress("margin"):
         found = risks(network, golden)

@@ -9,6 +9,7 @@ named too, up to rounding.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -155,7 +156,9 @@ def explain(
     if found.first is None and not found.misshapen:
         return None
     tried: list[str] = []
-    fits, best = _undone(golden, other, tried, found.differing, every=every)
+    fits, best = _undone(golden, other, tried, found, every=every)
+    if found.misshapen and not fits and best[0] < math.inf:
+        return _laid_out(best, tried)
     if snn is None or found.misshapen or (fits and not every):
         why = _of_shapes(golden, found)
         return _exact(fits, tried, found) or _unexplained(
@@ -190,12 +193,14 @@ def _undone(
     golden: Trace,
     other: Mapping[str, Array],
     tried: list[str],
-    differing: int,
+    found: Comparison,
     *,
     every: bool,
-) -> tuple[list[Fit], tuple[int, str]]:
+) -> tuple[list[Fit], tuple[float, str]]:
     """Undo recordings: what leaves nothing, and what leaves least."""
-    fits, best = [], (differing, "the reference as it is")
+    fits = []
+    as_it_is = math.inf if found.misshapen else found.differing
+    best: tuple[float, str] = (as_it_is, "the reference as it is")
     for kind, undo in UNDOINGS.items():
         tried.append(kind)
         undone = undo(golden, other)
@@ -208,6 +213,19 @@ def _undone(
         elif undone.complete:
             best = min(best, (undone.remaining, undone.name))
     return fits, best
+
+
+def _laid_out(best: tuple[float, str], tried: Sequence[str]) -> Explanation:
+    """Say how shapes fit, where spikes differ behind that."""
+    return Explanation(
+        name=f"unexplained: best is {best[1]}",
+        remaining=int(best[0]),
+        tried=tuple(tried),
+        verdict="unexplained",
+        differing=int(best[0]),
+        why="so the shapes fit: save spikes as (T, B, *S), which other candidates are "
+        "tried on, and compare again",
+    )
 
 
 def _exact(
@@ -243,7 +261,7 @@ def _nearly(trial: Trial, found: Comparison) -> Explanation | None:
     return None
 
 
-def _best(trial: Trial, best: tuple[int, str], found: Comparison) -> Explanation:
+def _best(trial: Trial, best: tuple[float, str], found: Comparison) -> Explanation:
     """Name what leaves least."""
     for left, _, changed in trial.nearest()[:1]:
         best = min(best, (left, changed.name), key=lambda one: one[0])
@@ -252,13 +270,13 @@ def _best(trial: Trial, best: tuple[int, str], found: Comparison) -> Explanation
 
 
 def _unexplained(
-    best: tuple[int, str], tried: Sequence[str], differing: int, why: str = ""
+    best: tuple[float, str], tried: Sequence[str], differing: int, why: str = ""
 ) -> Explanation:
     """Offer the best candidate, if it is worth it."""
     worth = best[0] <= WORTH * differing and differing > 0
     return Explanation(
         name=f"unexplained: best is {best[1]}" if worth else "unexplained",
-        remaining=best[0] if worth else differing,
+        remaining=int(best[0]) if worth else differing,
         tried=tuple(tried),
         verdict="unexplained",
         differing=differing,

@@ -80,7 +80,7 @@ def _population(
         p = p.in_units_of(1 / unit)
     neuron = p.neuron
     dual = neuron if isinstance(neuron, DualThresholdIF) else None
-    if not isinstance(neuron, IF | GatedIF | DualThresholdIF | None) or (
+    if type(neuron) not in (IF, GatedIF, DualThresholdIF, type(None)) or (
         dual and (dual.strict or not dual.guard)
     ):
         expected = "IF, GatedIF, or a guarded DualThresholdIF that is not strict"

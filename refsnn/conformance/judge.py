@@ -369,6 +369,14 @@ def play(
         for name, steps in parts.items():
             steps.append(np.array(as_array(out[name])))
     currents_out = np.stack(parts.pop(snn.readout.name)).astype(np.float64)
+    want = golden.readout.shape
+    if currents_out.shape != want or not np.isfinite(currents_out).all():
+        raise DataError(
+            where=f"the readout {snn.readout.name}",
+            got=f"shape {currents_out.shape[1:]}, numbers that "
+            f"{'are' if np.isfinite(currents_out).all() else 'are not all'} finite",
+            expected=f"finite numbers of shape {want[1:]} at every step",
+        )
     return recording(parts), currents_out.cumsum(axis=0)
 
 

@@ -24,6 +24,9 @@ V0_OFF = 1e-6
 STATISTICS_OFF = 0.5
 """Distance of an image's first layer from its batch norm, in standard deviations."""
 
+ENOUGH = 50
+"""Images from which on it is judged: single ones lie further off."""
+
 
 def reset_hard(case: Case) -> Case:
     """Reset to zero.
@@ -244,7 +247,8 @@ def wrong_normalisation(case: Case) -> Sign | None:
     )
     off = _from_statistics(case)
     if same:
-        unfit = off is not None and off > STATISTICS_OFF
+        enough = len(case.data.images) >= ENOUGH
+        unfit = off is not None and enough and off > STATISTICS_OFF
         about = "distance from the batch norm's statistics, in deviations (ANN too)"
         return Sign(off or 0.0, first, about) if unfit else None
     if off is not None:

@@ -144,6 +144,8 @@ def distances(case: Case) -> dict[str, float]:
         rates[population.name] = state.N / case.T
 
     run = run_snn(case.snn, case.snn.preprocess(images), case.T, observe=watch)
+    for name, mask in run.masks.items():  # what is not let out counts for nobody
+        rates[name] = rates[name] * mask
     rates[case.snn.readout.name] = run.logits[-1] / case.T
     small = Case(ann=case.ann, snn=case.snn, data=case.data.head(LOOKED_AT), T=case.T)
     gaps = small.sums(

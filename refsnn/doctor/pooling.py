@@ -45,6 +45,23 @@ def maxima_of_spikes(case: Case) -> Sign | None:
             if q.source == name:
                 totals[key] += float(q.selected(values).sum())
 
+    for start in range(0, len(data.labels), BATCH):
+        images = data.images[start : start + BATCH]
+        for name, s in _emitted(case, images, {q.source for _, q in pools}).items():
+            for step in s:
+                add(got, name, step * case.snn[name].over("scale") / case.T)
+    watch_ann(case.ready, data.images, lambda name, a: add(want, name, a), batch=BATCH)
+    excess: dict[str, float] = {}
+    for key, q in pools:
+        more = got[key] / want[key] - 1 if want[key] else 0.0
+        excess[q.source] = max(excess.get(q.source, -np.inf), more)
+    return worst(excess, "relative excess of the maxima of its spikes")
+
+
+def _emitted(case: Case, images: Array, names: set[str]) -> dict[str, Array]:
+    """Return the spikes of some populations, (T, B, *S); masked ones are none."""
+    fired: dict[str, list[Array]] = {name: [] for name in names}
+
     def watch(
         population: Population,
         start: int,  # noqa: ARG001 - an observer is told everything
@@ -52,15 +69,9 @@ def maxima_of_spikes(case: Case) -> Sign | None:
         s: Array,
         state: State,  # noqa: ARG001 - the same
     ) -> None:
-        for step in s:
-            add(got, population.name, step * population.over("scale") / case.T)
+        if population.name in names:
+            fired[population.name].append(s.copy())
 
-    for start in range(0, len(data.labels), BATCH):
-        images = data.images[start : start + BATCH]
-        run_snn(case.snn, case.snn.preprocess(images), case.T, observe=watch)
-    watch_ann(case.ready, data.images, lambda name, a: add(want, name, a), batch=BATCH)
-    excess: dict[str, float] = {}
-    for key, q in pools:
-        more = got[key] / want[key] - 1 if want[key] else 0.0
-        excess[q.source] = max(excess.get(q.source, -np.inf), more)
-    return worst(excess, "relative excess of the maxima of its spikes")
+    run = run_snn(case.snn, case.snn.preprocess(images), case.T, observe=watch)
+    masks = {name: run.masks.get(name, np.int8(1)) for name in names}
+    return {name: np.concatenate(s) * masks[name] for name, s in fired.items()}

@@ -10,7 +10,7 @@ from refsnn import compare
 from refsnn.doctor.case import Case, Sign, worst
 from refsnn.doctor.projections import TINY, distance, flat, masked, put
 from refsnn.layers import BatchNorm
-from refsnn.methods import prepared
+from refsnn.methods import METHODS, prepared
 from refsnn.network import (
     INPUT,
     Network,
@@ -91,17 +91,32 @@ def norm_fault(snn: SpikingNetwork, ann: Network) -> compare.Fault:
         For :func:`refsnn.compare.explain`; of populations that the image feeds only
         what others send them, for their current is given.
     """
-    bare = unfolded(snn, ann)
+    bare, folded = unfolded(snn, ann), uncalibrated(prepared(snn, ann), scales(snn))
+    method = METHODS.get(snn.method)
+    shift = 1 / (2 * snn.T) if method and method.shifts and snn.T else 0.0
 
     def change(p: Population) -> Population | None:
         model = bare[p.name]
-        if all(q.source == INPUT for q in p.projections):
+        plain = [
+            q.source != INPUT and not np.array_equal(m.op.weight, f.op.weight)
+            for q, m, f in zip(
+                p.projections,
+                model.projections,
+                folded[p.name].projections,
+                strict=True,
+            )
+        ]
+        if not any(plain):  # nothing was folded into them
             return None
         projections = tuple(
-            q if q.source == INPUT else q.with_weight(m.op.weight)
-            for q, m in zip(p.projections, model.projections, strict=True)
+            q.with_weight(m.op.weight) if without else q
+            for q, m, without in zip(
+                p.projections, model.projections, plain, strict=True
+            )
         )
-        bias = p.bias if p.fed_by_image else model.bias
+        bias = p.bias
+        if not p.fed_by_image:
+            bias = (np.zeros(p.shape[0]) if model.bias is None else model.bias) + shift
         return dataclasses.replace(p, projections=projections, bias=bias)
 
     return compare.Fault(name="batch norm not folded", change=change)
@@ -372,10 +387,13 @@ def dead(case: Case) -> dict[str, Array]:
 
 def _columns(q: Projection, channels: int) -> Array:
     """Say which channels of the source have weights other than 0."""
-    answer = np.zeros(channels, dtype=bool)
-    for c in range(channels):
-        answer[c] = bool(masked(q, np.arange(channels) == c).any())
-    return answer
+    numbers, one = np.arange(1.0, channels + 1), np.array(1.0)
+    plain, numbered = (
+        np.asarray(q.op.normalised(theta, 1, one).weight)
+        for theta in (np.ones(channels), numbers)
+    )
+    there = plain != 0
+    return np.isin(numbers, np.rint(numbered[there] / plain[there]))
 
 
 def dead_channels(case: Case) -> Sign | None:
