@@ -59,6 +59,14 @@ def spikes_of(
     }, run
 
 
+def _on_its_carrier(snn: SpikingNetwork, numbers: dict[str, Any]) -> dict[str, Any]:
+    """Take the carrier that a network was rounded for, where mode exact has a choice."""
+    told = {name for name, value in numbers.items() if value}
+    if numbers.get("mode") in {None, "exact"} and not told - {"mode"}:
+        return {**numbers, "carrier": rounded_for(snn)}
+    return numbers
+
+
 def record(
     snn: SpikingNetwork,
     images: Array,
@@ -114,10 +122,7 @@ def record(
         parts[population.name].append((kept, s.copy(), state))
 
     x = snn.preprocess(images)
-    if numbers.get("mode") in {None, "exact"} and not (
-        numbers.get("carrier") or numbers.get("fixed")
-    ):
-        numbers = {**numbers, "carrier": rounded_for(snn)}
+    numbers = _on_its_carrier(snn, numbers)
     arithmetic = resolve(snn, T, **numbers)
     # currents and spikes do not say what became of a potential that overflowed
     schedule = "step" if membranes and arithmetic.fixed else "layer"
