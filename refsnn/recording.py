@@ -60,7 +60,7 @@ def spikes_of(
 
 
 def _on_its_carrier(snn: SpikingNetwork, numbers: dict[str, Any]) -> dict[str, Any]:
-    """Take the carrier that a network was rounded for, where mode exact has a choice."""
+    """Take the carrier that a network was rounded for, if mode exact leaves it open."""
     told = {name for name, value in numbers.items() if value}
     if numbers.get("mode") in {None, "exact"} and not told - {"mode"}:
         return {**numbers, "carrier": rounded_for(snn)}
