@@ -53,6 +53,9 @@ OWN_ROUNDOFF = 2.0**-53
 MASKED = "masked: it may not spike"
 """Why a neuron that is not let out has no distance."""
 
+GUARDED = "no spike is left to take back, or it is masked"
+"""Why a negative spike has none."""
+
 CROSSED = "no rounding crosses both thresholds, or adds more than a spike"
 """Why spikes that differ by more than one have none."""
 
@@ -260,7 +263,9 @@ def _decided(want: Array, got: Array, high: Array, low: Array) -> Array:
 
 def _why(want: int, got: int) -> str:
     """Say why no threshold tells two spikes apart."""
-    return CROSSED if abs(want - got) > 1 else MASKED
+    if abs(want - got) > 1:
+        return CROSSED
+    return GUARDED if min(want, got) < 0 else MASKED
 
 
 def _verdict(

@@ -179,6 +179,20 @@ def test_the_threshold_that_decides_is_the_one_that_is_looked_at() -> None:
     assert _decided(want, got, high, low).tolist() == answer
 
 
+def test_a_spike_that_no_threshold_explains_says_why() -> None:
+    """Before any positive spike, where the guard allows no negative one; and twice."""
+    snn = convert(random_net(2), "ecl", exact=False)
+    trace = record(snn, IMAGES, T)
+    want = trace.populations["act1"].spikes
+    for spike, why in ((-1, "no spike is left to take back"), (2, "more than a spike")):
+        got = want.copy()
+        place = tuple(np.argwhere(want[0] == 0)[0])
+        got[(0, *place)] = spike
+        first = judge(snn, trace, {"act1": got}, fed=True)["act1"].first
+        assert first.distance is None
+        assert why in first.why
+
+
 def test_a_network_of_another_carrier_is_traced_on_it_in_mode_exact_too() -> None:
     snn = snap(convert(random_net(2), "qcfs", exact=False), "float32", T=T)
     for mode in (None, "exact"):

@@ -140,8 +140,8 @@ class Walk:
         Returns
         -------
         ndarray of float64, shape (n, *S)
-            The source behind the pooling. Maxima are of the spikes of every step, which
-            is more than maxima of averages.
+            The source behind the pooling. Maxima are of the spikes of every step, whose
+            average is never less than the maximum of averages.
         """
         if q.source == INPUT or not q.maxima:
             return q.pooled(self.averages(q.source))
@@ -207,11 +207,8 @@ class Walk:
 
     def _fire(self, name: str, chunk: int) -> Array:
         """Run one population on its ordinary kernel, or by its definition."""
-        x, exactly, words = (
-            self._x[chunk],
-            Arithmetic(mode="ordered"),
-            self._words[chunk],
-        )
+        x, words = self._x[chunk], self._words[chunk]
+        exactly = Arithmetic(mode="ordered")
         trains = {
             source: self._train(source, words[source])
             for source in self.snn[name].sources
